@@ -1,0 +1,30 @@
+"""The stable functional face: what a training loop of one's own needs, and nothing else.
+
+Names listed here do not change without a deprecation.
+"""
+
+from .mixing import (
+    MixedLoss,
+    MixPlan,
+    draw_plan,
+    mix_targets,
+    mix_tensors,
+    mixed_cross_entropy,
+    soft_cross_entropy,
+    union_mask,
+)
+from .models import Mixer, make_mixable
+
+
+__all__ = [
+    "MixPlan",
+    "MixedLoss",
+    "Mixer",
+    "draw_plan",
+    "make_mixable",
+    "mix_targets",
+    "mix_tensors",
+    "mixed_cross_entropy",
+    "soft_cross_entropy",
+    "union_mask",
+]

@@ -1,0 +1,50 @@
+"""One file a method. `METHODS` names them all; `make_method` builds one from a name and hyper-parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Citation, Forward, MixMethod, scaled_layers
+from .embed_mixup import EmbedMixup
+from .erm import ERM
+from .manifold_mixup import ManifoldMixup
+from .pooled_mixup import PooledMixup
+from .tmix import TMix
+
+
+METHODS: dict[str, type[MixMethod]] = {
+    method.name: method for method in (ERM, TMix, ManifoldMixup, EmbedMixup, PooledMixup)
+}
+
+
+def make_method(name: str, **hyperparameters: Any) -> MixMethod:
+    """
+    The method `name` with the paper's defaults, except for the hyper-parameters given.
+
+    Raises:
+        `ValueError`: for an unknown method (lists the known ones) or hyper-parameter (lists the method's own).
+    """
+    if name not in METHODS:
+        raise ValueError(f"Unknown mix_method {name!r}: choose from {', '.join(METHODS)}.")
+    method = METHODS[name]
+    unknown = sorted(set(hyperparameters) - set(method.field_names()))
+    if unknown:
+        raise ValueError(
+            f"{name} has no hyper-parameter {', '.join(map(repr, unknown))}: it has {', '.join(method.field_names())}."
+        )
+    return method(**hyperparameters)
+
+
+__all__ = [
+    "ERM",
+    "METHODS",
+    "Citation",
+    "EmbedMixup",
+    "Forward",
+    "ManifoldMixup",
+    "MixMethod",
+    "PooledMixup",
+    "TMix",
+    "make_method",
+    "scaled_layers",
+]

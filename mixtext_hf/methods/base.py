@@ -1,0 +1,147 @@
+"""What a method is: its hyper-parameters with the paper's defaults, how it draws a plan, and its losses.
+
+A method's dataclass is the one source of its hyper-parameters: training arguments, the command line, the config and the
+model card are derived from it. A method knows tensors and a `forward` callable, no model class and no trainer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+
+from mixtext_hf.mixing import HEAD, MixedLoss, MixPlan, draw_plan
+from mixtext_hf.mixing.plan import Padding, Partner, Per
+
+
+# Runs the model on inputs without labels under a plan (`None` = unmixed) and returns its logits `(B, C)`.
+Forward = Callable[[dict[str, Any], MixPlan | None], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A paper: what a model card and `CITATION.cff` say of a method."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.authors} ({self.year}). {self.title}. {self.venue}. {self.url}"
+
+
+@dataclass(frozen=True)
+class MixMethod:
+    r"""
+    Base of all methods. Its fields are the hyper-parameters that they have in common.
+
+    Args:
+        alpha (`float`): `lam ~ Beta(alpha, alpha)`; 0 mixes nothing.
+        layers (`tuple[int | "head", ...]`, *optional*):
+            Layers to draw from, numbered as in the papers (0 = the embeddings, `m` = the output of layer `m`).
+            `None` = the method's own set for the depth of the model.
+        fold (`bool`): `lam <- max(lam, 1 - lam)`.
+        per (`"batch"` or `"example"`): One lambda for the batch, or one for each row.
+        prob (`float`): Chance that a step mixes at all.
+        partner (`str`): `"any"`, `"same_class"`, `"other_class"` or `"nearest_length"`.
+        pad (`"mix"` or `"keep"`): What happens where only one partner has a real token.
+    """
+
+    alpha: float = 1.0
+    layers: tuple[int | Literal["head"], ...] | None = None
+    fold: bool = False
+    per: Per = "batch"
+    prob: float = 1.0
+    partner: Partner = "any"
+    pad: Padding = "mix"
+
+    name: ClassVar[str]
+    equation: ClassVar[str]
+    citation: ClassVar[Citation | None] = None
+    mixes: ClassVar[bool] = True
+    passes: ClassVar[int] = 1  # how many losses `losses` yields
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.alpha, (int, float)) and self.alpha >= 0 and math.isfinite(self.alpha)):
+            raise ValueError(f"mix_alpha must be a finite number >= 0, got {self.alpha!r}.")
+        if not 0 <= self.prob <= 1:
+            raise ValueError(f"mix_prob must lie in [0, 1], got {self.prob!r}.")
+        for name, allowed in (("per", Per), ("partner", Partner), ("pad", Padding)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(f"mix_{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}.")
+        if self.layers is not None:
+            if isinstance(self.layers, (int, str)) or not all(
+                layer == HEAD or (isinstance(layer, int) and layer >= 0) for layer in self.layers
+            ):
+                raise ValueError(f"mix_layers must be a list of layer numbers >= 0, got {self.layers!r}.")
+            if not self.layers:
+                raise ValueError("mix_layers is empty: name at least one layer, or leave it out for the method's own.")
+            object.__setattr__(self, "layers", tuple(self.layers))
+
+    def layer_set(self, depth: int) -> Sequence[int | Literal["head"]] | None:
+        """The layers to draw from in a model of `depth` layers; `None` = this method does not mix inside the model."""
+        return self.layers if self.layers is not None else self.default_layers(depth)
+
+    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
+        """The paper's layers, for a model of `depth` layers."""
+        return None
+
+    def draw(
+        self,
+        batch_size: int,
+        *,
+        depth: int,
+        rng: np.random.Generator,
+        labels: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+    ) -> MixPlan:
+        """Draw this step's plan, see [`draw_plan`]."""
+        return draw_plan(
+            batch_size,
+            alpha=self.alpha,
+            layers=self.layer_set(depth),
+            rng=rng,
+            fold=self.fold,
+            per=self.per,
+            prob=self.prob,
+            partner=self.partner,
+            pad=self.pad,
+            labels=labels,
+            lengths=lengths,
+        )
+
+    def losses(
+        self, forward: Forward, inputs: dict[str, Any], labels: torch.Tensor, plan: MixPlan, loss: MixedLoss
+    ) -> Iterator[dict[str, torch.Tensor]]:
+        r"""
+        The losses of one step, each a dict of named terms (means over the rows, scalars with a graph) whose sum is
+        minimised. The trainer runs backward on each as it comes, so that no two graphs are alive at once.
+
+        Args:
+            forward (`Callable`): Runs the model on inputs under a plan and returns its logits `(B, C)`.
+            inputs (`dict[str, torch.Tensor]`): The batch without its labels.
+            labels (`torch.Tensor`): The labels of the unmixed rows.
+            plan ([`MixPlan`]): What this step mixes.
+            loss ([`MixedLoss`]): The task's loss on mixed targets.
+        """
+        yield {"loss_supervised": loss(forward(inputs, plan), labels, plan.index, plan.lam)}
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """All hyper-parameters, JSON-serialisable."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """The names of the hyper-parameters."""
+        return tuple(f.name for f in fields(cls))
+
+
+def scaled_layers(layers: Sequence[int], depth: int, of: int = 12) -> tuple[int, ...]:
+    """Layer numbers of a model of `of` layers for one of `depth`: round-half-up(depth * m / of), without repeats."""
+    return tuple(sorted({(2 * depth * layer + of) // (2 * of) for layer in layers}))

@@ -1,0 +1,20 @@
+"""The ground floor: tensors in, tensors out. Knows no model and no trainer."""
+
+from .interpolation import mix_tensors, union_mask
+from .plan import HEAD, MixPlan, draw_plan
+from .targets import IGNORE_INDEX, MixedLoss, has_label, mix_targets, mixed_cross_entropy, soft_cross_entropy
+
+
+__all__ = [
+    "HEAD",
+    "IGNORE_INDEX",
+    "MixPlan",
+    "MixedLoss",
+    "draw_plan",
+    "has_label",
+    "mix_targets",
+    "mix_tensors",
+    "mixed_cross_entropy",
+    "soft_cross_entropy",
+    "union_mask",
+]

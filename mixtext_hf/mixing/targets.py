@@ -1,0 +1,141 @@
+"""Mixed targets and the losses on them, for classification, multi-label classification and regression.
+
+The losses are computed here, outside the model: soft labels handed to a transformers head switch it to another loss
+and write that choice into the config. One rule serves all methods, mixed or not: build the target, then take the mean
+over the rows that have one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+IGNORE_INDEX = -100
+
+
+def has_label(labels: torch.Tensor) -> torch.Tensor:
+    """Which rows `(B,)` bool carry a label: those without are marked by -100 (multi-label: in every column)."""
+    present = labels != IGNORE_INDEX
+    return present if present.dim() == 1 else present.flatten(1).any(dim=1)
+
+
+def mix_targets(
+    labels: torch.Tensor,
+    index: torch.Tensor,
+    lam: torch.Tensor,
+    *,
+    num_labels: int,
+    problem_type: ProblemType = "single_label_classification",
+) -> torch.Tensor:
+    r"""
+    Mix the targets as the inputs were mixed: `lam * y + (1 - lam) * y[index]` (Zhang et al. 2018, eq. 1).
+
+    Args:
+        labels (`torch.Tensor`):
+            Integer classes `(B,)`; float multi-hot rows `(B, C)` for multi-label; float scores `(B,)` or `(B, 1)` for
+            regression. Float rows `(B, C)` are taken as they are for single-label tasks too (already soft targets).
+        index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
+        lam (`torch.Tensor` of shape `(B,)`, float): The realised weight of the original row.
+        num_labels (`int`): Number of classes `C` (1 for regression).
+        problem_type (`str`, *optional*, defaults to `"single_label_classification"`): As in transformers' config.
+
+    Returns:
+        `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are meaningless: see `has_label`.
+    """
+    if problem_type == "single_label_classification" and labels.dim() == 1:
+        targets = F.one_hot(labels.clamp(min=0), num_labels).float()
+    else:
+        targets = labels.float().reshape(len(labels), -1)
+        if targets.shape[1] != num_labels:
+            raise ValueError(
+                f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task."
+            )
+    weight = lam.float().unsqueeze(-1)
+    return torch.lerp(targets[index], targets, weight)
+
+
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each row against a distribution: logits and targets `(B, C)` -> `(B,)` float32, in nats."""
+    return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class MixedLoss:
+    r"""
+    The supervised loss of a task on mixed (or plain) targets: the one loss function of all methods and of evaluation.
+
+    single-label: soft cross-entropy, equal to `lam CE(y_i) + (1 - lam) CE(y_j)`; multi-label: binary cross-entropy on
+    the mixed multi-hot rows; regression: squared error to the mixed score. Computed in float32.
+
+    Args:
+        problem_type (`str`): As in transformers' config.
+        num_labels (`int`): Number of classes, 1 for regression.
+        label_smoothing (`float`, *optional*, defaults to 0.0):
+            Acts on the soft target: `(1 - s) * t + s / C` (Szegedy et al. 2016); `(1 - s) * t + s / 2` for
+            multi-label. Undefined for regression.
+    """
+
+    problem_type: ProblemType
+    num_labels: int
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.problem_type not in get_args(ProblemType):
+            raise ValueError(f"`problem_type` must be one of {get_args(ProblemType)}, got {self.problem_type!r}.")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"`label_smoothing` must lie in [0, 1), got {self.label_smoothing}.")
+        if self.label_smoothing and self.problem_type == "regression":
+            raise ValueError("`label_smoothing` smooths over classes and a regression has none: set it to 0.")
+
+    def __call__(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        index: torch.Tensor | None = None,
+        lam: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        r"""
+        Args:
+            logits (`torch.Tensor` of shape `(B, C)`): The model's outputs for the (mixed) rows.
+            labels (`torch.Tensor`): The labels of the unmixed rows, see [`mix_targets`].
+            index (`torch.Tensor` of shape `(B,)`, int64, *optional*): The partner of each row; `None` = unmixed.
+            lam (`torch.Tensor` of shape `(B,)`, *optional*): The realised weight of the original row.
+
+        Returns:
+            Scalar `torch.Tensor`: the mean over the rows that have a label and, where their partner takes part, whose
+            partner has one; 0 (with a gradient of 0) if there is no such row.
+        """
+        if index is None or lam is None:
+            index = torch.arange(len(labels), device=labels.device)
+            lam = torch.ones(len(labels), device=labels.device)
+        targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
+        if self.label_smoothing:
+            uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels
+            targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform
+        if self.problem_type == "single_label_classification":
+            losses = soft_cross_entropy(logits, targets)
+        elif self.problem_type == "multi_label_classification":
+            losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)
+        else:
+            losses = F.mse_loss(logits.float().reshape(targets.shape), targets, reduction="none").mean(dim=-1)
+        labelled = has_label(labels)
+        counts = labelled & (labelled[index] | (lam == 1))
+        return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)
+
+
+def mixed_cross_entropy(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    index: torch.Tensor,
+    lam: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Mean cross-entropy on mixed labels: [`MixedLoss`] for single-label classification, logits `(B, C)`."""
+    return MixedLoss("single_label_classification", logits.shape[-1], label_smoothing)(logits, labels, index, lam)

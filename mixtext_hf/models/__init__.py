@@ -1,0 +1,16 @@
+"""Ordinary transformers models whose hidden states can be mixed."""
+
+from .auto import MixableModelForSequenceClassification
+from .mixer import Mixer, make_mixable
+from .stack import REFUSED_MODEL_TYPES, TESTED_MODEL_TYPES, EncoderStack, find_stack
+
+
+__all__ = [
+    "REFUSED_MODEL_TYPES",
+    "TESTED_MODEL_TYPES",
+    "EncoderStack",
+    "MixableModelForSequenceClassification",
+    "Mixer",
+    "find_stack",
+    "make_mixable",
+]

@@ -1,0 +1,394 @@
+"""The hooks that mix hidden states inside an ordinary model, and the handle that tells them what to mix.
+
+Hooks are installed once and do nothing without a plan; class, parameter names, config and checkpoints of the model stay
+what they are. Three things are easy to get wrong here and decide the shape of this file:
+
+* A plan must outlive the forward pass. Under some forms of activation checkpointing (FSDP's wrapper, for one) the hooks
+  run again during backward. The plan is therefore latched when the encoder starts, and stays until it starts again.
+* `torch.compile` ignores hooks that come later, so they are there from the beginning and read plain attributes.
+* `deepcopy` of a part of the model (PEFT copies heads) must keep its link to this mixer, and of the whole model must
+  get a mixer of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
+
+from .stack import TESTED_MODEL_TYPES, EncoderStack, find_stack, mask_position, unwrap
+
+
+class Mixer:
+    r"""
+    The handle of a mixable model, found at `model.mixer`.
+
+    Attributes:
+        stack ([`EncoderStack`]): The parts of the model that are touched.
+        plan ([`MixPlan`] or `None`): What the next forward pass will mix; set it with [`~Mixer.applying`].
+
+    Example:
+
+    ```python
+    >>> mixer = make_mixable(model)
+    >>> with mixer.applying(plan):
+    ...     logits = model(**batch).logits
+    ```
+    """
+
+    def __init__(self, stack: EncoderStack):
+        self.stack = stack
+        self.plan: MixPlan | None = None
+        self._roots: list[nn.Module] = [stack.model]
+        self._layers_seen: set[Any] = set()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._active: MixPlan | None = None
+        self._attention_mask: torch.Tensor | None = None
+        self._given_mask: torch.Tensor | None = None
+        self._unions: list[tuple[Any, Any]] = []
+        self._calls = 0
+        self._pending: list[MixPlan | None] = []
+        self._backward_seen = False
+
+    @property
+    def depth(self) -> int:
+        """Number of layers `L`: plans may name the layers 0 to `L`."""
+        return self.stack.depth
+
+    def check(self, plan: MixPlan) -> None:
+        """Raise `ValueError` if this model has no such layer."""
+        self.check_layer(plan.layer)
+
+    def check_layer(self, layer: int | str | None) -> None:
+        """Raise `ValueError` if this model has no layer of that number (0 to `L`, or `"head"`)."""
+        name = type(self.stack.model).__name__
+        if layer == HEAD:
+            if not self.stack.heads:
+                raise ValueError(f"layer 'head' was asked for, but {name} has no final linear layer to mix before.")
+        elif isinstance(layer, int) and not 0 <= layer <= self.depth:
+            raise ValueError(
+                f"layer {layer} was asked for, but {name} has {self.depth} layers: choose from 0 (the embeddings) to "
+                f"{self.depth} (the output of the last layer)."
+            )
+
+    @contextmanager
+    def applying(self, plan: MixPlan | None) -> Iterator[None]:
+        """
+        Mix in the forward pass made inside this context; `None` or a plan without a layer mixes nothing.
+
+        Leaving the context does not touch what backward needs. Adds and removes no hook.
+        """
+        if plan is not None:
+            self.check(plan)
+            plan = plan.to(self.stack.model.device)
+            self._make_room_for_graphs(plan)
+        previous, self.plan = self.plan, plan
+        self._given_mask = None
+        try:
+            yield
+        finally:
+            self.plan = previous
+
+    def _make_room_for_graphs(self, plan: MixPlan) -> None:
+        """Each mixing layer is one more compiled graph; past its limit torch.compile silently runs eagerly."""
+        self._layers_seen.add(plan.layer)
+        if "torch._dynamo" in sys.modules:
+            config = torch._dynamo.config
+            config.recompile_limit = max(config.recompile_limit, len(self._layers_seen) + 8)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters outside the base model (its pooler counts as encoder)."""
+        in_encoder = {id(parameter) for parameter in self.stack.encoder.parameters()}
+        return [p for p in self.stack.model.parameters() if id(p) not in in_encoder]
+
+    # ---- what the hooks do ----
+
+    def _begin(self, args: tuple, kwargs: dict[str, Any], position: int | None) -> tuple[tuple, dict[str, Any]] | None:
+        """The encoder starts: latch the plan for this forward pass and its recomputation."""
+        if _in_backward():
+            self._check_recomputation()
+            self._calls = 0
+            return None
+        plan = self.plan if self.plan is not None and self.plan.layer is not None else None
+        if not torch.compiler.is_compiling():
+            self._note_pending(plan)
+        self._active = plan
+        self._calls = 0
+        self._unions = []
+        self._attention_mask = None
+        if plan is None or plan.layer == HEAD:
+            return None
+        if self.stack.head_pools_with_mask:
+            args, kwargs = self._restore_mask(args, kwargs, position)
+        mask = _argument("attention_mask", position, args, kwargs)
+        self._attention_mask = mask if isinstance(mask, torch.Tensor) and mask.dim() == 2 else None
+        return args, kwargs
+
+    def _note_pending(self, plan: MixPlan | None) -> None:
+        """Remember which plans wait for a backward pass, as far as a recomputation could confuse them."""
+        if self._backward_seen:
+            self._pending, self._backward_seen = [], False
+        if torch.is_grad_enabled() and all(plan is not other for other in self._pending[:2]):
+            self._pending = [*self._pending[:1], plan]
+
+    def _check_recomputation(self) -> None:
+        self._backward_seen = True
+        if len(self._pending) > 1:
+            raise RuntimeError(
+                "Activation checkpointing recomputes a layer whose hooks lie inside the checkpoint, while two forward "
+                "passes with different mix plans wait for their backward pass: it cannot be told which plan to use. "
+                "Call backward on the first loss before the second forward pass, or disable checkpointing."
+            )
+
+    def _unite_for_head(
+        self, args: tuple, kwargs: dict[str, Any], position: int | None
+    ) -> tuple[tuple, dict[str, Any]] | None:
+        """The model starts and its head pools with the 2-D mask: hand it the union, keep the original for the encoder."""
+        plan = self.plan
+        if plan is None or plan.layer is None or plan.layer == HEAD or self._given_mask is not None:
+            return None
+        mask = _argument("attention_mask", position, args, kwargs)
+        if mask is None:
+            return None
+        self._given_mask = mask
+        return _replaced("attention_mask", position, args, kwargs, union_mask(mask, plan.index))
+
+    def _restore_mask(self, args: tuple, kwargs: dict[str, Any], position: int | None) -> tuple[tuple, dict[str, Any]]:
+        given, self._given_mask = self._given_mask, None
+        if _argument("attention_mask", position, args, kwargs) is None:
+            return args, kwargs
+        if given is None:
+            raise RuntimeError(
+                f"The head of {type(self.stack.model).__name__} pools with the attention mask, and was called in a way "
+                "that does not run the hooks of the model, so it cannot be given the union of both masks. Call "
+                "make_mixable on the outermost module (after get_peft_model), or set config.classifier_pooling='cls'."
+            )
+        return _replaced("attention_mask", position, args, kwargs, given)
+
+    def _before_layer(
+        self, number: int, args: tuple, kwargs: dict[str, Any], position: int | None
+    ) -> tuple[tuple, dict[str, Any]] | None:
+        """A layer starts whose input is the representation `number`: mix it if it is this plan's, and unite the mask."""
+        if _in_backward():
+            self._check_recomputation()
+        plan = self._active
+        if plan is None or plan.layer is None or plan.layer == HEAD or number < plan.layer:
+            return None
+        if number == plan.layer and not (number == 0 and self.stack.embeddings is not None):
+            args = (self._mix(args[0], plan), *args[1:])
+        return self._unite(plan, args, kwargs, position)
+
+    def _unite(
+        self, plan: MixPlan, args: tuple, kwargs: dict[str, Any], position: int | None
+    ) -> tuple[tuple, dict[str, Any]]:
+        mask = _argument("attention_mask", position, args, kwargs)
+        if mask is None:
+            return args, kwargs
+        return _replaced("attention_mask", position, args, kwargs, self._union(mask, plan))
+
+    def _union(self, mask: Any, plan: MixPlan) -> Any:
+        """The union, built once for each mask of a forward pass (all layers of one kind share theirs)."""
+        if torch.compiler.is_compiling():
+            return union_mask(mask, plan.index)
+        for given, united in self._unions:
+            if given is mask:
+                return united
+        united = union_mask(mask, plan.index)
+        self._unions.append((mask, united))
+        return united
+
+    def _after(self, number: int, output: Any) -> Any:
+        """A module has produced the representation `number` (embeddings or last layer): mix it if it is this plan's."""
+        plan = self._active
+        if plan is None or plan.layer != number:
+            return None
+        if isinstance(output, tuple):
+            return (self._mix(output[0], plan), *output[1:])
+        return self._mix(output, plan)
+
+    def _mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+        if len(hidden_states) != len(plan):
+            raise ValueError(
+                f"The plan was drawn for a batch of {len(plan)} rows, but the model was called with "
+                f"{len(hidden_states)}."
+            )
+        device = hidden_states.device
+        mask = self._attention_mask if hidden_states.dim() == 3 else None
+        pad = plan.pad if self.stack.pads_are_defined else "keep"
+        return mix_tensors(hidden_states, plan.index.to(device), plan.lam.to(device), attention_mask=mask, pad=pad)
+
+    # ---- copying ----
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Mixer:
+        if not any(id(root) in memo for root in self._roots):
+            return self
+        copy = type(self).__new__(type(self))
+        memo[id(self)] = copy
+        copy.stack = deepcopy(self.stack, memo)
+        copy.plan = None
+        copy._roots = deepcopy(self._roots, memo)
+        copy._layers_seen = set(self._layers_seen)
+        copy._reset()
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"stack": self.stack, "_roots": self._roots}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["stack"])  # type: ignore[misc]
+        self._roots = state["_roots"]
+
+
+class _Hook:
+    """A hook that belongs to a mixer; a plain object, so that it survives deepcopy and pickling with its model."""
+
+    __call__: Callable[..., Any]
+
+    def __init__(self, mixer: Mixer, number: int | None = None, position: int | None = None):
+        self.mixer = mixer
+        self.number = number
+        self.position = position
+
+
+class _BeforeModel(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return self.mixer._unite_for_head(args, kwargs, self.position)
+
+
+class _BeforeEncoder(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return self.mixer._begin(args, kwargs, self.position)
+
+
+class _BeforeLayer(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+        return self.mixer._before_layer(self.number, args, kwargs, self.position)  # type: ignore[arg-type]
+
+
+class _After(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return self.mixer._after(self.number, output)  # type: ignore[arg-type]
+
+
+class _BeforeSharedLayer(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+        number = self.mixer._calls
+        self.mixer._calls = number + 1
+        return self.mixer._before_layer(number, args, kwargs, self.position)
+
+
+class _AfterSharedLayer(_Hook):
+    def __call__(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        return self.mixer._after(self.mixer._calls, output) if self.mixer._calls == self.mixer.depth else None
+
+
+class _BeforeMasked(_Hook):
+    """A module that belongs to the first layer and reads the mask by itself."""
+
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
+        plan = self.mixer._active
+        return self.mixer._unite(plan, args, kwargs, self.position) if plan is not None and plan.layer == 0 else None
+
+
+class _BeforeHead(_Hook):
+    def __call__(self, module: nn.Module, args: tuple) -> Any:
+        plan = self.mixer._active
+        return (self.mixer._mix(args[0], plan), *args[1:]) if plan is not None and plan.layer == HEAD else None
+
+
+def make_mixable(model: nn.Module) -> Mixer:
+    r"""
+    Make the hidden states of a transformers model mixable, in place. Calling it again returns the same mixer.
+
+    Nothing of the model changes: same class, same parameters, same config, same outputs as long as no plan is applied.
+    Call it before `torch.compile` and before distributed wrapping.
+
+    Args:
+        model (`nn.Module`):
+            A transformers model, or a wrapper around one (`PeftModel`).
+
+    Returns:
+        [`Mixer`]: also found at `model.mixer`.
+
+    Raises:
+        `ValueError`: if the type of the model cannot be mixed correctly, or, for a type that the tests of this package
+        do not cover, if the probe (identity and swap on a tiny batch, without gradient) shows that it is not.
+    """
+    # The probe applies plans to a mixer: it stands above this module and is reached from here alone.
+    from .probe import probe
+
+    inner = unwrap(model)
+    mixer = inner.__dict__.get("mixer")
+    if mixer is None:
+        mixer = Mixer(find_stack(model))
+        handles = _install(mixer)
+        if inner.config.model_type not in TESTED_MODEL_TYPES:
+            try:
+                mixer.stack.pads_are_defined = probe(mixer)
+            except Exception:
+                for handle in handles:
+                    handle.remove()
+                raise
+        inner.mixer = mixer  # type: ignore[assignment]  # no module: a plain attribute
+    _install_on_wrapper(mixer, model)
+    return mixer
+
+
+def _install(mixer: Mixer) -> list[Any]:
+    stack, handles = mixer.stack, []
+
+    def before(module: nn.Module, hook: type[_Hook], number: int | None = None) -> None:
+        instance = hook(mixer, number, mask_position(module))
+        handles.append(module.register_forward_pre_hook(instance, with_kwargs=True))
+
+    if stack.head_pools_with_mask:
+        before(stack.model, _BeforeModel)
+    before(stack.encoder, _BeforeEncoder)
+    if stack.embeddings is not None:
+        handles.append(stack.embeddings.register_forward_hook(_After(mixer, 0)))
+    for number, layer in enumerate(stack.layers):
+        before(layer, _BeforeSharedLayer if stack.shared else _BeforeLayer, number)
+        if stack.shared:
+            handles.append(layer.register_forward_hook(_AfterSharedLayer(mixer)))
+    if not stack.shared:
+        handles.append(stack.layers[-1].register_forward_hook(_After(mixer, stack.depth)))
+    for module in stack.masked:
+        before(module, _BeforeMasked)
+    for head in stack.heads:
+        handles.append(head.register_forward_pre_hook(_BeforeHead(mixer)))
+    return handles
+
+
+def _install_on_wrapper(mixer: Mixer, model: nn.Module) -> None:
+    """A wrapper may call `forward` of the model and so pass by its hooks: heads that pool need one on the outside."""
+    if all(model is not root for root in mixer._roots):
+        mixer._roots.append(model)
+        if mixer.stack.head_pools_with_mask:
+            model.register_forward_pre_hook(_BeforeModel(mixer, None, mask_position(model)), with_kwargs=True)
+
+
+def _in_backward() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def _argument(name: str, position: int | None, args: tuple, kwargs: dict[str, Any]) -> Any:
+    if position is not None and position < len(args):
+        return args[position]
+    return kwargs.get(name)
+
+
+def _replaced(
+    name: str, position: int | None, args: tuple, kwargs: dict[str, Any], value: Any
+) -> tuple[tuple, dict[str, Any]]:
+    if position is not None and position < len(args):
+        return (*args[:position], value, *args[position + 1 :]), kwargs
+    return args, {**kwargs, name: value}

@@ -1,0 +1,141 @@
+"""Is a model of a type that nobody tested mixed correctly? Ask the model itself.
+
+On a tiny batch of texts of different lengths, without gradient: with lambda 1 nothing may change, and with lambda 0 every
+row must become its (longer) partner, at every layer. Models whose layers or head know more about a row than its hidden
+states and its mask fail this, and are refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from mixtext_hf.mixing import HEAD, MixPlan
+
+from .stack import mask_position
+
+
+if TYPE_CHECKING:
+    from .mixer import Mixer
+
+_LENGTHS = (4, 9, 6)
+_LONGEST = 1
+
+
+def probe(mixer: Mixer) -> bool:
+    """
+    Raise `ValueError` if `mixer` does not mix its model correctly; leaves the model as it was.
+
+    Returns:
+        `bool`: whether the states at padding are a function of the text alone (`EncoderStack.pads_are_defined`).
+    """
+    model = mixer.stack.model
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), _recorded_arguments(mixer) as arguments:
+            inputs = _tiny_batch(model)
+            try:
+                plain = model(**inputs).logits
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
+                    f"the probe that would have to show that it can be mixed fails: {error}"
+                ) from error
+            _check_arguments(model, arguments)
+            layers: list[Any] = [*range(mixer.depth + 1), *([HEAD] if mixer.stack.heads else [])]
+            for layer in layers:
+                _check_layer(mixer, inputs, plain, layer)
+            return _pads_are_defined(model, inputs)
+    finally:
+        model.train(was_training)
+
+
+def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> bool:
+    """Whether no state changes, those at padding included, when columns of padding are added to the batch."""
+    padded = {name: nn.functional.pad(value, (0, 3)) for name, value in inputs.items()}
+    padded["input_ids"][:, -3:] = inputs["input_ids"][0, -1]  # the shortest text ends in padding
+    for short, long in zip(
+        model(**inputs, output_hidden_states=True).hidden_states,
+        model(**padded, output_hidden_states=True).hidden_states,
+        strict=True,
+    ):
+        if (short - long[:, : short.shape[1]]).abs().max() > 1e-3 * short.abs().max():
+            return False
+    return True
+
+
+def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    config = model.config
+    vocab_size = getattr(config, "vocab_size", None)
+    if vocab_size is None:
+        raise ValueError(
+            f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes no "
+            "token ids, so it cannot be probed: its hidden states are not mixed."
+        )
+    pad = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0
+    special = {value for name, value in config.to_dict().items() if name.endswith("_token_id")}
+    ordinary = [token for token in range(min(vocab_size, 200)) if token not in special and token != pad]
+    batch_size, longest = len(_LENGTHS), max(_LENGTHS)
+    input_ids = torch.full((batch_size, longest), pad)
+    attention_mask = torch.zeros(batch_size, longest, dtype=torch.long)
+    for row, length in enumerate(_LENGTHS):
+        input_ids[row, :length] = torch.tensor([ordinary[(7 * i + 13 * row) % len(ordinary)] for i in range(length)])
+        attention_mask[row, :length] = 1
+    return {"input_ids": input_ids.to(model.device), "attention_mask": attention_mask.to(model.device)}
+
+
+class _recorded_arguments:
+    """Collects the tensors that the first layer is called with, besides the hidden states and the mask."""
+
+    def __init__(self, mixer: Mixer):
+        self.layer = mixer.stack.layers[0]
+        self.tensors: dict[str, torch.Tensor] = {}
+
+    def __enter__(self) -> dict[str, torch.Tensor]:
+        self.handle = self.layer.register_forward_pre_hook(self._record, with_kwargs=True)
+        return self.tensors
+
+    def __exit__(self, *exception: object) -> None:
+        self.handle.remove()
+
+    def _record(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        mask_at = mask_position(module)
+        named = {str(i): value for i, value in enumerate(args) if i not in (0, mask_at)} | kwargs
+        for name, value in named.items():
+            if isinstance(value, torch.Tensor) and name not in ("hidden_states", "attention_mask"):
+                self.tensors[name] = value
+
+
+def _check_arguments(model: PreTrainedModel, arguments: dict[str, torch.Tensor]) -> None:
+    for name, value in arguments.items():
+        if value.dim() > 0 and len(value) == len(_LENGTHS) and bool((value != value[:1]).any()):
+            raise ValueError(
+                f"The layers of {type(model).__name__} (type {model.config.model_type!r}) receive a tensor {name!r} that "
+                "differs between the rows of a batch and cannot be mixed: this model is not supported."
+            )
+
+
+def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Tensor, layer: Any) -> None:
+    model = mixer.stack.model
+    index = torch.full((len(_LENGTHS),), _LONGEST)
+    tolerance = 1e-3 if plain.dtype in (torch.float32, torch.float64) else 5e-2
+    spread = (plain - plain[_LONGEST]).abs().max()
+    for lam, expected, invariant in (
+        (torch.ones(len(_LENGTHS)), plain, "lambda 1 must change nothing"),
+        ((index == torch.arange(len(index))).float(), plain[index], "lambda 0 must turn a row into its partner"),
+    ):
+        # `own` rows keep weight 1, so that the partner of all rows stays itself.
+        with mixer.applying(MixPlan(index, lam, layer=layer)):
+            mixed = model(**inputs).logits
+        error = (mixed - expected).abs().max()
+        if not error <= tolerance * spread:
+            raise ValueError(
+                f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
+                f"the probe shows that mixing at layer {layer} would be wrong: {invariant}, but the logits are off by "
+                f"{error:.2e} (rows differ by {spread:.2e}). Causal models, models whose head reads the token ids, and "
+                "sparse attention cannot be mixed."
+            )

@@ -1,0 +1,204 @@
+"""Where the layers of a model are: the one place that decides it.
+
+A rule finds the encoder stack of every BERT-like model of transformers; a short table holds the exceptions. Nothing is
+installed or run here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+# Families whose mixing is proven by the tests of this package, eager and sdpa, with activation checkpointing on and off.
+# Any other type has to pass the probe in `probe.py`.
+TESTED_MODEL_TYPES = frozenset(
+    {
+        "albert",
+        "bert",
+        "camembert",
+        "convbert",
+        "deberta",
+        "deberta-v2",
+        "distilbert",
+        "electra",
+        "ernie",
+        "fnet",
+        "gte",
+        "jina_embeddings_v3",
+        "megatron-bert",
+        "mobilebert",
+        "modernbert",
+        "mpnet",
+        "nomic_bert",
+        "rembert",
+        "roberta",
+        "roformer",
+        "xlm-roberta",
+    }
+)
+
+# Types that look like a stack of layers and are not one that can be mixed, with the reason shown to the user.
+REFUSED_MODEL_TYPES = {
+    "big_bird": "its block-sparse attention hands the layers several masks, and switches to them only for long inputs",
+    "canine": "its sequence is down-sampled between three stacks, so layer numbers do not name one representation",
+    "funnel": "its blocks shorten the sequence, so two rows no longer meet position by position",
+    "longformer": "its layers receive derived index masks that cannot be united after the fact",
+    "reformer": "its hashing attention depends on the states, and its layers are reversible pairs",
+    "xlnet": "it is sequence-first and permutes the attention mask",
+}
+
+
+@dataclass(frozen=True)
+class _Exception:
+    """What differs from the rule for one model type. Paths are relative to the base model."""
+
+    layers: str | None = None
+    shared: bool = False
+    embeddings: str | None = None
+    masked: tuple[str, ...] = ()
+    pads_are_defined: bool = True
+
+
+_EXCEPTIONS = {
+    # One group of parameters is called once a layer: layers are told apart by counting its calls.
+    "albert": _Exception(layers="encoder.albert_layer_groups", shared=True),
+    # Padding attends to nothing here, so the softmax runs over masked positions alone and the states at padding change
+    # with the padded length of the batch: they are no representation of the text and are kept out of the mix.
+    "deberta": _Exception(pads_are_defined=False),
+    "modernbert": _Exception(pads_are_defined=False),  # padding beyond the sliding window
+    # With `conv_kernel_size` the first layer's convolution reads the embeddings and the 2-D mask once more, past the
+    # first layer's input; without it, mixing at the embeddings is the same thing.
+    "deberta-v2": _Exception(embeddings="embeddings", masked=("encoder.conv",), pads_are_defined=False),
+}
+
+
+@dataclass
+class EncoderStack:
+    """
+    The parts of a model that mixing touches.
+
+    Attributes:
+        model (`PreTrainedModel`): The transformers model, without PEFT or other wrappers around it.
+        encoder (`nn.Module`): Its base model: everything but the head.
+        layers (`list[nn.Module]`): Layer modules in order of execution (one for all when `shared`).
+        depth (`int`): Number of layers `L` that a forward pass runs through.
+        shared (`bool`): Whether one module is called for several layers.
+        embeddings (`nn.Module`, *optional*): Where layer 0 is mixed if not at the first layer's input.
+        masked (`list[nn.Module]`): Further modules that read an attention mask and belong to the first layer.
+        heads (`list[nn.Linear]`): The final linear layer (PEFT may hold a copy of it for each adapter).
+        head_pools_with_mask (`bool`): Whether the head itself reads the 2-D attention mask.
+        pads_are_defined (`bool`):
+            Whether states at padding are a function of the text alone. If not, `pad="mix"` acts as `pad="keep"`.
+    """
+
+    model: PreTrainedModel
+    encoder: nn.Module
+    layers: list[nn.Module]
+    depth: int
+    shared: bool = False
+    embeddings: nn.Module | None = None
+    masked: list[nn.Module] = field(default_factory=list)
+    heads: list[nn.Linear] = field(default_factory=list)
+    head_pools_with_mask: bool = False
+    pads_are_defined: bool = True
+
+
+def unwrap(model: nn.Module) -> PreTrainedModel:
+    """The transformers model inside `model`: itself, or what a PEFT or distributed wrapper holds."""
+    if type(model).__name__ == "OptimizedModule":
+        raise ValueError("`model` is already compiled: call make_mixable(model) first, then torch.compile(model).")
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            return module
+    raise TypeError(f"`model` must be (or wrap) a transformers model, got {type(model).__name__}.")
+
+
+def find_stack(model: nn.Module) -> EncoderStack:
+    """
+    Find the encoder stack: the shallowest `nn.ModuleList` of `config.num_hidden_layers` entries under the base model.
+
+    Raises:
+        `ValueError`: if the model type is known not to work, or if no such list, or more than one, is found.
+    """
+    inner = unwrap(model)
+    model_type = inner.config.model_type
+    if model_type in REFUSED_MODEL_TYPES:
+        raise ValueError(f"Models of type {model_type!r} cannot be mixed: {REFUSED_MODEL_TYPES[model_type]}.")
+    exception = _EXCEPTIONS.get(model_type, _Exception())
+    encoder = inner.base_model
+    pooling = getattr(inner.config, "classifier_pooling", None)
+    layers = _module_list(encoder, exception.layers) if exception.layers else _layers_by_rule(encoder, inner)
+    return EncoderStack(
+        model=inner,
+        encoder=encoder,
+        layers=layers,
+        depth=inner.config.num_hidden_layers,
+        shared=exception.shared,
+        embeddings=encoder.get_submodule(exception.embeddings) if exception.embeddings else None,
+        masked=[module for path in exception.masked if (module := _optional_submodule(encoder, path)) is not None],
+        # With "late" pooling the last linear layer sees every token: there is no pooled vector to mix before it.
+        heads=[] if pooling == "late" else _final_linear(inner, encoder),
+        head_pools_with_mask=pooling in ("mean", "late"),
+        pads_are_defined=exception.pads_are_defined,
+    )
+
+
+def mask_position(module: nn.Module) -> int | None:
+    """The position of the attention mask among the arguments of `module.forward`, or `None` if it takes none."""
+    for position, name in enumerate(inspect.signature(module.forward).parameters):
+        if name in ("attention_mask", "input_mask"):
+            return position
+    return None
+
+
+def _layers_by_rule(encoder: nn.Module, inner: PreTrainedModel) -> list[nn.Module]:
+    depth = getattr(inner.config, "num_hidden_layers", None)
+    found = {
+        name: module
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == depth
+    }
+    what = f"{type(inner).__name__} (type {inner.config.model_type!r}, num_hidden_layers={depth})"
+    if not found:
+        raise ValueError(f"No list of {depth} layers was found in {what}: its hidden states cannot be mixed.")
+    shallowest = min(name.count(".") for name in found)
+    names = [name for name in found if name.count(".") == shallowest]
+    if len(names) > 1:
+        raise ValueError(f"Several lists of {depth} layers stand side by side in {what}: {', '.join(names)}.")
+    return list(found[names[0]])
+
+
+def _module_list(encoder: nn.Module, path: str) -> list[nn.Module]:
+    module = encoder.get_submodule(path)
+    if not isinstance(module, nn.ModuleList):
+        raise ValueError(f"{path} of {type(encoder).__name__} is a {type(module).__name__}, not a list of layers.")
+    return list(module)
+
+
+def _optional_submodule(encoder: nn.Module, path: str) -> nn.Module | None:
+    """The module at `path`; `None` where the model was configured without it."""
+    parent_path, _, name = path.rpartition(".")
+    parent = encoder.get_submodule(parent_path)
+    module = getattr(parent, name, None)
+    return module if isinstance(module, nn.Module) else None
+
+
+def _final_linear(inner: PreTrainedModel, encoder: nn.Module) -> list[nn.Linear]:
+    """The last linear layer outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of it."""
+    in_encoder = set(encoder.modules()) if encoder is not inner else set(inner.modules())
+    candidates: dict[str, list[nn.Linear]] = {}
+    for name, module in inner.named_modules():
+        if (
+            isinstance(module, nn.Linear)
+            and module not in in_encoder
+            and module.out_features == inner.config.num_labels
+        ):
+            # PEFT's ModulesToSaveWrapper holds `original_module` and `modules_to_save.<adapter>` in place of a module.
+            canonical = re.sub(r"\.(original_module|modules_to_save\.[^.]+)", "", name)
+            candidates.setdefault(canonical, []).append(module)
+    return list(candidates.values())[-1] if candidates else []

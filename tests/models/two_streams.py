@@ -1,0 +1,134 @@
+"""Hidden-state mixup written out with two streams, as the official code runs it, on any tiny model: the reference.
+
+Nothing of the package is used. Stream A is the batch, stream B the permuted batch, each run by itself with its own mask;
+the masks above the mixing layer are the ones that the model itself builds from the union of both 2-D masks.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import torch
+
+
+class _Tap:
+    """Records what each layer is called with and returns, and optionally overrides it."""
+
+    def __init__(self, layers, embeddings=None, masked=(), shared_depth=None):
+        self.layers, self.embeddings, self.masked = layers, embeddings, masked
+        self.shared_depth = shared_depth
+        self.inputs, self.masks, self.masked_masks = {}, {}, {}
+        self.embedded = self.last = None
+        self.replace_input, self.replace_mask, self.replace_masked = {}, {}, {}
+        self.replace_embedded = self.replace_last = None
+        self.count = 0
+
+    def __enter__(self):
+        self.stack = ExitStack()
+        self.count = 0
+        for number, layer in enumerate(self.layers):
+            self._hook(layer.register_forward_pre_hook(self._before(number), with_kwargs=True))
+            if number == len(self.layers) - 1:
+                self._hook(layer.register_forward_hook(self._after_last))
+        if self.embeddings is not None:
+            self._hook(self.embeddings.register_forward_hook(self._after_embeddings))
+        for module in self.masked:
+            self._hook(module.register_forward_pre_hook(self._before_masked))
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
+
+    def _hook(self, handle):
+        self.stack.callback(handle.remove)
+
+    def _before(self, number):
+        def hook(module, args, kwargs):
+            n = number
+            if self.shared_depth:
+                n, self.count = self.count, self.count + 1
+            in_kwargs = "attention_mask" in kwargs
+            self.inputs[n] = args[0].detach().clone()
+            self.masks[n] = kwargs["attention_mask"] if in_kwargs else (args[1] if len(args) > 1 else None)
+            args = list(args)
+            if n in self.replace_input:
+                args[0] = self.replace_input[n]
+            if n in self.replace_mask:
+                if in_kwargs:
+                    kwargs = {**kwargs, "attention_mask": self.replace_mask[n]}
+                elif len(args) > 1:
+                    args[1] = self.replace_mask[n]
+            return tuple(args), kwargs
+
+        return hook
+
+    def _after_last(self, module, args, output):
+        if self.shared_depth and self.count < self.shared_depth:
+            return None
+        state = output[0] if isinstance(output, tuple) else output
+        self.last = state.detach().clone()
+        if self.replace_last is None:
+            return None
+        return (self.replace_last, *output[1:]) if isinstance(output, tuple) else self.replace_last
+
+    def _after_embeddings(self, module, args, output):
+        self.embedded = output.detach().clone()
+        return self.replace_embedded
+
+    def _before_masked(self, module, args):
+        self.masked_masks[module] = args[2]
+        if module in self.replace_masked:
+            return (args[0], args[1], self.replace_masked[module])
+        return None
+
+
+def two_stream_logits(model, batch, index, lam, layer, pad="mix"):
+    """Logits `(B, C)` of the mixed batch; `lam` `(B,)`."""
+    encoder = model.base_model
+    depth = model.config.num_hidden_layers
+    kind = model.config.model_type
+    shared = kind == "albert"
+    if shared:
+        layers = list(encoder.encoder.albert_layer_groups)
+    elif kind == "distilbert":
+        layers = list(encoder.transformer.layer)
+    elif kind in ("modernbert", "nomic_bert", "gte", "jina_embeddings_v3", "eurobert", "ultrabert"):
+        layers = list(encoder.layers)
+    else:
+        layers = list(encoder.encoder.layer)
+    conv = getattr(getattr(encoder, "encoder", None), "conv", None)
+    embeddings = encoder.embeddings if conv is not None and layer == 0 else None
+    tap = _Tap(layers, embeddings, [conv] if conv is not None else [], depth if shared else None)
+
+    partner = {name: value[index] for name, value in batch.items()}
+    union = {**batch, "attention_mask": batch["attention_mask"] | batch["attention_mask"][index]}
+    states = []
+    with torch.no_grad():
+        for stream in (batch, partner):
+            with tap:
+                model(**stream)
+            states.append(
+                tap.last if layer == depth else tap.embedded if embeddings is not None else tap.inputs[layer]
+            )
+        with tap:
+            model(**union)
+        masks, masked_masks = dict(tap.masks), dict(tap.masked_masks)
+
+        weight = lam.view(-1, 1, 1)
+        mixed = weight * states[0] + (1 - weight) * states[1]
+        if pad == "keep":
+            for row in range(len(index)):
+                for position in range(mixed.shape[1]):
+                    real = [bool(stream["attention_mask"][row, position]) for stream in (batch, partner)]
+                    if real[0] != real[1]:
+                        mixed[row, position] = states[0 if real[0] else 1][row, position]
+        if layer == depth:
+            tap.replace_last = mixed
+        elif embeddings is not None:
+            tap.replace_embedded = mixed
+        else:
+            tap.replace_input = {layer: mixed}
+        tap.replace_mask = {n: mask for n, mask in masks.items() if n >= layer}
+        tap.replace_masked = masked_masks if layer == 0 else {}
+        with tap:
+            return model(**batch).logits
