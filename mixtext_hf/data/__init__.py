@@ -1,0 +1,24 @@
+"""Data: loading text classification sets, choosing few labelled examples, collating batches. No model, no trainer."""
+
+from .collator import MixDataCollator
+from .columns import TextColumns, recognise_columns
+from .docstrings import DEFAULT_PACKAGES, docstring_corpus
+from .few_shot import few_shot_split
+from .glue import GLUE_TASKS, GlueTask
+from .labels import has_labels
+from .text import TextDatasets, load_text_datasets
+
+
+__all__ = [
+    "DEFAULT_PACKAGES",
+    "GLUE_TASKS",
+    "GlueTask",
+    "MixDataCollator",
+    "TextColumns",
+    "TextDatasets",
+    "docstring_corpus",
+    "few_shot_split",
+    "has_labels",
+    "load_text_datasets",
+    "recognise_columns",
+]

@@ -1,0 +1,145 @@
+"""From a list of dataset rows to one padded batch. Nothing in it is random: mixing happens later, on the device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+
+# The loss of PyTorch and of Hugging Face models skips this label.
+IGNORED_LABEL = -100
+# `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.
+_NO_MAX_LENGTH = 1_000_000
+
+
+@dataclass
+class MixDataCollator:
+    """
+    Collate rows of text, or rows that are tokenised already, into a batch.
+
+    Rows with `input_ids` are padded as they are. Other rows are tokenised here, which lets a dataset keep its raw
+    columns: the texts are cut to `max_length` and padded to the longest of the batch.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`):
+            Tokenizer of the model.
+        text_column (`str`, *optional*):
+            Column of the text. Needed for rows without `input_ids`.
+        text_pair_column (`str`, *optional*):
+            Column of the second text.
+        label_column (`str`, *optional*, defaults to `"label"`):
+            Column of the label. Where it is absent, `labels` or `label_ids` is taken.
+        max_length (`int`, *optional*):
+            Longest sequence in tokens; by default what the tokenizer says its model can take.
+        pad_to_multiple_of (`int`, *optional*):
+            Round the padded length up to a multiple of this, for the tensor cores of a GPU.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    text_column: str | None = None
+    text_pair_column: str | None = None
+    label_column: str = "label"
+    max_length: int | None = None
+    pad_to_multiple_of: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.text_pair_column is not None and self.text_column is None:
+            raise ValueError(
+                f"`text_pair_column` is {self.text_pair_column!r} without a `text_column`: name the first text too."
+            )
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"`max_length` is {self.max_length}: it must be at least 1.")
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a dataset it reads; whoever removes unused columns must keep these."""
+        texts = [column for column in (self.text_column, self.text_pair_column) if column is not None]
+        return list(dict.fromkeys([*texts, *self.tokenizer.model_input_names, *self._label_columns]))
+
+    @property
+    def _label_columns(self) -> tuple[str, ...]:
+        return (self.label_column, "labels", "label_ids")
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            features (`list[dict[str, Any]]`):
+                The rows of the batch, all tokenised or all raw.
+
+        Returns:
+            `dict[str, torch.Tensor]`: the inputs of the model, each `(B, L)`, and, where the rows have labels,
+            `labels`: int64 `(B,)` for class ids, float32 `(B,)` for scores, float32 `(B, C)` for lists. A hidden
+            label (`None`, or the class id -1) is -100.
+        """
+        batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
+        label_column = next((column for column in self._label_columns if column in features[0]), None)
+        if label_column is not None:
+            batch["labels"] = _label_tensor([row[label_column] for row in features], label_column)
+        return batch
+
+    def _pad_ready(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        inputs = self.tokenizer.model_input_names
+        ready: dict[str, list[Any]] = {name: [row[name] for row in features] for name in inputs if name in features[0]}
+        return self._pad(ready)
+
+    def _tokenise(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        if self.text_column is None:
+            raise ValueError(
+                f"The rows have no `input_ids` (they have {sorted(features[0])}) and the collator has no "
+                "`text_column`: tokenise the dataset, or name the column of the text."
+            )
+        texts = self._texts(features, self.text_column)
+        pairs = None if self.text_pair_column is None else self._texts(features, self.text_pair_column)
+        max_length = self.max_length or self.tokenizer.model_max_length
+        truncation = max_length < _NO_MAX_LENGTH
+        encoded = self.tokenizer(texts, pairs, truncation=truncation, max_length=max_length if truncation else None)
+        # Padded apart: in one call, a `max_length` that is no multiple of `pad_to_multiple_of` is refused.
+        return self._pad({name: encoded[name] for name in self.tokenizer.model_input_names if name in encoded})
+
+    def _pad(self, inputs: dict[str, list[Any]]) -> dict[str, torch.Tensor]:
+        return dict(self.tokenizer.pad(inputs, pad_to_multiple_of=self.pad_to_multiple_of, return_tensors="pt"))
+
+    def _texts(self, features: list[dict[str, Any]], column: str) -> list[str]:
+        texts = []
+        for row, feature in enumerate(features):
+            if column not in feature:
+                raise ValueError(
+                    f"Row {row} of the batch has no column {column!r}, it has {sorted(feature)}. A `Trainer` removes "
+                    "columns its model does not take unless `remove_unused_columns=False`."
+                )
+            text = feature[column]
+            if not isinstance(text, str):
+                raise TypeError(
+                    f"The text column {column!r} holds {text!r} of type {type(text).__name__} in row {row} of the "
+                    "batch: every text must be a str. Remove or correct such rows."
+                )
+            texts.append(text)
+        return texts
+
+
+def _label_tensor(labels: list[Any], column: str) -> torch.Tensor:
+    labels = [
+        label.tolist() if isinstance(label, np.ndarray | np.generic | torch.Tensor) else label for label in labels
+    ]
+    lists = [label for label in labels if isinstance(label, list)]
+    if lists:
+        lengths = sorted({len(label) for label in lists})
+        if len(lengths) > 1 or any(not isinstance(label, list) and label is not None for label in labels):
+            raise ValueError(
+                f"The label column {column!r} must hold lists of one length in all rows of a batch, "
+                f"the lengths found are {lengths}: encode multi-label data as one 0 or 1 a class."
+            )
+        hidden_row = [float(IGNORED_LABEL)] * lengths[0]
+        return torch.tensor([hidden_row if label is None else label for label in labels], dtype=torch.float32)
+    for row, label in enumerate(labels):
+        if label is not None and not isinstance(label, int | float):
+            raise TypeError(
+                f"The label column {column!r} holds {label!r} of type {type(label).__name__} in row {row} of the "
+                "batch: labels are class ids, scores or lists of 0/1. Give class names ids before training."
+            )
+    if any(isinstance(label, float) for label in labels):
+        return torch.tensor([IGNORED_LABEL if label is None else label for label in labels], dtype=torch.float32)
+    # -1 is how the test splits on the Hub hide a class; it is no class, and the loss would refuse it.
+    return torch.tensor([IGNORED_LABEL if label in (None, -1) else label for label in labels], dtype=torch.int64)

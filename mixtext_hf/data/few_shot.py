@@ -1,0 +1,59 @@
+"""Choosing a few labelled examples of each class; what is left is the unlabelled text of semi-supervised training."""
+
+import numpy as np
+from datasets import ClassLabel, Dataset
+
+
+def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, seed: int) -> tuple[Dataset, Dataset]:
+    """
+    Draw `labeled_per_class` rows of every class.
+
+    Each class is drawn by its own generator, keyed by the seed and the class id: adding a class, or a row of another
+    class, does not change which rows of this class are drawn.
+
+    Args:
+        dataset (`datasets.Dataset`):
+            The full training set.
+        label_column (`str`):
+            Column of class ids (integers from 0).
+        labeled_per_class (`int`):
+            Rows to draw from every class that occurs in the dataset.
+        seed (`int`):
+            The split is a pure function of the seed and the labels.
+
+    Returns:
+        `tuple[Dataset, Dataset]`: the labelled rows in a seeded shuffled order, and the rest in the order of
+        `dataset`.
+    """
+    if label_column not in dataset.column_names:
+        raise ValueError(
+            f"`label_column` is {label_column!r}, but the dataset has the columns {dataset.column_names}."
+        )
+    if labeled_per_class < 1:
+        raise ValueError(f"`labeled_per_class` is {labeled_per_class}: it must be at least 1.")
+    if seed < 0:
+        raise ValueError(f"`seed` is {seed}: it must not be negative.")
+    labels = np.asarray(dataset[label_column][:])
+    if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
+        raise ValueError(
+            f"`label_column` {label_column!r} must hold class ids (integers from 0, none missing) for a few-shot split."
+        )
+
+    drawn = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < labeled_per_class:
+            name = _class_name(dataset, label_column, int(label))
+            raise ValueError(
+                f"`labeled_per_class` is {labeled_per_class}, but class {name} has only {len(rows)} examples: "
+                f"use at most {len(rows)}, or add examples of this class."
+            )
+        drawn.append(np.random.default_rng([seed, int(label)]).choice(rows, size=labeled_per_class, replace=False))
+    labelled = np.random.default_rng(seed).permutation(np.concatenate(drawn))
+    rest = np.setdiff1d(np.arange(len(dataset)), labelled)
+    return dataset.select(labelled), dataset.select(rest)
+
+
+def _class_name(dataset: Dataset, label_column: str, label: int) -> str:
+    feature = dataset.features[label_column]
+    return f"{feature.int2str(label)!r}" if isinstance(feature, ClassLabel) else str(label)

@@ -1,0 +1,401 @@
+"""From what a user names (a Hub id, files, a GLUE task, or nothing) to datasets that are ready to train on.
+
+Columns are found by `columns.py`, files read by `files.py`, labels brought into one convention by `labels.py`; here is
+the order of the steps, and the checks on their arguments.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, Value
+from datasets.exceptions import DatasetGenerationError
+
+from .columns import TextColumns, recognise_columns
+from .docstrings import docstring_corpus
+from .few_shot import few_shot_split
+from .files import read_files, resolve_files
+from .glue import GLUE_TASKS, GlueTask
+from .labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, has_labels, normalise_labels
+from .stratified import hold_out
+
+
+DOCSTRINGS = "docstrings"
+
+# A bare "glue" would be shadowed by a folder of that name in the working directory.
+_GLUE_ID = "nyu-mll/glue"
+_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+_METRICS = {
+    SINGLE_LABEL: ("accuracy", "macro_f1"),
+    MULTI_LABEL: ("f1_micro", "f1_macro", "subset_accuracy"),
+    REGRESSION: ("pearson", "spearman", "mse"),
+}
+
+
+@dataclass
+class TextDatasets:
+    """
+    The splits of a text classification or regression task, with everything a training run must know about them.
+
+    Args:
+        train (`datasets.Dataset`, *optional*):
+            The training split (the chosen examples, when few were asked for).
+        validation (`dict[str, datasets.Dataset]`):
+            Validation splits by name; several for MNLI, none is `{}`.
+        test (`dict[str, datasets.Dataset]`):
+            Test splits by name.
+        rest (`datasets.Dataset`, *optional*):
+            What `labeled_per_class` left over of the training split.
+        columns ([`TextColumns`]):
+            The text columns; the label column is always `"label"`, or `None` when no split has labels.
+        problem_type (`str`):
+            `"single_label_classification"`, `"multi_label_classification"` or `"regression"`.
+        label_names (`list[str]`):
+            Names of the classes in the order of their ids; empty for regression.
+        metrics (`tuple[str, ...]`):
+            Names of the metrics that are usual for the task.
+        source (`dict[str, Any]`):
+            Where the data came from and how it was selected, JSON-serialisable.
+    """
+
+    train: Dataset | None
+    validation: dict[str, Dataset]
+    test: dict[str, Dataset]
+    rest: Dataset | None
+    columns: TextColumns
+    problem_type: str
+    label_names: list[str]
+    metrics: tuple[str, ...]
+    source: dict[str, Any]
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of the classification head: one a class, a single one for regression."""
+        return 1 if self.problem_type == REGRESSION else len(self.label_names)
+
+
+@dataclass
+class _Splits:
+    """Splits as they were found, before anything is known about their columns."""
+
+    train: Dataset | None
+    validation: dict[str, Dataset]
+    test: dict[str, Dataset]
+    source: dict[str, Any]
+
+    def by_name(self) -> dict[str, Dataset]:
+        train = {} if self.train is None else {"train": self.train}
+        return {**train, **self.validation, **self.test}
+
+    def replace(self, splits: Mapping[str, Dataset]) -> None:
+        self.train = splits.get("train")
+        self.validation = {name: splits[name] for name in self.validation}
+        self.test = {name: splits[name] for name in self.test}
+
+
+def load_text_datasets(
+    *,
+    dataset_name: str | None = None,
+    dataset_config_name: str | None = None,
+    task_name: str | None = None,
+    train_file: str | Sequence[str] | None = None,
+    validation_file: str | Sequence[str] | None = None,
+    test_file: str | Sequence[str] | None = None,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    problem_type: str | None = None,
+    labeled_per_class: int | None = None,
+    max_train_samples: int | None = None,
+    max_eval_samples: int | None = None,
+    max_predict_samples: int | None = None,
+    seed: int = 0,
+    validation_split_fraction: float | None = None,
+    revision: str | None = None,
+    cache_dir: str | None = None,
+    token: str | bool | None = None,
+) -> TextDatasets:
+    """
+    Load a text data set and bring it into the form that training, evaluation and prediction expect.
+
+    Every selection is a pure function of the data and `seed`, in this order: `validation_split_fraction` splits a
+    validation set off the training split, `labeled_per_class` chooses the labelled examples from what stays,
+    `max_train_samples` limits those.
+
+    Args:
+        dataset_name (`str`, *optional*):
+            Id of a data set on the Hub, or a local folder that `datasets.load_dataset` can read. `"docstrings"`, also
+            the default when neither a data set, a task nor a file is named, is the embedded corpus of
+            [`docstring_corpus`].
+        dataset_config_name (`str`, *optional*):
+            Configuration of `dataset_name`.
+        task_name (`str`, *optional*):
+            A task of [`GLUE_TASKS`]: fixes columns, metrics and problem type. The data comes from the Hub unless files
+            are given.
+        train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
+            Parquet, csv, tsv, json or jsonl files: paths or glob patterns, several in a sequence or separated by
+            commas. For the task `mnli`, two files are the matched and the mismatched split.
+        text_column, text_pair_column (`str`, *optional*):
+            Columns of the text and of the second text; recognised by their names by default.
+        label_column (`str` or `Sequence[str]`, *optional*):
+            Column of the label; several names, also separated by commas, are the 0/1 columns of multi-label data.
+        problem_type (`str`, *optional*):
+            One of the three of `transformers`; inferred from the labels by default.
+        labeled_per_class (`int`, *optional*):
+            Keep only this many training examples of each class; the others become `rest`.
+        max_train_samples (`int`, *optional*):
+            Keep the first so many rows of the shuffled training split.
+        max_eval_samples, max_predict_samples (`int`, *optional*):
+            Keep so many rows of each validation or test split, chosen at random, in the order of the file.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of all selections. The test split of the embedded corpus does not depend on it.
+        validation_split_fraction (`float`, *optional*):
+            Share of the training split that becomes the validation split, of each class alike. Only for data that has
+            no validation split.
+        revision (`str`, *optional*):
+            Branch, tag or commit of the data set on the Hub.
+        cache_dir (`str`, *optional*):
+            Where `datasets` keeps its files.
+        token (`str` or `bool`, *optional*):
+            Token for private data sets on the Hub.
+
+    Returns:
+        [`TextDatasets`]
+    """
+    limits = {
+        "labeled_per_class": labeled_per_class,
+        "max_train_samples": max_train_samples,
+        "max_eval_samples": max_eval_samples,
+        "max_predict_samples": max_predict_samples,
+    }
+    files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
+    given_files = {name: value for name, value in files.items() if value is not None}
+    _check_arguments(limits, seed, validation_split_fraction, problem_type)
+    task = _glue_task(task_name, problem_type)
+    if dataset_name is not None and (task is not None or given_files):
+        other = [*(["task_name"] if task is not None else []), *given_files]
+        raise ValueError(
+            f"`dataset_name` is {dataset_name!r}, but {other} is given too: name only one source of data."
+        )
+    if dataset_name is None and dataset_config_name is not None:
+        raise ValueError(f"`dataset_config_name` is {dataset_config_name!r} without a `dataset_name`: name both.")
+
+    if given_files:
+        splits = _load_files(given_files, task, cache_dir)
+    elif task is not None:
+        splits = _load_hub(_GLUE_ID, task.name, task, revision, cache_dir, token)
+    elif dataset_name not in (None, DOCSTRINGS):
+        splits = _load_hub(str(dataset_name), dataset_config_name, None, revision, cache_dir, token)
+    else:
+        train, test, versions = docstring_corpus()
+        splits = _Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})
+    if validation_split_fraction is not None and (splits.train is None or splits.validation):
+        reason = "there is no training split" if splits.train is None else "there is a validation split already"
+        raise ValueError(f"`validation_split_fraction` is {validation_split_fraction}, but {reason}: leave it out.")
+    if labeled_per_class is not None and splits.train is None:
+        raise ValueError(f"`labeled_per_class` is {labeled_per_class}, but there is no training split: leave it out.")
+
+    columns = _find_columns(splits, task, text_column, text_pair_column, label_column)
+    names: list[str] = []
+    if columns.label is None:
+        problem_type = problem_type or (task.problem_type if task is not None else SINGLE_LABEL)
+    else:
+        texts = [column for column in (columns.text, columns.text_pair) if column is not None]
+        normalised, problem_type, names = normalise_labels(
+            splits.by_name(),
+            columns.label,
+            problem_type=task.problem_type if task is not None else problem_type,
+            text_columns=texts,
+        )
+        splits.replace(normalised)
+        any_labels = any(has_labels(split) for split in normalised.values())
+        columns = TextColumns(columns.text, columns.text_pair, LABEL if any_labels else None)
+    single_label = problem_type == SINGLE_LABEL
+    if labeled_per_class is not None and not single_label:
+        raise ValueError(
+            f"`labeled_per_class` needs single-label classes, but the labels are {problem_type}: "
+            "use `max_train_samples` to train on few examples."
+        )
+
+    train, validation, rest = splits.train, splits.validation, None
+    if train is not None and validation_split_fraction is not None:
+        size = min(max(round(len(train) * validation_split_fraction), 1), len(train) - 1)
+        train, held_out = hold_out(train, size, seed, LABEL if single_label else None)
+        validation = {"validation": held_out}
+    if train is not None and labeled_per_class is not None:
+        train, rest = few_shot_split(train, LABEL, labeled_per_class, seed)
+    if train is not None and max_train_samples is not None:
+        train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
+    validation = {name: _at_most(split, max_eval_samples, seed) for name, split in validation.items()}
+    test = {name: _at_most(split, max_predict_samples, seed) for name, split in splits.test.items()}
+
+    sizes = {name: len(split) for name, split in {**validation, **test}.items()}
+    if train is not None:
+        sizes = {"train": len(train), **({} if rest is None else {"rest": len(rest)}), **sizes}
+    source = {
+        **splits.source,
+        "sizes": sizes,
+        "seed": seed,
+        "validation_split_fraction": validation_split_fraction,
+        **limits,
+    }
+    metrics = task.metrics if task is not None else _METRICS[problem_type]
+    return TextDatasets(train, validation, test, rest, columns, problem_type, names, metrics, source)
+
+
+def _check_arguments(
+    limits: Mapping[str, int | None], seed: int, validation_split_fraction: float | None, problem_type: str | None
+) -> None:
+    for name, value in limits.items():
+        if value is not None and value < 1:
+            raise ValueError(f"`{name}` is {value}: it must be at least 1; leave it out for no limit.")
+    if seed < 0:
+        raise ValueError(f"`seed` is {seed}: it must not be negative.")
+    if validation_split_fraction is not None and not 0 < validation_split_fraction < 1:
+        raise ValueError(f"`validation_split_fraction` is {validation_split_fraction}: it must be between 0 and 1.")
+    if problem_type is not None and problem_type not in PROBLEM_TYPES:
+        raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
+
+
+def _glue_task(task_name: str | None, problem_type: str | None) -> GlueTask | None:
+    if task_name is None:
+        return None
+    if task_name not in GLUE_TASKS:
+        raise ValueError(f"`task_name` is {task_name!r}: it must be one of the GLUE tasks {sorted(GLUE_TASKS)}.")
+    task = GLUE_TASKS[task_name]
+    if problem_type not in (None, task.problem_type):
+        raise ValueError(
+            f"`problem_type` is {problem_type!r}, but the task {task_name!r} is {task.problem_type!r}: leave it out."
+        )
+    return task
+
+
+def _load_files(files: Mapping[str, str | Sequence[str]], task: GlueTask | None, cache_dir: str | None) -> _Splits:
+    # All paths are checked before the first file is read.
+    paths = {argument: resolve_files(argument, value) for argument, value in files.items()}
+    splits: dict[str, dict[str, Dataset]] = {"train_file": {}, "validation_file": {}, "test_file": {}}
+    for argument, of_split in paths.items():
+        names: tuple[str, ...] = (argument.removesuffix("_file"),)
+        groups = [of_split]
+        if task is not None and argument != "train_file":
+            task_splits = task.validation_splits if argument == "validation_file" else task.test_splits
+            if len(task_splits) > 1 and len(of_split) == len(task_splits):
+                names, groups = task_splits, [[path] for path in of_split]
+        for name, group in zip(names, groups, strict=True):
+            splits[argument][name] = read_files(argument, group, cache_dir)
+    source = {
+        "files": {argument: [str(path) for path in of_split] for argument, of_split in paths.items()},
+        **({} if task is None else {"task": task.name}),
+    }
+    return _Splits(splits["train_file"].get("train"), splits["validation_file"], splits["test_file"], source)
+
+
+def _load_hub(
+    name: str,
+    config_name: str | None,
+    task: GlueTask | None,
+    revision: str | None,
+    cache_dir: str | None,
+    token: str | bool | None,
+) -> _Splits:
+    remedy = "or give local files with train_file, validation_file and test_file"
+    what = repr(name) if config_name is None else f"{name!r} ({config_name})"
+    try:
+        loaded = datasets.load_dataset(name, config_name, revision=revision, cache_dir=cache_dir, token=token)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The data set {what} is neither on the Hub nor a local folder with data files ({error}): "
+            f"check dataset_name, {remedy}."
+        ) from error
+    except DatasetGenerationError as error:
+        raise ValueError(
+            f"The data set {what} could not be read ({error.__cause__ or error}): its files do not fit together, {remedy}."
+        ) from error
+    except OSError as error:
+        raise ConnectionError(
+            f"The data set {what} could not be loaded ({error}): check the network, {remedy}."
+        ) from error
+
+    for split_name, split in loaded.items():
+        if len(split) == 0:
+            raise ValueError(f"The split {split_name!r} of the data set {what} has no rows: choose another data set.")
+    if task is not None:
+        validation_names, test_names = list(task.validation_splits), list(task.test_splits)
+    else:
+        validation_names = [key for key in loaded if key.startswith(_VALIDATION_NAMES)]
+        test_names = [key for key in loaded if key.startswith("test")]
+    if "train" not in loaded and not validation_names and not test_names:
+        raise ValueError(
+            f"The data set {what} has the splits {list(loaded)}, none of them is a train, validation or test split: "
+            f"choose another data set, {remedy}."
+        )
+    source = {
+        "dataset": name,
+        "config": config_name,
+        "revision": revision,
+        **({} if task is None else {"task": task.name}),
+    }
+    return _Splits(
+        loaded.get("train"),
+        {key: loaded[key] for key in validation_names},
+        {key: loaded[key] for key in test_names},
+        source,
+    )
+
+
+def _find_columns(
+    splits: _Splits,
+    task: GlueTask | None,
+    text_column: str | None,
+    text_pair_column: str | None,
+    label_column: str | Sequence[str] | None,
+) -> TextColumns:
+    by_name = splits.by_name()
+    if task is not None and text_column is None:
+        text_column, text_pair_column = task.text, text_pair_column or task.text_pair
+    # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.
+    first = next(iter(by_name.values()))
+    columns = recognise_columns(
+        first.column_names,
+        text=text_column,
+        text_pair=text_pair_column,
+        label=label_column,
+        require_label=splits.train is not None,
+    )
+    for split_name, split in by_name.items():
+        for column in (columns.text, columns.text_pair):
+            if column is not None:
+                _check_text(split, split_name, column)
+    return columns
+
+
+def _check_text(split: Dataset, split_name: str, column: str) -> None:
+    where = f"The text column {column!r} of the split {split_name!r}"
+    if column not in split.column_names:
+        raise ValueError(
+            f"{where} does not exist, the columns are {split.column_names}: all splits need the same text columns. "
+            "Rename it, or name a common one with --text_column and --text_pair_column."
+        )
+    feature = split.features[column]
+    if feature == Value("null"):
+        raise ValueError(f"{where} holds None (NoneType) at row 0 and in all others: name another --text_column.")
+    if isinstance(feature, ClassLabel) or feature not in (Value("string"), Value("large_string")):
+        found = feature.dtype if isinstance(feature, Value) else type(feature).__name__
+        raise ValueError(f"{where} holds {found} from row 0 on, not str: name a column of texts with --text_column.")
+    table: pa.Table = split.select_columns([column]).with_format("arrow")[:]
+    missing = np.flatnonzero(table.column(column).is_null().to_numpy())
+    if len(missing):
+        row = missing[0]
+        raise ValueError(
+            f"{where} holds None (NoneType) at row {row}, not str: remove such rows, or make them empty strings."
+        )
+
+
+def _at_most(split: Dataset, limit: int | None, seed: int) -> Dataset:
+    if limit is None or limit >= len(split):
+        return split
+    # Not the first rows: many files are sorted by class.
+    return split.select(np.sort(np.random.default_rng(seed).permutation(len(split))[:limit]))
