@@ -1,0 +1,220 @@
+"""From a metric's name to an `evaluate` module, and from a list of metrics to `Trainer(compute_metrics=...)`.
+
+The modules are loaded from their path, never by a Hub id: `evaluate.load("accuracy")` would download code.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metrics import sigmoid, softmax
+from .validation import check_finite, check_labels, check_multi_hot
+
+
+if TYPE_CHECKING:
+    import evaluate
+    from transformers import EvalPrediction
+
+ComputeMetrics: TypeAlias = "Callable[[EvalPrediction], dict[str, float]]"
+Metric: TypeAlias = "str | evaluate.EvaluationModule | evaluate.CombinedEvaluations | ComputeMetrics"
+
+METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
+    "single_label_classification": (
+        "accuracy",
+        "macro_f1",
+        "f1",
+        "matthews_correlation",
+        "nll",
+        "brier",
+        "ece",
+    ),
+    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
+    "regression": ("pearson", "spearman", "mse"),
+}
+DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
+    "single_label_classification": ("accuracy", "macro_f1", "nll", "brier", "ece"),
+    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
+    "regression": ("pearson", "spearman", "mse"),
+}
+METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF_PROBLEM.values() for name in names))
+
+# All others take hard predictions.
+PROBABILITY_METRICS = ("nll", "brier", "ece")
+
+
+def metric_path(name: str) -> str:
+    """
+    Where the `evaluate` module of a metric lies, for `evaluate.load(metric_path("ece"))`.
+
+    Args:
+        name (`str`): One of `METRIC_NAMES`.
+
+    Returns:
+        `str`, the absolute path of the module's file.
+
+    Raises:
+        ValueError: If there is no such metric; the message lists those there are.
+    """
+    if name not in METRIC_NAMES:
+        raise ValueError(f'`name` must be one of {", ".join(METRIC_NAMES)}; got "{name}".')
+    return str(Path(__file__).resolve().parent / "modules" / name / f"{name}.py")
+
+
+def load_metric(
+    metric: str | evaluate.EvaluationModule | evaluate.CombinedEvaluations, *, config_name: str | None = None
+) -> evaluate.EvaluationModule | evaluate.CombinedEvaluations:
+    """
+    Loads an `evaluate` module without the Hub, safe to use in parallel processes.
+
+    The module keeps its examples in memory under an experiment id of its own, so that processes that evaluate at the
+    same time share no file and wait for no lock in `compute`.
+
+    Args:
+        metric (`str` or `evaluate.EvaluationModule`):
+            A name of `METRIC_NAMES`, the path of an `evaluate` script or of the folder of its name, or a module that is
+            loaded already, which is returned as it is.
+        config_name (`str`, *optional*): The module's configuration: "multilabel" for "nll" of several labels an example.
+
+    Returns:
+        `evaluate.EvaluationModule`
+
+    Raises:
+        ValueError: If `metric` is neither a name nor an existing path. Hub ids are not looked up: load such a module
+            with `evaluate.load` and pass it.
+        TypeError: If `metric` is something else.
+    """
+    import evaluate
+
+    if isinstance(metric, (evaluate.EvaluationModule, evaluate.CombinedEvaluations)):
+        return metric
+    if not isinstance(metric, str):
+        raise TypeError(f"`metric` must be a name, a path or an `evaluate` module, got {type(metric).__name__}.")
+    if metric in METRIC_NAMES:
+        path = metric_path(metric)
+    elif Path(metric).exists():
+        path = str(Path(metric).resolve())
+    else:
+        raise ValueError(
+            f'`metric` must be one of {", ".join(METRIC_NAMES)}, or the path of an `evaluate` script; got "{metric}". '
+            f'For a metric of the Hub, pass the module itself: `evaluate.load("{metric}")`.'
+        )
+    return evaluate.load(path, config_name=config_name, experiment_id=uuid.uuid4().hex, keep_in_memory=True)
+
+
+def make_compute_metrics(problem_type: str, *, metrics: Sequence[Metric] | None = None) -> ComputeMetrics:
+    """
+    Makes the function that `Trainer(compute_metrics=...)` calls after each evaluation.
+
+    Logits become hard predictions (`argmax`; `sigmoid > 0.5` for several labels; the value itself for regression) and,
+    for "nll", "brier" and "ece", probabilities (`softmax` or `sigmoid`, in float64). All modules are loaded here, once.
+
+    Args:
+        problem_type (`str`):
+            As in the model's config: "single_label_classification" (logits `(N, C)`, labels `(N,)` integer),
+            "multi_label_classification" (logits and labels `(N, C)`, labels 0 or 1) or "regression" (logits `(N,)` or
+            `(N, 1)`, labels alike). Where a model returns a tuple, its first element is the logits.
+        metrics (sequence, *optional*):
+            Names of `METRIC_NAMES`, paths of `evaluate` scripts, `evaluate` modules of your own (both get the hard
+            predictions), and functions from `EvalPrediction` to a dict (these get it untouched). Defaults to
+            `DEFAULT_METRICS[problem_type]`.
+
+    Returns:
+        A function from [`~transformers.EvalPrediction`] to `dict[str, float]`. It raises a `ValueError` if two metrics
+        return the same key or one returns something else than a number.
+
+    Raises:
+        ValueError: If `problem_type` is unknown, or a named metric does not fit it.
+    """
+    if problem_type not in METRICS_OF_PROBLEM:
+        raise ValueError(f'`problem_type` must be one of {", ".join(METRICS_OF_PROBLEM)}; got "{problem_type}".')
+    if isinstance(metrics, str):
+        raise ValueError(f'`metrics` must be a sequence of metrics, got the string "{metrics}"; write ["{metrics}"].')
+    chosen = DEFAULT_METRICS[problem_type] if metrics is None else metrics
+    computations = [_computation(problem_type, metric) for metric in chosen]
+
+    def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
+        results: dict[str, float] = {}
+        for compute in computations:
+            for key, value in compute(eval_prediction).items():
+                if key in results:
+                    raise ValueError(f'Two of `metrics` return the key "{key}"; leave one of them out.')
+                results[key] = _as_float(key, value)
+        return results
+
+    return compute_metrics
+
+
+def _computation(problem_type: str, metric: Metric) -> Callable[[EvalPrediction], Mapping[str, Any]]:
+    import evaluate
+
+    if not isinstance(metric, (str, evaluate.EvaluationModule, evaluate.CombinedEvaluations)):
+        if not callable(metric):
+            raise ValueError(
+                "Each of `metrics` must be a name, a path, an `evaluate` module or a function of an EvalPrediction, got "
+                f"{metric!r}."
+            )
+        return metric
+
+    if metric in METRIC_NAMES and metric not in METRICS_OF_PROBLEM[problem_type]:
+        raise ValueError(
+            f'`metrics` holds "{metric}", which is not defined for problem_type="{problem_type}"; choose from '
+            f"{', '.join(METRICS_OF_PROBLEM[problem_type])}."
+        )
+    of_several_labels = metric == "nll" and problem_type == "multi_label_classification"
+    module = load_metric(metric, config_name="multilabel" if of_several_labels else None)
+    takes_probabilities = metric in PROBABILITY_METRICS
+
+    def compute(eval_prediction: EvalPrediction) -> Mapping[str, Any]:
+        logits = _logits(eval_prediction)
+        predictions = (_probabilities if takes_probabilities else _hard_predictions)(problem_type, logits)
+        return module.compute(predictions=predictions, references=_references(problem_type, eval_prediction))
+
+    return compute
+
+
+def _logits(eval_prediction: EvalPrediction) -> NDArray:
+    predictions = eval_prediction.predictions
+    return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+
+
+def _hard_predictions(problem_type: str, logits: NDArray) -> NDArray:
+    if problem_type == "regression":
+        return _column("predictions", logits)
+    checked = check_finite("predictions", logits, ndim=2)
+    if problem_type == "multi_label_classification":
+        # A logit above 0 is a probability above 0.5.
+        return (checked > 0.0).astype(np.int64)
+    return checked.argmax(axis=1)
+
+
+def _probabilities(problem_type: str, logits: NDArray) -> NDArray[np.float64]:
+    return sigmoid(logits) if problem_type == "multi_label_classification" else softmax(logits)
+
+
+def _references(problem_type: str, eval_prediction: EvalPrediction) -> NDArray:
+    # Checked here, for `evaluate` cuts floats down to integers where a module declares integers.
+    if problem_type == "regression":
+        return _column("label_ids", np.asarray(eval_prediction.label_ids))
+    if problem_type == "multi_label_classification":
+        return check_multi_hot("label_ids", eval_prediction.label_ids)
+    return check_labels("label_ids", eval_prediction.label_ids)
+
+
+def _column(name: str, values: NDArray) -> NDArray[np.float64]:
+    """`(N, 1)`, what a head with one output returns, is `(N,)`."""
+    return check_finite(name, values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values, ndim=1)
+
+
+def _as_float(key: str, value: Any) -> float:
+    if np.ndim(value) != 0:
+        raise ValueError(
+            f'The metric "{key}" must be one number, got {value!r}. A Trainer logs numbers only: pass a function that '
+            "calls the metric and names its parts."
+        )
+    return float(value)

@@ -1,0 +1,183 @@
+"""What may enter a metric: every check of `predictions`, `probabilities` and `references`, and no formula.
+
+A metric over wrong inputs is a plausible wrong number, so nothing here repairs: a value that cannot be right is
+refused, with its name and the remedy.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+# A float32 softmax over a few thousand classes is off by some 1e-6; a row that is off by more than this is no
+# distribution (logits, or a softmax taken in half precision).
+ROW_SUM_TOLERANCE = 1e-3
+# A float32 mean of float32 probabilities can leave [0, 1] by a few units in the last place.
+RANGE_TOLERANCE = 1e-6
+
+
+def check_finite(name: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
+    """
+    Real numbers, none of them NaN or infinite.
+
+    Args:
+        name (`str`): The argument's name, for the message.
+        values (array-like of `ndim` dimensions): The numbers.
+        ndim (`int`): The number of dimensions that is expected.
+
+    Returns:
+        `np.ndarray` of dtype float64 and the shape of `values`.
+
+    Raises:
+        ValueError: If the number of dimensions is another, if there is no example, or if a value is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    _check_shape(name, array, ndim)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"`{name}` must be finite, but `{name}[{', '.join(map(str, where))}]` is {array[where]}. A model that "
+            "returns NaN or inf has diverged: lower the learning rate, or leave half precision."
+        )
+    return array
+
+
+def check_labels(name: str, values: ArrayLike, n_classes: int | None = None) -> NDArray[np.int64]:
+    """
+    Class labels.
+
+    Args:
+        name (`str`): The argument's name, for the message.
+        values (array-like of shape `(N,)`, integer or bool): Labels in `0 .. n_classes - 1`.
+        n_classes (`int`, *optional*): The number of classes, when it is known.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`, dtype int64.
+
+    Raises:
+        ValueError: If the labels are not integers, are negative, or are not below `n_classes`.
+    """
+    array = np.asarray(values)
+    _check_shape(name, array, 1)
+    if array.dtype.kind not in "iub":
+        raise ValueError(
+            f"`{name}` must be class labels of an integer dtype, got dtype {array.dtype}. Use `argmax` for logits or "
+            "probabilities; numeric targets belong to the regression metrics."
+        )
+    labels = array.astype(np.int64)
+    if labels.min() < 0:
+        raise ValueError(
+            f"`{name}` must be labels from 0 on, got {labels.min()}. A label of -1 (or -100) marks an example whose "
+            "label is hidden, as in GLUE's test sets: evaluate on a split that has labels."
+        )
+    if n_classes is not None and labels.max() >= n_classes:
+        raise ValueError(
+            f"`{name}` must be labels in 0..{n_classes - 1}, for there are {n_classes} classes, got {labels.max()}. "
+            "Give the model `num_labels` as the data has it."
+        )
+    return labels
+
+
+def check_probabilities(values: ArrayLike) -> NDArray[np.float64]:
+    """
+    One distribution over the classes a row.
+
+    Args:
+        values (array-like of shape `(N, C)`, float): In `[0, 1]`, each row summing to 1 (to 1e-3).
+
+    Returns:
+        `np.ndarray` of shape `(N, C)`, dtype float64, in `[0, 1]`; the rows are not rescaled.
+
+    Raises:
+        ValueError: If a value is not finite or outside `[0, 1]`, or if a row does not sum to 1.
+    """
+    probabilities = check_unit_interval("probabilities", values)
+    sums = probabilities.sum(axis=1)
+    worst = int(np.abs(sums - 1.0).argmax())
+    if abs(sums[worst] - 1.0) > ROW_SUM_TOLERANCE:
+        raise ValueError(
+            f"Every row of `probabilities` must sum to 1, but row {worst} sums to {sums[worst]:.6g}. For logits, call "
+            "`softmax` in float32 or wider first."
+        )
+    return probabilities
+
+
+def check_unit_interval(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """
+    Independent probabilities, one a label, as a sigmoid gives them.
+
+    Args:
+        name (`str`): The argument's name, for the message.
+        values (array-like of shape `(N, C)`, float): In `[0, 1]` (to 1e-6).
+
+    Returns:
+        `np.ndarray` of shape `(N, C)`, dtype float64, in `[0, 1]`.
+
+    Raises:
+        ValueError: If a value is not finite or outside `[0, 1]`.
+    """
+    array = check_finite(name, values, ndim=2)
+    outside = (array < -RANGE_TOLERANCE) | (array > 1.0 + RANGE_TOLERANCE)
+    if outside.any():
+        row, column = (int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"`{name}` must lie in [0, 1], but `{name}[{row}, {column}]` is {array[row, column]:.6g}. For logits, call "
+            "`softmax` (one label an example) or `sigmoid` (several labels) first."
+        )
+    return np.clip(array, 0.0, 1.0)
+
+
+def check_multi_hot(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """
+    Several labels an example, as zeros and ones.
+
+    Args:
+        name (`str`): The argument's name, for the message.
+        values (array-like of shape `(N, C)`): 0 or 1, of any numeric dtype (a Trainer carries them as floats).
+
+    Returns:
+        `np.ndarray` of shape `(N, C)`, dtype int64.
+
+    Raises:
+        ValueError: If a value is neither 0 nor 1.
+    """
+    array = check_finite(name, values, ndim=2)
+    wrong = (array != 0.0) & (array != 1.0)
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"`{name}` must hold only 0 and 1, but `{name}[{row}, {column}]` is {array[row, column]:.6g}. Threshold "
+            "probabilities first, for example `probabilities > 0.5`."
+        )
+    return array.astype(np.int64)
+
+
+def check_same_shape(name: str, array: NDArray, references: NDArray) -> None:
+    """
+    Predictions and references speak of the same examples.
+
+    Args:
+        name (`str`): What the predictions are called: "predictions" or "probabilities".
+        array (`np.ndarray` of shape `(N, ...)`): The predictions.
+        references (`np.ndarray` of shape `(N, ...)`): The references.
+
+    Raises:
+        ValueError: If the numbers of examples differ, or, where both are `(N, C)`, the numbers of labels.
+    """
+    if len(array) != len(references):
+        raise ValueError(
+            f"`{name}` and `references` must have the same length, got {len(array)} and {len(references)}. Pass one "
+            "prediction for each reference, in the same order."
+        )
+    if array.ndim == references.ndim and array.shape != references.shape:
+        raise ValueError(
+            f"`{name}` and `references` must have the same shape, got {array.shape} and {references.shape}. Both need "
+            "one column for each label."
+        )
+
+
+def _check_shape(name: str, array: NDArray, ndim: int) -> None:
+    shape = {1: "(N,)", 2: "(N, C)"}[ndim]
+    if array.ndim != ndim:
+        raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}.")
+    if array.size == 0:
+        raise ValueError(f"`{name}` must hold at least one example, got shape {array.shape}.")

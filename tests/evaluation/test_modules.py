@@ -1,0 +1,190 @@
+"""The `evaluate` modules: loaded by path, without a network, each gives its function's number."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pytest
+
+from mixtext_hf.evaluation import METRIC_NAMES, load_metric, metric_path, metrics
+
+
+RNG = np.random.default_rng(0)
+LABELS = {"predictions": RNG.integers(0, 2, 40), "references": RNG.integers(0, 2, 40)}
+VALUES = {"predictions": RNG.normal(size=40), "references": RNG.normal(size=40)}
+PROBABILITIES = {"predictions": metrics.softmax(RNG.normal(size=(40, 3))), "references": RNG.integers(0, 3, 40)}
+MULTI_HOT = {"predictions": RNG.integers(0, 2, (40, 3)), "references": RNG.integers(0, 2, (40, 3))}
+CASES = {
+    "accuracy": (metrics.accuracy, LABELS),
+    "macro_f1": (metrics.macro_f1, LABELS),
+    "f1": (metrics.binary_f1, LABELS),
+    "matthews_correlation": (metrics.matthews_correlation, LABELS),
+    "pearson": (metrics.pearson, VALUES),
+    "spearman": (metrics.spearman, VALUES),
+    "mse": (metrics.mean_squared_error, VALUES),
+    "nll": (metrics.negative_log_likelihood, PROBABILITIES),
+    "brier": (metrics.brier_score, PROBABILITIES),
+    "ece": (metrics.expected_calibration_error, PROBABILITIES),
+    "f1_micro": (metrics.f1_micro, MULTI_HOT),
+    "f1_macro": (metrics.f1_macro, MULTI_HOT),
+    "subset_accuracy": (metrics.subset_accuracy, MULTI_HOT),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError(f"a metric reached for the network: {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def expected_value(name):
+    function, pair = CASES[name]
+    first = "probabilities" if pair is PROBABILITIES else "predictions"
+    return function(**{first: pair["predictions"], "references": pair["references"]})
+
+
+def test_there_is_a_case_for_every_module():
+    folder = Path(metric_path("accuracy")).parent.parent
+    assert set(CASES) == set(METRIC_NAMES)
+    assert {path.name for path in folder.iterdir() if (path / f"{path.name}.py").exists()} == set(METRIC_NAMES)
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_module_gives_the_function_s_number(name, tmp_path):
+    expected = {name: expected_value(name)}
+    module = load_metric(name)
+    assert module.name == name
+    assert module.compute(**CASES[name][1]) == expected
+    # As anybody would, with files instead of memory.
+    plain = evaluate.load(metric_path(name), cache_dir=str(tmp_path))
+    assert plain.compute(**CASES[name][1]) == expected
+    assert module.description and module.citation.startswith("@") and "references" in module.inputs_description
+
+
+@pytest.mark.parametrize("name", ["accuracy", "ece"])
+def test_copied_module_loads(name, tmp_path):
+    copy = tmp_path / name / f"{name}.py"
+    copy.parent.mkdir()
+    shutil.copyfile(metric_path(name), copy)
+    for path in (copy, copy.parent):
+        assert load_metric(str(path)).compute(**CASES[name][1]) == {name: expected_value(name)}
+
+
+def test_combine():
+    combined = evaluate.combine([load_metric(name) for name in ("accuracy", "macro_f1", "f1")])
+    assert combined.compute(**LABELS) == {name: expected_value(name) for name in ("accuracy", "macro_f1", "f1")}
+    calibration = evaluate.combine([load_metric(name) for name in ("nll", "brier", "ece")])
+    assert calibration.compute(**PROBABILITIES) == {name: expected_value(name) for name in ("nll", "brier", "ece")}
+
+
+def test_batches_are_collected():
+    module = load_metric("ece")
+    other = load_metric("ece")
+    other.add_batch(predictions=[[1.0, 0.0, 0.0]], references=[1])
+    for start in range(0, 40, 16):
+        module.add_batch(**{key: values[start : start + 16] for key, values in PROBABILITIES.items()})
+    assert module.compute() == {"ece": expected_value("ece")}
+    assert other.compute() == {"ece": 1.0}
+
+
+def test_loaded_modules_share_no_file():
+    first, second = load_metric("accuracy"), load_metric("accuracy")
+    assert first.experiment_id != second.experiment_id
+    before = sorted(Path(first.data_dir).iterdir())
+    first.add_batch(**LABELS)
+    assert sorted(Path(first.data_dir).iterdir()) == before
+    assert first.compute() == {"accuracy": expected_value("accuracy")}
+
+
+def test_ece_takes_n_bins():
+    probabilities, references = PROBABILITIES["predictions"], PROBABILITIES["references"]
+    coarse, fine = (
+        metrics.expected_calibration_error(probabilities=probabilities, references=references, n_bins=n)
+        for n in (2, 15)
+    )
+    assert coarse != fine
+    assert load_metric("ece").compute(**PROBABILITIES, n_bins=2) == {"ece": coarse}
+
+
+def test_nll_of_several_labels():
+    probabilities = metrics.sigmoid(np.linspace(-3, 3, 120).reshape(40, 3))
+    expected = metrics.multilabel_nll(probabilities=probabilities, references=MULTI_HOT["references"])
+    module = load_metric("nll", config_name="multilabel")
+    assert module.compute(predictions=probabilities, references=MULTI_HOT["references"]) == {"nll": expected}
+    with pytest.raises(ValueError, match=r'"default" or "multilabel", got "several"'):
+        load_metric("nll", config_name="several")
+
+
+def test_a_refused_batch_leaves_nothing_behind():
+    module = load_metric("accuracy")
+    with pytest.raises(ValueError, match="hidden"):
+        module.compute(predictions=[0, 1], references=[-1, -1])
+    with pytest.raises(ValueError, match="Mismatch in the number of predictions"):
+        module.compute(predictions=[0, 1, 1], references=[0, 1])
+    assert module.compute(predictions=[0, 1], references=[0, 0]) == {"accuracy": 0.5}
+
+
+def test_random_states_are_left_alone():
+    torch = pytest.importorskip("torch")
+    module = load_metric("brier")
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    module.compute(**PROBABILITIES)
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+def test_load_errors():
+    for load in (metric_path, load_metric):
+        with pytest.raises(ValueError, match=r'accuracy.*subset_accuracy.*got "acuracy"'):
+            load("acuracy")
+    with pytest.raises(TypeError, match="got int"):
+        load_metric(3)
+    loaded = load_metric("accuracy")
+    assert load_metric(loaded) is loaded
+
+
+SCRIPT = """
+import socket
+def refuse(*arguments, **keywords): raise SystemExit("reached for the network: %r" % (arguments,))
+socket.socket.connect = socket.getaddrinfo = refuse
+from mixtext_hf.evaluation import METRIC_NAMES, load_metric
+modules = [load_metric(name) for name in METRIC_NAMES]
+print(modules[0].compute(predictions=[0, 1], references=[0, 0]), len(modules))
+"""
+
+
+def test_parallel_processes_with_an_empty_cache_and_no_offline_flag(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if not key.endswith("_OFFLINE")}
+    environment |= {"HF_HOME": str(tmp_path), "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-c", SCRIPT]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert output.strip() == "{'accuracy': 0.5} 13"
+
+
+def test_import_is_light():
+    script = (
+        "import sys\n"
+        "import mixtext_hf\n"
+        "before = set(sys.modules)\n"
+        "import mixtext_hf.evaluation\n"
+        "heavy = {'matplotlib', 'evaluate', 'sklearn', 'scipy', 'datasets'} & (set(sys.modules) - before)\n"
+        "sys.exit(', '.join(heavy) or None)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    finished = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
