@@ -1,0 +1,51 @@
+"""Mixup-family training for Hugging Face models. The public names; each module is imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+
+if TYPE_CHECKING:
+    from .data import MixDataCollator as MixDataCollator
+    from .data import few_shot_split as few_shot_split
+    from .data import load_text_datasets as load_text_datasets
+    from .evaluation import make_compute_metrics as make_compute_metrics
+    from .functional import MixPlan as MixPlan
+    from .functional import draw_plan as draw_plan
+    from .functional import make_mixable as make_mixable
+    from .functional import mix_targets as mix_targets
+    from .functional import mix_tensors as mix_tensors
+    from .functional import mixed_cross_entropy as mixed_cross_entropy
+    from .methods import ERM as ERM
+    from .methods import EmbedMixup as EmbedMixup
+    from .methods import ManifoldMixup as ManifoldMixup
+    from .methods import PooledMixup as PooledMixup
+    from .methods import TMix as TMix
+    from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
+    from .training import MixTrainer as MixTrainer
+    from .training import MixTrainingArguments as MixTrainingArguments
+
+_HOMES = {
+    "data": ("MixDataCollator", "few_shot_split", "load_text_datasets"),
+    "evaluation": ("make_compute_metrics",),
+    "functional": ("MixPlan", "draw_plan", "make_mixable", "mix_targets", "mix_tensors", "mixed_cross_entropy"),
+    "methods": ("ERM", "EmbedMixup", "ManifoldMixup", "PooledMixup", "TMix"),
+    "models": ("MixableModelForSequenceClassification",),
+    "training": ("MixTrainer", "MixTrainingArguments"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,349 @@
+"""`MixTrainer`: the Trainer of transformers, with a method that turns a batch into its losses.
+
+Only what mixing needs is changed: a step draws a plan, the loss is computed outside the model by one function, and its
+scale is that of the mean over the global batch, however that is split into micro-batches and processes. Evaluation never
+mixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
+from mixtext_hf.data import MixDataCollator, recognise_columns
+from mixtext_hf.methods import MixMethod
+from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
+from mixtext_hf.mixing.targets import ProblemType
+from mixtext_hf.models import Mixer, make_mixable
+from mixtext_hf.models.stack import unwrap
+from mixtext_hf.version import __version__
+
+from .arguments import MixTrainingArguments
+
+
+class MixTrainer(Trainer):
+    r"""
+    Trains a model with a mixing method; every argument of `transformers.Trainer` keeps its meaning.
+
+    Args:
+        model (`PreTrainedModel` or `PeftModel`, *optional*):
+            Made mixable in place if it is not yet. Either this or `model_init`.
+        args ([`MixTrainingArguments`]): Names the method and its hyper-parameters.
+        method ([`MixMethod`], *optional*): A method object, in place of the one that `args` names.
+        data_collator (`Callable`, *optional*):
+            Not given, with a tokenizer as `processing_class`: [`MixDataCollator`], which tokenises raw text columns
+            (recognised by their names) and passes ready `input_ids` through.
+
+    The loss of a step and its gradient are those of the mean over all labelled rows of the global batch, for every
+    method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
+    world size for most text classifiers: https://github.com/huggingface/transformers/issues/47688.)
+    """
+
+    args: MixTrainingArguments
+    _signature_columns: list[str] | None  # type: ignore[assignment]  # the base class says `None` alone
+    # `compute_loss` returns the micro-batch's share of the global mean, times the accumulation steps by which the
+    # Trainer divides.
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module | None = None,
+        args: MixTrainingArguments | None = None,
+        *positional: Any,
+        method: MixMethod | None = None,
+        **kwargs: Any,
+    ):
+        args = MixTrainingArguments("tmp_trainer") if args is None else args
+        if not isinstance(args, MixTrainingArguments):
+            raise TypeError(f"`args` must be MixTrainingArguments, got {type(args).__name__}.")
+        if kwargs.get("compute_loss_func") is not None:
+            raise ValueError(
+                "`compute_loss_func` would replace the loss on mixed targets: put it in a MixMethod instead."
+            )
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"{args.n_gpu} GPUs are visible to one process, which means DataParallel: a batch cut into pieces cannot "
+                f"be mixed. Start one process for each: `torchrun --nproc_per_node {args.n_gpu} script.py ...` or "
+                "`accelerate launch script.py ...`; or set CUDA_VISIBLE_DEVICES=0."
+            )
+        self.args = args
+        self._given_method = method
+        self._terms: dict[str, list[Any]] = {}
+        self._micro_step = 0
+        self._labelled_rows: torch.Tensor | None = None
+        self._labels_are_checked = False
+        if model is not None:
+            self._adopt(model)
+        super().__init__(model, args, *positional, **kwargs)
+        # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
+        self.model_accepts_loss_kwargs = False
+        self._choose_collator(kwargs.get("data_collator"))
+
+    # ---- the model and the method ----
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        model = super().call_model_init(trial)
+        self._adopt(model)
+        return model
+
+    def _adopt(self, model: nn.Module) -> None:
+        """Make the model mixable, and settle the method and the task's loss for it."""
+        self.mixer: Mixer = make_mixable(model)
+        config = unwrap(model).config
+        self._recipe = getattr(config, "mixtext", None)
+        self._config: Any = config
+        self._settle()
+
+    def _settle(self) -> None:
+        """Everything that depends on the model and the arguments together; checked before training starts."""
+        self.method = self._given_method or self.args.make_method(self._recipe)
+        for layer in self.method.layer_set(self.mixer.depth) or ():
+            self.mixer.check_layer(layer)
+        if self.method.mixes and self.method.alpha > 0 and self.args.per_device_train_batch_size == 1:
+            raise ValueError(
+                f"per_device_train_batch_size=1 leaves {self.method.name} nothing to mix a row with: use at least 2 "
+                "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
+            )
+        self.loss = MixedLoss(
+            problem_type=_problem_type(self._config),
+            num_labels=self._config.num_labels,
+            label_smoothing=self.args.label_smoothing_factor,
+        )
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
+        super()._hp_search_setup(trial)
+        self._settle()
+        self._terms = {}
+        self._labels_are_checked = False
+        self._config.mixtext = {
+            "version": __version__,
+            "method": self.method.name,
+            "hyperparameters": self.method.hyperparameters(),
+        }
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        is_given = self.optimizer is not None
+        optimizer = super().create_optimizer(model)
+        if self.args.head_learning_rate is not None and not is_given:
+            head = {id(parameter) for parameter in self.mixer.head_parameters()}
+            if not head:
+                raise ValueError(
+                    "head_learning_rate was given, but the model has no parameters outside its base model."
+                )
+            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, head, self.args.head_learning_rate)
+        return optimizer
+
+    # ---- the data ----
+
+    def _choose_collator(self, given: Any) -> None:
+        tokenizer = self.processing_class
+        if given is None and isinstance(tokenizer, PreTrainedTokenizerBase):
+            self.data_collator = MixDataCollator(tokenizer, **self._raw_columns())
+
+    def _raw_columns(self) -> dict[str, Any]:
+        """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
+        eval_dataset = self.eval_dataset
+        if isinstance(eval_dataset, dict):
+            eval_dataset = next(iter(eval_dataset.values()), None)
+        for dataset in (self.train_dataset, eval_dataset):
+            if isinstance(dataset, datasets.Dataset) and "input_ids" not in dataset.column_names:
+                columns = recognise_columns(dataset.column_names)
+                if not isinstance(columns.label, str):
+                    raise ValueError(
+                        f"Several label columns, {columns.label}: join them to one column of 0/1 lists first."
+                    )
+                return {
+                    "text_column": columns.text,
+                    "text_pair_column": columns.text_pair,
+                    "label_column": columns.label,
+                }
+        return {}
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            if isinstance(self.data_collator, MixDataCollator):
+                # Columns that the collator turns into model inputs must reach it.
+                self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
+
+    def get_train_dataloader(self) -> Any:
+        if isinstance(self.train_dataset, datasets.Dataset) and len(self.train_dataset) == 0:
+            raise ValueError("`train_dataset` is empty.")
+        return super().get_train_dataloader()
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._micro_step = 0
+        self._labelled_rows = self._count_labelled_rows(batches)
+        return batches, num_items
+
+    def _count_labelled_rows(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
+        """How many labelled rows this optimiser step sees, over all its micro-batches and all processes."""
+        if not batches:
+            return None
+        if "labels" not in batches[0]:
+            raise ValueError(
+                f"The batch has no labels, only {', '.join(batches[0])}: name the label column 'label', or give the "
+                "collator its name."
+            )
+        if not self._labels_are_checked:
+            self._check_labels(batches[0]["labels"])
+        count = torch.stack([has_label(batch["labels"]).sum() for batch in batches]).sum().to(self.args.device)
+        return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
+
+    def _check_labels(self, labels: torch.Tensor) -> None:
+        """Do the labels fit the task? Looked at once, before the first step."""
+        self._labels_are_checked = True
+        if labels.dim() == 2 and labels.shape[1] > 1 and self._config.problem_type is None:
+            raise ValueError(
+                f"The labels are rows of {labels.shape[1]} numbers and the model does not say what they are: set "
+                "model.config.problem_type to 'multi_label_classification' (0/1 for each class) or to "
+                "'single_label_classification' (soft targets that sum to 1)."
+            )
+        if self.loss.problem_type == "single_label_classification" and labels.dim() == 1:
+            if labels.is_floating_point():
+                raise ValueError(
+                    f"The labels are floats, but the model has {self.loss.num_labels} classes: give integer classes, or "
+                    "load the model with num_labels=1 for regression."
+                )
+            if int(labels.max()) >= self.loss.num_labels:
+                raise ValueError(
+                    f"A label is {int(labels.max())}, but the model has num_labels={self.loss.num_labels} (labels 0 to "
+                    f"{self.loss.num_labels - 1}): load it with the number of classes of the data."
+                )
+
+    # ---- one step ----
+
+    def draw_plan(self, inputs: dict[str, Any]) -> MixPlan:
+        """
+        Draw the plan of this micro-batch: a pure function of (seed, optimiser step, micro-step, rank), so that a resumed
+        run mixes as the uninterrupted one, and every process draws its own.
+        """
+        batch_size = len(inputs["labels"])
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        if not self.method.mixes or not self.args.mix_start <= progress < self.args.mix_end:
+            return MixPlan.identity(batch_size)
+        rng = np.random.default_rng(
+            [self.args.seed, self.state.global_step, self._micro_step, self.args.process_index]
+        )
+        needs = self.method.partner
+        mask = inputs.get("attention_mask")
+        return self.method.draw(
+            batch_size,
+            depth=self.mixer.depth,
+            rng=rng,
+            labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
+            lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
+        )
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The task's loss. In training: of the mixed batch, as its share of the global mean; in evaluation: plain."""
+        if model.training:
+            if return_outputs:
+                raise ValueError("A mixed batch has no outputs of its own rows: return_outputs is for evaluation.")
+            return self._training_loss(model, inputs)
+        inputs, labels = _without_labels(inputs)
+        # Without labels the head neither chooses a loss nor writes its choice into the config.
+        outputs = model(**inputs)
+        loss = self.loss(outputs.logits, labels)
+        return (loss, outputs) if return_outputs else loss
+
+    def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        plan = self.draw_plan(inputs).to(self.args.device)
+        self._micro_step += 1
+        inputs, labels = _without_labels(inputs)
+
+        def forward(inputs: dict[str, Any], plan: MixPlan | None) -> torch.Tensor:
+            with self.mixer.applying(plan):
+                return model(**inputs).logits
+
+        scale = self._loss_scale(labels)
+        losses = self.method.losses(forward, inputs, labels, plan, self.loss)
+        early = torch.zeros((), device=self.args.device)
+        for _ in range(self.method.passes - 1):
+            with self.accelerator.no_sync(model=model):
+                terms = next(losses)
+                loss = torch.stack(list(terms.values())).sum() * scale
+                self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
+            early = early + loss.detach()
+            self._note(terms)
+        terms = next(losses)
+        self._note(terms)
+        self._note({"mix_lambda": plan.lam.mean()})
+        if isinstance(plan.layer, int):
+            self._note({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
+        return torch.stack(list(terms.values())).sum() * scale + early
+
+    def _loss_scale(self, labels: torch.Tensor) -> torch.Tensor | float:
+        """What turns the mean over this micro-batch into its share of the mean over the global batch.
+
+        Gradients are averaged over processes, and the Trainer divides by the accumulation steps: both are undone here.
+        """
+        if self._labelled_rows is None:
+            return 1.0
+        rows = has_label(labels).sum()
+        return (
+            rows * self.args.world_size * self.current_gradient_accumulation_steps / self._labelled_rows.clamp(min=1)
+        )
+
+    # ---- logging ----
+
+    def _note(self, terms: dict[str, torch.Tensor]) -> None:
+        """Add to the averages of the logging window; stays on the device until they are logged."""
+        for name, value in terms.items():
+            total = self._terms.setdefault(name, [torch.zeros((), device=self.args.device), 0])
+            total[0] = total[0] + value.detach().float()
+            total[1] += 1
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = {**logs, **self._averaged_terms()}
+        super().log(logs, start_time)
+
+    def _averaged_terms(self) -> dict[str, float]:
+        """The mean of every term over the window and over all processes (they may have seen different terms)."""
+        own = {name: (total.item(), count) for name, (total, count) in self._terms.items()}
+        self._terms = {}
+        everywhere = gather_object([own]) if self.args.world_size > 1 else [own]
+        names = dict.fromkeys(name for terms in everywhere for name in terms)
+        averages = {}
+        for name in names:
+            pairs = [terms[name] for terms in everywhere if name in terms]
+            averages[name] = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
+        return averages
+
+
+def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
+    return {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
+
+
+def _problem_type(config: Any) -> ProblemType:
+    """The task as the config says it, else as transformers would read it off `num_labels` and integer labels."""
+    if config.problem_type is not None:
+        return config.problem_type
+    return "regression" if config.num_labels == 1 else "single_label_classification"
+
+
+def _split_groups(groups: list[dict[str, Any]], head: set[int], head_learning_rate: float) -> list[dict[str, Any]]:
+    """Each parameter group in two: encoder with its own learning rate, head with `head_learning_rate`."""
+    split = []
+    for group in groups:
+        inside = [p for p in group["params"] if id(p) in head]
+        outside = [p for p in group["params"] if id(p) not in head]
+        split.append({**group, "params": outside})
+        split.append({**group, "params": inside, "lr": head_learning_rate})
+    return [group for group in split if group["params"]]
