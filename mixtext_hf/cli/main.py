@@ -1,0 +1,40 @@
+"""The console command `mixtext-hf`: the first word names the command, the rest are its arguments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from mixtext_hf.version import __version__
+
+
+COMMANDS = {
+    "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
+    "demo": ("demo", "compare ERM and TMix on the embedded example"),
+    "benchmark": ("benchmark", "time and memory of each method against a plain step"),
+}
+
+
+def usage() -> str:
+    """What `mixtext-hf --help` prints."""
+    commands = "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items())
+    return (
+        f"mixtext-hf {__version__}: mixup training for Hugging Face models\n\nusage: mixtext-hf COMMAND [...]\n\n"
+        f"{commands}\n\n`mixtext-hf COMMAND --help` lists the arguments of a command."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Dispatch to the command that the first argument names."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+    if arguments[0] not in COMMANDS:
+        sys.exit(f"mixtext-hf: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.")
+    # Commands are imported when called: `--help` and `--version` answer at once.
+    import_module(f".{COMMANDS[arguments[0]][0]}", __package__).main(arguments[1:])

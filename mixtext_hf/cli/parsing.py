@@ -1,0 +1,100 @@
+"""Arguments from the command line and from a YAML file; how a command reports what was wrong with them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+
+def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[str, Any] | None = None) -> tuple:
+    """
+    Parse the command line, with `--config file.yaml` behind it and `defaults` behind both.
+
+    Args:
+        parser (`HfArgumentParser`): Made of one dataclass or several.
+        argv (`Sequence[str]`, *optional*): Arguments; `None` = those of the process.
+        defaults (`dict[str, Any]`, *optional*): Values for arguments that neither the flags nor the file give.
+
+    Returns:
+        One instance of each dataclass of `parser`.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = _pop_config(parser, arguments)
+    # argparse keeps the last value it is given: defaults first, then the file, then the flags.
+    settings = {**(defaults or {}), **config}
+    return parser.parse_args_into_dataclasses([*_to_flags(settings), *arguments], look_for_args_file=False)
+
+
+def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str]:
+    """The names of the arguments that the flags or the YAML file give."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = _pop_config(parser, arguments)
+    return set(config) | {flag[2:].split("=")[0].replace("-", "_") for flag in arguments if flag.startswith("--")}
+
+
+@contextmanager
+def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
+    """Turn the errors of wrong input into one line on stderr and exit status 2, as argparse does."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        fail(parser, str(error))
+
+
+def fail(parser: HfArgumentParser, message: str) -> NoReturn:
+    """Exit with status 2 and the message."""
+    parser.exit(2, f"{parser.prog}: error: {message}\n")
+
+
+def _pop_config(parser: HfArgumentParser, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    path = None
+    rest = []
+    iterator = iter(arguments)
+    for argument in iterator:
+        if argument == "--config":
+            path = next(iterator, None)
+            if path is None:
+                fail(parser, "--config needs the path of a YAML file.")
+        elif argument.startswith("--config="):
+            path = argument.removeprefix("--config=")
+        else:
+            rest.append(argument)
+    return (_read_config(parser, path) if path is not None else {}), rest
+
+
+def _read_config(parser: HfArgumentParser, path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        fail(parser, f"--config {path}: there is no such file.")
+    try:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        fail(parser, f"--config {path} is not valid YAML: {error}")
+    if config is None:
+        return {}
+    if not isinstance(config, dict):
+        fail(parser, f"--config {path} must hold `name: value` lines, got {type(config).__name__}.")
+    known = {action.dest for action in parser._actions}
+    unknown = [name for name in config if name not in known]
+    if unknown:
+        fail(parser, f"--config {path} has unknown arguments: {', '.join(map(str, unknown))}. See --help.")
+    return config
+
+
+def _to_flags(settings: dict[str, Any]) -> list[str]:
+    """`{"a": 1, "b": [1, 2]}` as `["--a=1", "--b", "1", "2"]`; `None` leaves an argument at its default."""
+    flags: list[str] = []
+    for name, value in settings.items():
+        if value is None:
+            continue
+        if isinstance(value, list):
+            flags += [f"--{name}", *map(str, value)]
+        else:
+            flags.append(f"--{name}={json.dumps(value) if isinstance(value, dict) else value}")
+    return flags

@@ -1,0 +1,428 @@
+"""Train, evaluate and predict with a text classifier or regressor: `mixtext-hf train-text`.
+
+```bash
+mixtext-hf train-text --train_file train.csv --validation_file dev.csv --labeled_per_class 10 \
+    --model_name_or_path bert-base-uncased --mix_method tmix --do_train --do_eval --output_dir out
+```
+
+With neither data nor a model named it runs the embedded example.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
+from transformers.utils import logging as hf_logging
+
+from mixtext_hf.data import MixDataCollator, TextDatasets, has_labels, load_text_datasets
+from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
+from mixtext_hf.evaluation.loading import DEFAULT_METRICS
+from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.models import MixableModelForSequenceClassification
+from mixtext_hf.training import MixTrainer, MixTrainingArguments
+
+from .embedded import DEFAULTS, MINILM, minilm_path
+from .parsing import given_names, parse, reporting_bad_input
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ModelArguments:
+    """Which model to start from."""
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "Hub id or folder of a BERT-family model; 'minilm' (the default) comes with the extra `demo`."
+        },
+    )
+    tokenizer_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})
+    cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
+    token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
+    )
+
+
+@dataclass
+class DataArguments:
+    """Which texts, and how many of them."""
+
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Hub id or folder of a data set; 'docstrings' is the embedded corpus."}
+    )
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
+    task_name: str | None = field(
+        default=None, metadata={"help": "A GLUE task: sst2, cola, mrpc, qqp, stsb, mnli, qnli, rte or wnli."}
+    )
+    train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
+    test_file: str | None = field(default=None, metadata={"help": "The same for test."})
+    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    label_column: str | None = field(
+        default=None, metadata={"help": "Recognised by its name if not given; several, with commas, for multi-label."}
+    )
+    problem_type: str | None = field(
+        default=None,
+        metadata={
+            "help": "single_label_classification, multi_label_classification or regression; read off the labels if "
+            "not given."
+        },
+    )
+    labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many texts of each class."})
+    split_seed: int | None = field(
+        default=None, metadata={"help": "Seed of the choice of labelled texts; that of the run if not given."}
+    )
+    validation_split_fraction: float | None = field(
+        default=None, metadata={"help": "Share of train that becomes the validation split where there is none."}
+    )
+    max_seq_length: int = field(default=128, metadata={"help": "Longer texts are cut to this many tokens."})
+    pad_to_multiple_of: int | None = field(default=None, metadata={"help": "8 helps GPUs with reduced precision."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training texts."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
+    metrics: list[str] | None = field(
+        default=None, metadata={"help": "Metrics of evaluation; the task's and NLL, Brier and ECE if not given."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Train although output_dir holds another run, and replace its results."}
+    )
+
+
+def make_parser() -> HfArgumentParser:
+    """The parser of `ModelArguments`, `DataArguments` and [`MixTrainingArguments`]."""
+    groups: Any = [ModelArguments, DataArguments, MixTrainingArguments]
+    parser = HfArgumentParser(
+        groups,
+        prog="mixtext-hf train-text",
+        description="Fine-tune a BERT-family model with hidden-state mixup.",
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Run the command; returns what `all_results.json` holds."""
+    return make_run(argv)()
+
+
+def make_run(argv: Sequence[str] | None = None) -> TextRun:
+    """The run that the arguments describe, checked and ready to start."""
+    parser = make_parser()
+    names = given_names(parser, argv)
+    is_embedded = not names & {"dataset_name", "task_name", "train_file", "validation_file", "test_file"}
+    is_embedded = is_embedded and "model_name_or_path" not in names
+    with reporting_bad_input(parser):
+        model_args, data_args, training_args = parse(parser, argv, DEFAULTS if is_embedded else None)[:3]
+        return TextRun(model_args, data_args, training_args)
+
+
+class TextRun:
+    """One run of the command: everything that can be wrong is found on construction, before training starts."""
+
+    def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
+        self.model_args, self.data_args, self.args = model_args, data_args, training_args
+        if training_args.output_dir is None:
+            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
+        self.output_dir = Path(training_args.output_dir)
+        self.checkpoint = _check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
+        if training_args.device.type == "cpu":
+            training_args.dataloader_pin_memory = False
+        _set_up_logging(training_args)
+        if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
+            raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        source = model_args.model_name_or_path or MINILM
+        self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
+        self.config = _load_config(self.model_name, model_args)
+        self.data = self._load_data()
+        self._check_splits()
+        self.tokenizer = self._load_tokenizer()
+        self.compute_metrics = make_compute_metrics(self.data.problem_type, metrics=self._metric_names())
+        self.trainer = self._make_trainer()
+        # Filled by `evaluate` for the reliability diagram, and for callers that go on with them.
+        self.probabilities: np.ndarray | None = None
+        self.references: np.ndarray | None = None
+
+    # ---- before ----
+
+    def _load_data(self) -> TextDatasets:
+        a, seed = self.data_args, self.args.seed
+        return load_text_datasets(
+            dataset_name=a.dataset_name,
+            dataset_config_name=a.dataset_config_name,
+            task_name=a.task_name,
+            train_file=a.train_file,
+            validation_file=a.validation_file,
+            test_file=a.test_file,
+            text_column=a.text_column,
+            text_pair_column=a.text_pair_column,
+            label_column=a.label_column,
+            problem_type=a.problem_type,
+            labeled_per_class=a.labeled_per_class,
+            max_train_samples=a.max_train_samples,
+            max_eval_samples=a.max_eval_samples,
+            max_predict_samples=a.max_predict_samples,
+            seed=seed if a.split_seed is None else a.split_seed,
+            validation_split_fraction=a.validation_split_fraction,
+            cache_dir=self.model_args.cache_dir,
+            token=self.model_args.token,
+        )
+
+    def _check_splits(self) -> None:
+        args, data = self.args, self.data
+        if args.do_train and data.train is None:
+            raise ValueError("--do_train needs training data: give --train_file, --task_name or --dataset_name.")
+        if args.do_eval and not self.evaluation_splits():
+            raise ValueError(
+                "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
+                "a part of the training data."
+            )
+        if args.eval_strategy != "no" and not data.validation:
+            raise ValueError(
+                f"--eval_strategy {IntervalStrategy(args.eval_strategy).value} evaluates during training and so needs a validation split: "
+                "give --validation_file or --validation_split_fraction; the test split is not for choosing."
+            )
+        if args.do_predict and not data.test:
+            raise ValueError("--do_predict needs a test split: give --test_file.")
+
+    def evaluation_splits(self) -> dict[str, Any]:
+        """What `--do_eval` evaluates on: the labelled validation splits, or the test split where there are none."""
+        splits = {name: split for name, split in self.data.validation.items() if has_labels(split)}
+        if not splits and not self.data.validation:
+            splits = {name: split for name, split in self.data.test.items() if has_labels(split)}
+        return splits
+
+    def _metric_names(self) -> list[str]:
+        if self.data_args.metrics:
+            return self.data_args.metrics
+        return list(dict.fromkeys([*self.data.metrics, *DEFAULT_METRICS[self.data.problem_type]]))
+
+    def _load_tokenizer(self) -> PreTrainedTokenizerBase:
+        a = self.model_args
+        tokenizer = AutoTokenizer.from_pretrained(
+            a.tokenizer_name or self.model_name, cache_dir=a.cache_dir, revision=a.model_revision, token=a.token
+        )
+        longest = min(
+            tokenizer.model_max_length, getattr(self.config, "max_position_embeddings", tokenizer.model_max_length)
+        )
+        if not 1 < self.data_args.max_seq_length <= longest:
+            raise ValueError(
+                f"max_seq_length={self.data_args.max_seq_length} must lie in 2..{longest}, which is what the model takes."
+            )
+        return tokenizer
+
+    def _make_trainer(self) -> MixTrainer:
+        data, a = self.data, self.model_args
+        set_seed(self.args.seed)
+        self.config.problem_type = data.problem_type
+        self.config.num_labels = data.num_labels
+        if data.label_names:
+            self.config.id2label = dict(enumerate(data.label_names))
+            self.config.label2id = {name: i for i, name in enumerate(data.label_names)}
+        try:
+            model = MixableModelForSequenceClassification.from_pretrained(
+                self.model_name,
+                config=self.config,
+                cache_dir=a.cache_dir,
+                revision=a.model_revision,
+                token=a.token,
+                ignore_mismatched_sizes=a.ignore_mismatched_sizes,
+            )
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} is a classifier of another number of classes than the "
+                f"{data.num_labels} of the data: add --ignore_mismatched_sizes to give it a new head."
+            ) from error
+        collator = MixDataCollator(
+            self.tokenizer,
+            text_column=data.columns.text,
+            text_pair_column=data.columns.text_pair,
+            max_length=self.data_args.max_seq_length,
+            pad_to_multiple_of=self.data_args.pad_to_multiple_of,
+        )
+        return MixTrainer(
+            model=model,
+            args=self.args,
+            data_collator=collator,
+            train_dataset=data.train if self.args.do_train else None,
+            eval_dataset=next(iter(self.evaluation_splits().values()), None) if data.validation else None,
+            processing_class=self.tokenizer,
+            compute_metrics=self.compute_metrics,
+        )
+
+    # ---- the run ----
+
+    def __call__(self) -> dict[str, float]:
+        results: dict[str, float] = {}
+        if self.args.do_train:
+            results |= self.train()
+        if self.args.do_eval:
+            results |= self.evaluate()
+        if self.args.do_predict:
+            results |= self.predict()
+        return results
+
+    def train(self) -> dict[str, float]:
+        trainer, data = self.trainer, self.data
+        logger.info("Training on %d texts with %s.", len(data.train or ()), trainer.method)
+        metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
+        metrics["train_samples"] = len(data.train or ())
+        trainer.save_model()
+        trainer.log_metrics("train", metrics)
+        trainer.save_metrics("train", metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero():
+            _write_atomically(self.output_dir / "run.json", json.dumps(self.describe(), indent=2, default=str) + "\n")
+        return metrics
+
+    def describe(self) -> dict[str, Any]:
+        """What was run, JSON-serialisable: the recipe, the data and the arguments."""
+        return {
+            "method": self.trainer.method.name,
+            "hyperparameters": self.trainer.method.hyperparameters(),
+            "model_name_or_path": self.model_args.model_name_or_path or MINILM,
+            "data": self.data.source,
+            "columns": [self.data.columns.text, self.data.columns.text_pair],
+            "arguments": self.args.to_sanitized_dict(),
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        combined: dict[str, float] = {}
+        if not self.data.validation:
+            logger.warning("There is no validation split: evaluating on the test split.")
+        for number, (name, split) in enumerate(self.evaluation_splits().items()):
+            # MNLI has two: the matched one is `eval`, the other `eval_mismatched`.
+            prefix = "eval" if number == 0 else f"eval_{name.removeprefix('validation_')}"
+            output = self.trainer.predict(split, metric_key_prefix=prefix)
+            metrics = {**(output.metrics or {}), f"{prefix}_samples": len(split)}
+            self.trainer.log_metrics(prefix, metrics)
+            self.trainer.save_metrics(prefix, metrics)
+            combined |= metrics
+            if number == 0 and self.data.problem_type == "single_label_classification":
+                self.probabilities, self.references = softmax(_logits(output)), np.asarray(output.label_ids)
+                if self.trainer.is_world_process_zero():
+                    reliability_diagram(
+                        {self.trainer.method.name: (self.probabilities, self.references)},
+                        self.output_dir / "reliability_diagram.png",
+                    )
+        return combined
+
+    def predict(self) -> dict[str, float]:
+        combined: dict[str, float] = {}
+        for number, (name, split) in enumerate(self.data.test.items()):
+            suffix = "" if number == 0 else f"_{name.removeprefix('test_')}"
+            labelled = has_labels(split)
+            visible = split if labelled or "label" not in split.column_names else split.remove_columns("label")
+            output = self.trainer.predict(visible, metric_key_prefix=f"predict{suffix}")
+            metrics = {**(output.metrics or {}), f"predict{suffix}_samples": len(split)}
+            if not labelled:
+                logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
+            self.trainer.log_metrics(f"predict{suffix}", metrics)
+            self.trainer.save_metrics(f"predict{suffix}", metrics)
+            if self.trainer.is_world_process_zero():
+                path = self.output_dir / f"predictions{suffix}.csv"
+                self._write_predictions(path, split, _logits(output))
+            combined |= metrics
+        return combined
+
+    def _write_predictions(self, path: Path, split: Any, logits: np.ndarray) -> None:
+        ids = next((split[name] for name in ("id", "idx") if name in split.column_names), range(len(split)))
+        names, problem_type = self.data.label_names, self.data.problem_type
+        header = ["id", "prediction", *(f"probability_{name}" for name in names)]
+        if problem_type == "regression":
+            rows = [[i, float(score)] for i, score in zip(ids, logits.reshape(-1), strict=True)]
+        elif problem_type == "multi_label_classification":
+            probabilities = sigmoid(logits)
+            rows = [
+                [i, "|".join(n for n, p in zip(names, row, strict=True) if p > 0.5), *map(float, row)]
+                for i, row in zip(ids, probabilities, strict=True)
+            ]
+        else:
+            probabilities = softmax(logits)
+            rows = [[i, names[row.argmax()], *map(float, row)] for i, row in zip(ids, probabilities, strict=True)]
+        temporary = path.with_suffix(".csv.part")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+        os.replace(temporary, path)
+
+
+def _load_config(name: str, model_args: ModelArguments) -> Any:
+    if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
+    try:
+        return AutoConfig.from_pretrained(
+            name, cache_dir=model_args.cache_dir, revision=model_args.model_revision, token=model_args.token
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "
+            f"Hub ({type(error).__name__}). Check the name, or give the path of a checkpoint."
+        ) from error
+
+
+def _check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
+    """The checkpoint to resume from, if one was asked for; an error if `output_dir` holds another run."""
+    resume = args.resume_from_checkpoint
+    if resume is not None and resume.lower() not in ("false", "no"):
+        if resume.lower() not in ("true", "yes", "last"):
+            if not (Path(resume) / "trainer_state.json").is_file():
+                raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
+            return resume
+        checkpoint = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
+        if checkpoint is None:
+            raise ValueError(f"resume_from_checkpoint={resume} was given, but {output_dir} holds no checkpoint.")
+        return checkpoint
+    traces = ("config.json", "all_results.json", "trainer_state.json", "checkpoint-*", "adapter_config.json")
+    found = sorted({path.name for trace in traces for path in output_dir.glob(trace)})
+    if args.do_train and found and not overwrite:
+        raise ValueError(
+            f"output_dir={output_dir} holds another run ({', '.join(found[:3])}): name another folder, go on with it by "
+            "--resume_from_checkpoint True, or replace it by --overwrite_output_dir."
+        )
+    return None
+
+
+def _set_up_logging(args: MixTrainingArguments) -> None:
+    logging.basicConfig(
+        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[logging.StreamHandler(sys.stderr)],
+        level=logging.INFO if args.should_log else logging.WARNING,
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    hf_logging.set_verbosity(args.get_process_log_level())
+
+
+def _logits(output: Any) -> np.ndarray:
+    predictions = output.predictions
+    return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    main()
