@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import HEAD, MixedLoss, MixPlan, draw_plan
-from mixtext_hf.mixing.plan import Padding, Partner, Per
+from mixtext_hf.mixing import MixedLoss, MixPlan, draw_plan
+from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
 
 # Runs the model on inputs without labels under a plan (`None` = unmixed) and returns its logits `(B, C)`.
@@ -70,16 +70,15 @@ class MixMethod:
     def __post_init__(self) -> None:
         if not (isinstance(self.alpha, (int, float)) and self.alpha >= 0 and math.isfinite(self.alpha)):
             raise ValueError(f"mix_alpha must be a finite number >= 0, got {self.alpha!r}.")
-        if not 0 <= self.prob <= 1:
+        if not (isinstance(self.prob, (int, float)) and 0 <= self.prob <= 1):
             raise ValueError(f"mix_prob must lie in [0, 1], got {self.prob!r}.")
         for name, allowed in (("per", Per), ("partner", Partner), ("pad", Padding)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"mix_{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}.")
         if self.layers is not None:
-            if isinstance(self.layers, (int, str)) or not all(
-                layer == HEAD or (isinstance(layer, int) and layer >= 0) for layer in self.layers
-            ):
-                raise ValueError(f"mix_layers must be a list of layer numbers >= 0, got {self.layers!r}.")
+            is_list = isinstance(self.layers, Sequence) and not isinstance(self.layers, str)
+            if not is_list or not all(is_layer(layer) for layer in self.layers):
+                raise ValueError(f"mix_layers must be a list of layer numbers >= 0 or 'head', got {self.layers!r}.")
             if not self.layers:
                 raise ValueError("mix_layers is empty: name at least one layer, or leave it out for the method's own.")
             object.__setattr__(self, "layers", tuple(self.layers))

@@ -41,9 +41,9 @@ def mix_tensors(
     weight = lam.to(inputs.dtype).view(-1, *[1] * (inputs.dim() - 1))
     if pad == "keep" and attention_mask is not None:
         weight = _keep_real_tokens(weight, attention_mask.bool(), index)
-    # lerp(end, start, w) returns `start` exactly at w = 1. The weight is cast because a float32 lambda would promote
-    # bfloat16 hidden states.
-    return torch.lerp(inputs[index], inputs, weight)
+    # The weight is cast because a float32 lambda would promote bfloat16 hidden states. lerp(end, start, w) returns
+    # `start` exactly at w = 1, unless 0 * (start - end) is not 0: a partner of infinite or undefined values.
+    return torch.where(weight == 1, inputs, torch.lerp(inputs[index], inputs, weight))
 
 
 def _keep_real_tokens(weight: torch.Tensor, is_real: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -98,6 +98,8 @@ def _union_tensor(attention_mask: torch.Tensor, index: torch.Tensor) -> torch.Te
 
 
 def _union_block_mask(attention_mask: Any, index: torch.Tensor) -> Any:
+    if attention_mask.shape[0] == 1 and len(index) != 1:
+        return attention_mask
     from torch.nn.attention.flex_attention import create_block_mask
 
     mask_mod = attention_mask.mask_mod

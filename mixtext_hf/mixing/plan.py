@@ -24,6 +24,11 @@ Padding = Literal["mix", "keep"]
 HEAD: Literal["head"] = "head"
 
 
+def is_layer(layer: object) -> bool:
+    """Whether `layer` can name a place inside a model: an int >= 0 or `"head"`."""
+    return layer == HEAD or (isinstance(layer, int) and layer >= 0)
+
+
 @dataclass(frozen=True)
 class MixPlan:
     r"""
@@ -63,7 +68,7 @@ class MixPlan:
                 f"`lam` must be float32 of shape ({len(self.index)},) like `index`, got {self.lam.dtype} "
                 f"{tuple(self.lam.shape)}. A lambda for the whole batch is given as `torch.full((B,), lam)`."
             )
-        if not (self.layer is None or self.layer == HEAD or (isinstance(self.layer, int) and self.layer >= 0)):
+        if not (self.layer is None or is_layer(self.layer)):
             raise ValueError(f"`layer` must be an int >= 0, 'head' or None, got {self.layer!r}.")
         if self.pad not in get_args(Padding):
             raise ValueError(f"`pad` must be one of {get_args(Padding)}, got {self.pad!r}.")
@@ -150,10 +155,15 @@ def draw_plan(
         raise ValueError(f"`per` must be one of {get_args(Per)}, got {per!r}.")
     if layers is not None and len(layers) == 0:
         raise ValueError("`layers` is empty: name at least one layer, or give None to mix outside the model.")
+    if layers is not None and not all(is_layer(layer) for layer in layers):
+        raise ValueError(f"`layers` must be ints >= 0 or 'head', got {list(layers)!r}.")
+    if pad not in get_args(Padding):
+        raise ValueError(f"`pad` must be one of {get_args(Padding)}, got {pad!r}.")
 
     is_mixed = rng.random() < prob
     layer = None if layers is None else layers[int(rng.integers(len(layers)))]
-    order = rng.permutation(batch_size)
+    # Paired before it is known whether anything is mixed: what is wrong with `partner` shows in the first step.
+    index = _partners(partner, rng.permutation(batch_size), labels=labels, lengths=lengths)
     if alpha == 0 or not is_mixed:
         return MixPlan.identity(batch_size)
 
@@ -161,7 +171,6 @@ def draw_plan(
     if fold:
         lam = np.maximum(lam, 1 - lam)
     lam = np.broadcast_to(lam, (batch_size,)).astype(np.float32)
-    index = _partners(partner, order, labels=labels, lengths=lengths)
     return MixPlan(torch.from_numpy(index), torch.from_numpy(lam), layer=layer, pad=pad)
 
 
@@ -184,18 +193,17 @@ def _partners(
         return index
     if partner in ("same_class", "other_class"):
         keys = _per_row("labels", labels, len(order), partner)
-        _, counts = np.unique(keys, return_counts=True)
-        ranked = order[np.argsort(keys[order], kind="stable")]
+        classes = [order[keys[order] == label] for label in dict.fromkeys(keys[order].tolist())]
         index = np.arange(len(order))
         if partner == "same_class":
-            for rows in np.split(ranked, np.cumsum(counts)[:-1]):
+            for rows in classes:
                 index[rows] = np.roll(rows, 1)
             return index
-        # Rows stand class by class; shifted by the size of the largest class, no row meets its own class unless that
-        # class holds more than half of the batch: those rows stay alone.
-        shifted = np.roll(ranked, counts.max())
-        differs = keys[ranked] != keys[shifted]
-        index[ranked[differs]] = shifted[differs]
+        # What a class holds beyond half of the batch stays alone. The others stand class by class, in random order of
+        # the classes: shifted by the size of the largest, no row meets its own.
+        largest = max(map(len, classes))
+        rows = np.concatenate([rows[: len(order) - largest] for rows in classes])
+        index[rows] = np.roll(rows, min(largest, len(order) - largest))
         return index
     raise ValueError(f"`partner` must be one of {get_args(Partner)}, got {partner!r}.")
 

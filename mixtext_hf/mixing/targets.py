@@ -20,9 +20,9 @@ IGNORE_INDEX = -100
 
 
 def has_label(labels: torch.Tensor) -> torch.Tensor:
-    """Which rows `(B,)` bool carry a label: those without are marked by -100 (multi-label: in every column)."""
+    """Which rows `(B,)` bool carry a label: those without are marked by -100 (multi-label: in any column)."""
     present = labels != IGNORE_INDEX
-    return present if present.dim() == 1 else present.flatten(1).any(dim=1)
+    return present if present.dim() == 1 else present.flatten(1).all(dim=1)
 
 
 def mix_targets(
@@ -49,7 +49,8 @@ def mix_targets(
         `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are meaningless: see `has_label`.
     """
     if problem_type == "single_label_classification" and labels.dim() == 1:
-        targets = F.one_hot(labels.clamp(min=0), num_labels).float()
+        # Of all negative labels only -100 may pass: one_hot raises at the others.
+        targets = F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, 0), num_labels).float()
     else:
         targets = labels.float().reshape(len(labels), -1)
         if targets.shape[1] != num_labels:

@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
 
-from .stack import TESTED_MODEL_TYPES, EncoderStack, find_stack, mask_position, unwrap
+from .stack import TESTED_MODEL_TYPES, EncoderStack, find_heads, find_stack, mask_position, unwrap
 
 
 class Mixer:
@@ -47,6 +48,7 @@ class Mixer:
         self.stack = stack
         self.plan: MixPlan | None = None
         self._roots: list[nn.Module] = [stack.model]
+        self._handles: list[RemovableHandle] = []
         self._layers_seen: set[Any] = set()
         self._reset()
 
@@ -91,6 +93,8 @@ class Mixer:
             self.check(plan)
             plan = plan.to(self.stack.model.device)
             self._make_room_for_graphs(plan)
+        if plan is not None and plan.layer is None:
+            plan = None  # one graph for both when compiled
         previous, self.plan = self.plan, plan
         self._given_mask = None
         try:
@@ -99,11 +103,14 @@ class Mixer:
             self.plan = previous
 
     def _make_room_for_graphs(self, plan: MixPlan) -> None:
-        """Each mixing layer is one more compiled graph; past its limit torch.compile silently runs eagerly."""
+        """
+        Each mixing layer is one more compiled graph (one for each layer where layers are compiled one by one); past its
+        limit torch.compile silently runs eagerly.
+        """
         self._layers_seen.add(plan.layer)
         if "torch._dynamo" in sys.modules:
             config = torch._dynamo.config
-            config.recompile_limit = max(config.recompile_limit, len(self._layers_seen) + 8)
+            config.recompile_limit = max(config.recompile_limit, (self.depth + 1) * (len(self._layers_seen) + 1))
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters outside the base model (its pooler counts as encoder)."""
@@ -118,7 +125,7 @@ class Mixer:
             self._check_recomputation()
             self._calls = 0
             return None
-        plan = self.plan if self.plan is not None and self.plan.layer is not None else None
+        plan = self.plan
         if not torch.compiler.is_compiling():
             self._note_pending(plan)
         self._active = plan
@@ -137,7 +144,8 @@ class Mixer:
         """Remember which plans wait for a backward pass, as far as a recomputation could confuse them."""
         if self._backward_seen:
             self._pending, self._backward_seen = [], False
-        if torch.is_grad_enabled() and all(plan is not other for other in self._pending[:2]):
+        # Without gradient a pass leaves nothing to recompute, but what it latches would be taken for an earlier one's.
+        if (torch.is_grad_enabled() or self._pending) and all(plan is not other for other in self._pending[:2]):
             self._pending = [*self._pending[:1], plan]
 
     def _check_recomputation(self) -> None:
@@ -154,11 +162,12 @@ class Mixer:
     ) -> tuple[tuple, dict[str, Any]] | None:
         """The model starts and its head pools with the 2-D mask: hand it the union, keep the original for the encoder."""
         plan = self.plan
-        if plan is None or plan.layer is None or plan.layer == HEAD or self._given_mask is not None:
+        if plan is None or plan.layer == HEAD or self._given_mask is not None:
             return None
         mask = _argument("attention_mask", position, args, kwargs)
         if mask is None:
             return None
+        self._check_batch_size(mask, plan)
         self._given_mask = mask
         return _replaced("attention_mask", position, args, kwargs, union_mask(mask, plan.index))
 
@@ -215,12 +224,14 @@ class Mixer:
             return (self._mix(output[0], plan), *output[1:])
         return self._mix(output, plan)
 
-    def _mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
-        if len(hidden_states) != len(plan):
+    def _check_batch_size(self, rows: Any, plan: MixPlan) -> None:
+        if len(rows) != len(plan):
             raise ValueError(
-                f"The plan was drawn for a batch of {len(plan)} rows, but the model was called with "
-                f"{len(hidden_states)}."
+                f"The plan was drawn for a batch of {len(plan)} rows, but the model was called with {len(rows)}."
             )
+
+    def _mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+        self._check_batch_size(hidden_states, plan)
         device = hidden_states.device
         mask = self._attention_mask if hidden_states.dim() == 3 else None
         pad = plan.pad if self.stack.pads_are_defined else "keep"
@@ -236,16 +247,20 @@ class Mixer:
         copy.stack = deepcopy(self.stack, memo)
         copy.plan = None
         copy._roots = deepcopy(self._roots, memo)
+        copy._handles = deepcopy(self._handles, memo)
         copy._layers_seen = set(self._layers_seen)
         copy._reset()
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"stack": self.stack, "_roots": self._roots}
+        # A handle that is unpickled reserves the number of its hook: in a new process the next hook that anybody
+        # registers would take the place of ours.
+        return {"stack": self.stack, "_roots": self._roots, "_handles": self._handles}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["stack"])  # type: ignore[misc]
         self._roots = state["_roots"]
+        self._handles = state["_handles"]
 
 
 class _Hook:
@@ -281,7 +296,13 @@ class _After(_Hook):
 
 class _BeforeSharedLayer(_Hook):
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        number = self.mixer._calls
+        number, plan = self.mixer._calls, self.mixer._active
+        if number >= self.mixer.depth and plan is not None and plan.layer != HEAD:
+            raise RuntimeError(
+                "A layer that is called several times was called once more than the model has layers: activation "
+                "checkpointing recomputes it by itself, and which of its calls that is cannot be told. Checkpoint the "
+                "whole encoder, or disable checkpointing."
+            )
         self.mixer._calls = number + 1
         return self.mixer._before_layer(number, args, kwargs, self.position)
 
@@ -307,7 +328,8 @@ class _BeforeHead(_Hook):
 
 def make_mixable(model: nn.Module) -> Mixer:
     r"""
-    Make the hidden states of a transformers model mixable, in place. Calling it again returns the same mixer.
+    Make the hidden states of a transformers model mixable, in place. Calling it again returns the same mixer, and is
+    due after PEFT was put around the model.
 
     Nothing of the model changes: same class, same parameters, same config, same outputs as long as no plan is applied.
     Call it before `torch.compile` and before distributed wrapping.
@@ -330,21 +352,22 @@ def make_mixable(model: nn.Module) -> Mixer:
     mixer = inner.__dict__.get("mixer")
     if mixer is None:
         mixer = Mixer(find_stack(model))
-        handles = _install(mixer)
+        _install(mixer)
         if inner.config.model_type not in TESTED_MODEL_TYPES:
             try:
                 mixer.stack.pads_are_defined = probe(mixer)
             except Exception:
-                for handle in handles:
+                for handle in mixer._handles:
                     handle.remove()
                 raise
         inner.mixer = mixer  # type: ignore[assignment]  # no module: a plain attribute
+    _install_on_heads(mixer)
     _install_on_wrapper(mixer, model)
     return mixer
 
 
-def _install(mixer: Mixer) -> list[Any]:
-    stack, handles = mixer.stack, []
+def _install(mixer: Mixer) -> None:
+    stack, handles = mixer.stack, mixer._handles
 
     def before(module: nn.Module, hook: type[_Hook], number: int | None = None) -> None:
         instance = hook(mixer, number, mask_position(module))
@@ -365,7 +388,20 @@ def _install(mixer: Mixer) -> list[Any]:
         before(module, _BeforeMasked)
     for head in stack.heads:
         handles.append(head.register_forward_pre_hook(_BeforeHead(mixer)))
-    return handles
+
+
+def _install_on_heads(mixer: Mixer) -> None:
+    """PEFT may have copied or adapted the last linear layer since: then the hooks move there."""
+    heads = find_heads(mixer.stack.model)
+    if [id(head) for head in heads] == [id(head) for head in mixer.stack.heads]:
+        return
+    for module in mixer.stack.model.modules():
+        for number, hook in list(module._forward_pre_hooks.items()):
+            if isinstance(hook, _BeforeHead):
+                del module._forward_pre_hooks[number]
+    mixer.stack.heads = heads
+    for head in heads:
+        mixer._handles.append(head.register_forward_pre_hook(_BeforeHead(mixer)))
 
 
 def _install_on_wrapper(mixer: Mixer, model: nn.Module) -> None:
@@ -373,7 +409,8 @@ def _install_on_wrapper(mixer: Mixer, model: nn.Module) -> None:
     if all(model is not root for root in mixer._roots):
         mixer._roots.append(model)
         if mixer.stack.head_pools_with_mask:
-            model.register_forward_pre_hook(_BeforeModel(mixer, None, mask_position(model)), with_kwargs=True)
+            hook = _BeforeModel(mixer, None, mask_position(model))
+            mixer._handles.append(model.register_forward_pre_hook(hook, with_kwargs=True))
 
 
 def _in_backward() -> bool:

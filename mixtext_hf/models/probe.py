@@ -33,14 +33,14 @@ def probe(mixer: Mixer) -> bool:
         `bool`: whether the states at padding are a function of the text alone (`EncoderStack.pads_are_defined`).
     """
     model = mixer.stack.model
-    was_training = model.training
+    was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad(), _recorded_arguments(mixer) as arguments:
             inputs = _tiny_batch(model)
             try:
                 plain = model(**inputs).logits
-            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            except Exception as error:  # whatever an unknown model may raise
                 raise ValueError(
                     f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
                     f"the probe that would have to show that it can be mixed fails: {error}"
@@ -51,7 +51,8 @@ def probe(mixer: Mixer) -> bool:
                 _check_layer(mixer, inputs, plain, layer)
             return _pads_are_defined(model, inputs)
     finally:
-        model.train(was_training)
+        for module, training in was_training.items():
+            module.training = training
 
 
 def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> bool:

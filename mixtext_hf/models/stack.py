@@ -90,7 +90,7 @@ class EncoderStack:
         shared (`bool`): Whether one module is called for several layers.
         embeddings (`nn.Module`, *optional*): Where layer 0 is mixed if not at the first layer's input.
         masked (`list[nn.Module]`): Further modules that read an attention mask and belong to the first layer.
-        heads (`list[nn.Linear]`): The final linear layer (PEFT may hold a copy of it for each adapter).
+        heads (`list[nn.Module]`): The final linear layer (PEFT may hold a copy of it for each adapter, or adapt it).
         head_pools_with_mask (`bool`): Whether the head itself reads the 2-D attention mask.
         pads_are_defined (`bool`):
             Whether states at padding are a function of the text alone. If not, `pad="mix"` acts as `pad="keep"`.
@@ -103,7 +103,7 @@ class EncoderStack:
     shared: bool = False
     embeddings: nn.Module | None = None
     masked: list[nn.Module] = field(default_factory=list)
-    heads: list[nn.Linear] = field(default_factory=list)
+    heads: list[nn.Module] = field(default_factory=list)
     head_pools_with_mask: bool = False
     pads_are_defined: bool = True
 
@@ -141,11 +141,31 @@ def find_stack(model: nn.Module) -> EncoderStack:
         shared=exception.shared,
         embeddings=encoder.get_submodule(exception.embeddings) if exception.embeddings else None,
         masked=[module for path in exception.masked if (module := _optional_submodule(encoder, path)) is not None],
-        # With "late" pooling the last linear layer sees every token: there is no pooled vector to mix before it.
-        heads=[] if pooling == "late" else _final_linear(inner, encoder),
+        heads=find_heads(inner),
         head_pools_with_mask=pooling in ("mean", "late"),
         pads_are_defined=exception.pads_are_defined,
     )
+
+
+def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
+    """The last linear layer outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of it."""
+    if getattr(inner.config, "classifier_pooling", None) == "late":
+        return []  # the last linear layer sees every token: there is no pooled vector to mix before it
+    in_encoder = set(inner.base_model.modules())
+    candidates: dict[str, list[nn.Module]] = {}
+    adapted: list[str] = []
+    for name, module in inner.named_modules():
+        if module in in_encoder or name.startswith(tuple(adapted)):
+            continue
+        # An adapted linear layer is a module around it: both its paths, `base_layer` and the adapter, start there.
+        linear = getattr(module, "base_layer", module)
+        if linear is not module:
+            adapted.append(f"{name}.")
+        if isinstance(linear, nn.Linear) and linear.out_features == inner.config.num_labels:
+            # PEFT's ModulesToSaveWrapper holds `original_module` and `modules_to_save.<adapter>` in place of a module.
+            canonical = re.sub(r"\.(original_module|modules_to_save\.[^.]+)", "", name)
+            candidates.setdefault(canonical, []).append(module)
+    return list(candidates.values())[-1] if candidates else []
 
 
 def mask_position(module: nn.Module) -> int | None:
@@ -186,19 +206,3 @@ def _optional_submodule(encoder: nn.Module, path: str) -> nn.Module | None:
     parent = encoder.get_submodule(parent_path)
     module = getattr(parent, name, None)
     return module if isinstance(module, nn.Module) else None
-
-
-def _final_linear(inner: PreTrainedModel, encoder: nn.Module) -> list[nn.Linear]:
-    """The last linear layer outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of it."""
-    in_encoder = set(encoder.modules()) if encoder is not inner else set(inner.modules())
-    candidates: dict[str, list[nn.Linear]] = {}
-    for name, module in inner.named_modules():
-        if (
-            isinstance(module, nn.Linear)
-            and module not in in_encoder
-            and module.out_features == inner.config.num_labels
-        ):
-            # PEFT's ModulesToSaveWrapper holds `original_module` and `modules_to_save.<adapter>` in place of a module.
-            canonical = re.sub(r"\.(original_module|modules_to_save\.[^.]+)", "", name)
-            candidates.setdefault(canonical, []).append(module)
-    return list(candidates.values())[-1] if candidates else []

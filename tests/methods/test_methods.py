@@ -1,0 +1,227 @@
+"""Each method's hyper-parameters, layers and losses, against the papers' numbers written out here."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import DEPTH, tiny_batch, tiny_model
+
+from mixtext_hf.functional import MixedLoss, MixPlan, make_mixable
+from mixtext_hf.methods import (
+    ERM,
+    METHODS,
+    Citation,
+    EmbedMixup,
+    ManifoldMixup,
+    PooledMixup,
+    TMix,
+    make_method,
+    scaled_layers,
+)
+
+
+COMMON = {"layers": None, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix"}
+# alpha, fold, and the layers in a model of 12.
+DEFAULTS = {
+    "erm": (ERM, 0.0, False, None),
+    "tmix": (TMix, 16.0, True, [7, 9, 12]),
+    "manifold_mixup": (ManifoldMixup, 2.0, False, list(range(12))),
+    "embed_mixup": (EmbedMixup, 0.2, True, [0]),
+    "pooled_mixup": (PooledMixup, 1.0, False, ["head"]),
+}
+MIXING = [name for name in DEFAULTS if name != "erm"]
+
+
+def test_every_method_is_tested_here():
+    assert set(METHODS) == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults(name):
+    kind, alpha, fold, layers = DEFAULTS[name]
+    method = make_method(name)
+    assert type(method) is kind is METHODS[name] and kind.name == name
+    assert method == kind() and method.mixes == (name != "erm") and method.passes == 1
+    assert method.hyperparameters() == {"alpha": alpha, "fold": fold, **COMMON}
+    found = method.layer_set(12)
+    assert (found if found is None else list(found)) == layers
+    assert list(kind(**({} if name == "erm" else {"alpha": 1.0}), layers=[3, "head"]).layer_set(12)) == [3, "head"]
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_each_says_where_it_comes_from(name):
+    kind = METHODS[name]
+    assert kind.equation
+    if name == "erm":
+        assert kind.citation is None
+    else:
+        assert isinstance(kind.citation, Citation) and kind.citation.url.startswith("https://")
+        assert f"({kind.citation.year}). {kind.citation.title}." in str(kind.citation)
+
+
+@pytest.mark.parametrize(
+    "depth, expected",
+    [
+        (1, (1,)),
+        (2, (1, 2)),
+        (3, (2, 3)),
+        (4, (2, 3, 4)),
+        (6, (4, 5, 6)),
+        (8, (5, 6, 8)),
+        (12, (7, 9, 12)),
+        (24, (14, 18, 24)),
+    ],
+)
+def test_layers_scale_with_the_depth(depth, expected):
+    assert scaled_layers((7, 9, 12), depth) == expected == TMix().layer_set(depth)
+
+
+@pytest.mark.parametrize("depth", range(1, 49))
+def test_layers_exist_and_do_not_repeat(depth):
+    for name in MIXING:
+        layers = list(make_method(name).layer_set(depth))
+        assert layers and len(set(layers)) == len(layers)
+        assert all(layer == "head" or 0 <= layer <= depth for layer in layers)
+    # Round half up, in numbers that floats hold exactly.
+    assert list(scaled_layers((7, 9, 12), depth)) == sorted({int(np.floor(depth * m / 12 + 0.5)) for m in (7, 9, 12)})
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    message = r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup\."
+    with pytest.raises(ValueError, match=message):
+        make_method("tmixx")
+    message = "tmix has no hyper-parameter 'aplha', 'layer': it has alpha, layers, fold, per, prob, partner, pad"
+    with pytest.raises(ValueError, match=message):
+        make_method("tmix", layer=[1], aplha=2)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_hyperparameters_survive_json(name):
+    given = {"layers": (0, 2, "head"), "per": "example", "prob": 0.25, "partner": "other_class", "pad": "keep"}
+    if name != "erm":
+        given |= {"alpha": 0.75, "fold": True}
+    for method in (make_method(name), make_method(name, **given)):
+        stored = json.loads(json.dumps(method.hyperparameters()))
+        again = make_method(name, **stored)
+        assert again == method and hash(again) == hash(method)
+        assert again.hyperparameters() == stored
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"alpha": -0.1}, r"mix_alpha must be a finite number >= 0, got -0\.1"),
+        ({"alpha": float("nan")}, "mix_alpha must be a finite number >= 0, got nan"),
+        ({"alpha": float("inf")}, "mix_alpha must be a finite number >= 0, got inf"),
+        ({"alpha": "16"}, "mix_alpha must be a finite number >= 0, got '16'"),
+        ({"prob": -0.1}, r"mix_prob must lie in \[0, 1\], got -0\.1"),
+        ({"prob": 1.01}, r"mix_prob must lie in \[0, 1\], got 1\.01"),
+        ({"prob": float("nan")}, r"mix_prob must lie in \[0, 1\], got nan"),
+        ({"prob": "0.5"}, r"mix_prob must lie in \[0, 1\], got '0\.5'"),
+        ({"per": "row"}, r"mix_per must be one of \('batch', 'example'\), got 'row'"),
+        ({"partner": "friend"}, "mix_partner must be one of .*'nearest_length'.*, got 'friend'"),
+        ({"pad": "drop"}, r"mix_pad must be one of \('mix', 'keep'\), got 'drop'"),
+        ({"layers": []}, "mix_layers is empty: name at least one layer"),
+        ({"layers": [7, -1]}, r"mix_layers must be a list of layer numbers >= 0 or 'head', got \[7, -1\]"),
+        ({"layers": [7.0]}, r"mix_layers must be a list .*, got \[7\.0\]"),
+        ({"layers": ["tail"]}, r"mix_layers must be a list .*, got \['tail'\]"),
+        ({"layers": 7}, "mix_layers must be a list .*, got 7"),
+        ({"layers": 7.5}, "mix_layers must be a list .*, got 7.5"),
+        ({"layers": "head"}, "mix_layers must be a list .*, got 'head'"),
+    ],
+    ids=str,
+)
+def test_wrong_hyperparameters_are_named(name, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        make_method(name, **wrong)
+
+
+def test_erm_does_not_take_an_alpha():
+    with pytest.raises(ValueError, match=r"mix_alpha=2\.0 was given, but erm does not mix: name a mixing method"):
+        ERM(alpha=2.0)
+
+
+# ---- drawing ----
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_draws_from_its_own_layers_with_its_own_lambdas(name):
+    _, _, fold, _ = DEFAULTS[name]
+    method, generator = make_method(name), np.random.default_rng(0)
+    plans = [method.draw(6, depth=DEPTH, rng=generator) for _ in range(200)]
+    lam = torch.stack([plan.lam for plan in plans])
+    if name == "erm":
+        assert {plan.layer for plan in plans} == {None} and bool((lam == 1).all())
+        return
+    assert {plan.layer for plan in plans} == set(method.layer_set(DEPTH))
+    assert bool((lam == lam[:, :1]).all())
+    assert bool((lam < 0.5).any()) != fold
+
+
+def test_every_hyperparameter_reaches_the_draw():
+    labels, generator = torch.tensor([0, 0, 1, 1]), np.random.default_rng(0)
+    method = ManifoldMixup(alpha=1.0, layers=[3], fold=True, per="example", partner="same_class", pad="keep")
+    plan = method.draw(4, depth=DEPTH, rng=generator, labels=labels)
+    assert plan.layer == 3 and plan.pad == "keep" and plan.index.tolist() == [1, 0, 3, 2]
+    assert plan.lam.unique().numel() == 4 and plan.lam.min() >= 0.5
+    paired = ManifoldMixup(partner="nearest_length").draw(
+        4, depth=DEPTH, rng=generator, lengths=torch.tensor([9, 1, 2, 8])
+    )
+    assert paired.index.tolist() == [3, 2, 1, 0]
+    assert ManifoldMixup(prob=0.0).draw(4, depth=DEPTH, rng=generator).layer is None
+
+
+# ---- losses ----
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_losses_are_the_weighted_pairs_on_the_mixed_model(name):
+    model = tiny_model().eval()
+    batch, labels = tiny_batch(), torch.tensor([0, 2, 1, 2])
+    plain = model(**batch).logits
+    mixer, method = make_mixable(model), make_method(name)
+    plan = method.draw(4, depth=DEPTH, rng=np.random.default_rng(1))
+    given = []
+
+    def forward(inputs, plan):
+        given.append((inputs, plan))
+        with mixer.applying(plan):
+            return model(**inputs).logits
+
+    terms = list(method.losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3)))
+    assert len(terms) == method.passes and list(terms[0]) == ["loss_supervised"]
+    assert len(given) == 1 and given[0][0] is batch and given[0][1] is plan
+
+    with mixer.applying(plan):
+        logits = model(**batch).logits
+    lam, index = plan.lam, plan.index
+    own = F.cross_entropy(logits, labels, reduction="none")
+    partners = F.cross_entropy(logits, labels[index], reduction="none")
+    loss = terms[0]["loss_supervised"]
+    torch.testing.assert_close(loss, (lam * own + (1 - lam) * partners).mean(), rtol=0, atol=1e-6)
+    assert loss.dim() == 0 and loss.requires_grad
+    if name == "erm":
+        torch.testing.assert_close(loss, F.cross_entropy(plain, labels), rtol=0, atol=1e-6)
+    else:
+        assert not torch.allclose(logits, plain, atol=1e-3)
+
+
+def test_a_pooled_mix_is_affine_in_the_logits():
+    """Mixing before the last linear layer mixes the logits: the loss can be written without the mixer."""
+    model = tiny_model().eval()
+    batch, labels = tiny_batch(), torch.tensor([0, 2, 1, 2])
+    plain = model(**batch).logits
+    mixer, method = make_mixable(model), PooledMixup()
+    plan = MixPlan(torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.3), layer="head")
+
+    def forward(inputs, plan):
+        with mixer.applying(plan):
+            return model(**inputs).logits
+
+    (terms,) = method.losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))
+    logits = 0.3 * plain + 0.7 * plain[plan.index]
+    expected = 0.3 * F.cross_entropy(logits, labels) + 0.7 * F.cross_entropy(logits, labels[plan.index])
+    torch.testing.assert_close(terms["loss_supervised"], expected, rtol=0, atol=1e-5)

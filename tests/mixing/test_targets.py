@@ -1,0 +1,208 @@
+"""Mixed targets and losses against the losses of torch, written out as weighted pairs."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixtext_hf.functional import MixedLoss, mix_targets, mixed_cross_entropy, soft_cross_entropy
+from mixtext_hf.mixing import IGNORE_INDEX, has_label
+
+
+B, C = 5, 4
+INDEX = torch.tensor([2, 0, 1, 4, 3])
+LAM = torch.tensor([0.3, 0.6, 0.9, 0.5, 0.05])
+LABELS = torch.tensor([0, 3, 1, 1, 2])
+LOGITS = torch.randn(B, C, generator=torch.Generator().manual_seed(0)) * 3
+OWN, ONES = torch.arange(B), torch.ones(B)
+
+single = MixedLoss("single_label_classification", C)
+multi = MixedLoss("multi_label_classification", C)
+score = MixedLoss("regression", 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_single_label_loss_is_the_weighted_pair_of_hard_losses(data):
+    batch_size, classes = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 5))
+    rows = {"min_size": batch_size, "max_size": batch_size}
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), **rows)))
+    index = torch.tensor(data.draw(st.permutations(range(batch_size))))
+    lam = torch.tensor(data.draw(st.lists(st.floats(0, 1, width=32), **rows)))
+    logits = torch.randn(batch_size, classes, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    hard = F.cross_entropy(logits, labels, reduction="none"), F.cross_entropy(logits, labels[index], reduction="none")
+    expected = (lam * hard[0] + (1 - lam) * hard[1]).mean()
+    torch.testing.assert_close(mixed_cross_entropy(logits, labels, index, lam), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_multi_label_loss_is_the_weighted_pair_of_hard_losses():
+    labels = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0], [0, 0, 1, 1]]).float()
+    pair = [F.binary_cross_entropy_with_logits(LOGITS, t, reduction="none").mean(1) for t in (labels, labels[INDEX])]
+    expected = (LAM * pair[0] + (1 - LAM) * pair[1]).mean()
+    torch.testing.assert_close(multi(LOGITS, labels, INDEX, LAM), expected, rtol=0, atol=1e-6)
+    assert torch.equal(multi(LOGITS, labels.long(), INDEX, LAM), multi(LOGITS, labels, INDEX, LAM))
+
+
+@pytest.mark.parametrize("label_shape", [(B,), (B, 1)], ids=str)
+@pytest.mark.parametrize("logit_shape", [(B,), (B, 1)], ids=str)
+def test_regression_loss_is_the_squared_error_to_the_mixed_score(label_shape, logit_shape):
+    labels, outputs = torch.tensor([0.0, 5.0, 2.5, 1.0, -3.0]), LOGITS[:, 0]
+    expected = F.mse_loss(outputs, LAM * labels + (1 - LAM) * labels[INDEX])
+    actual = score(outputs.view(logit_shape), labels.view(label_shape), INDEX, LAM)
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=0)
+
+
+def test_soft_cross_entropy_is_that_of_torch():
+    targets = torch.softmax(torch.randn(B, C), dim=-1)
+    expected = F.cross_entropy(LOGITS, targets, reduction="none")
+    torch.testing.assert_close(soft_cross_entropy(LOGITS, targets), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_label_smoothing_is_that_of_torch(smoothing):
+    loss = MixedLoss("single_label_classification", C, smoothing)
+    expected = F.cross_entropy(LOGITS, LABELS, label_smoothing=smoothing)
+    torch.testing.assert_close(loss(LOGITS, LABELS), expected, rtol=0, atol=1e-6)
+    pair = [F.cross_entropy(LOGITS, y, label_smoothing=smoothing, reduction="none") for y in (LABELS, LABELS[INDEX])]
+    expected = (LAM * pair[0] + (1 - LAM) * pair[1]).mean()
+    actual = mixed_cross_entropy(LOGITS, LABELS, INDEX, LAM, label_smoothing=smoothing)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_label_smoothing_of_multi_label_targets_goes_towards_one_half():
+    labels = torch.tensor([[1.0, 0.0, 0.0, 1.0]]).expand(B, C)
+    expected = F.binary_cross_entropy_with_logits(LOGITS, labels * 0.8 + 0.1)
+    actual = MixedLoss("multi_label_classification", C, 0.2)(LOGITS, labels)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [(), (INDEX, ONES), (OWN, LAM)], ids=["no plan", "lambda 1", "own partner"])
+def test_unmixed_losses_are_the_plain_ones(given):
+    torch.testing.assert_close(single(LOGITS, LABELS, *given), F.cross_entropy(LOGITS, LABELS), rtol=0, atol=1e-6)
+    hot = F.one_hot(LABELS, C).float()
+    expected = F.binary_cross_entropy_with_logits(LOGITS, hot)
+    torch.testing.assert_close(multi(LOGITS, hot, *given), expected, rtol=0, atol=1e-6)
+    expected = F.mse_loss(LOGITS[:, 0], LABELS.float())
+    torch.testing.assert_close(score(LOGITS[:, :1], LABELS.float(), *given), expected, rtol=0, atol=1e-6)
+
+
+TASKS = {
+    "single label": (single, LOGITS, LABELS),
+    "multi label": (multi, LOGITS, F.one_hot(LABELS, C).float()),
+    "regression": (score, LOGITS[:, :1], LABELS.float()),
+    "regression (B, 1)": (score, LOGITS[:, :1], LABELS.float()[:, None]),
+    "soft targets": (single, LOGITS, torch.softmax(LOGITS.roll(1, 0), dim=-1)),
+}
+
+
+def mixed_losses_by_hand(task, logits, labels, index, lam):
+    """The loss of each row `(B,)`."""
+    if task.startswith("regression"):
+        labels = labels.flatten()
+        return (logits.flatten() - lam * labels - (1 - lam) * labels[index]) ** 2
+    if task == "multi label":
+        own = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=1)
+        partners = F.binary_cross_entropy_with_logits(logits, labels[index], reduction="none").mean(dim=1)
+    else:
+        own = F.cross_entropy(logits, labels, reduction="none")
+        partners = F.cross_entropy(logits, labels[index], reduction="none")
+    return lam * own + (1 - lam) * partners
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_whose_needed_partner_has_no_label_are_left_out(task):
+    loss, logits, labels = TASKS[task]
+    unlabelled = labels.clone()
+    unlabelled[1] = IGNORE_INDEX
+    # Row 2 needs row 1; row 4 would too, but for its lambda of 1.
+    index, lam = torch.tensor([2, 0, 1, 4, 1]), torch.tensor([0.3, 0.6, 0.9, 0.5, 1.0])
+    logits = logits.clone().requires_grad_()
+    actual = loss(logits, unlabelled, index, lam)
+    actual.backward()
+    expected = mixed_losses_by_hand(task, logits.detach(), labels, index, lam)[[0, 3, 4]].mean()
+    torch.testing.assert_close(actual.detach(), expected, rtol=1e-6, atol=1e-6)
+    assert torch.equal(logits.grad[1:3], torch.zeros_like(logits.grad[1:3]))
+    assert bool((logits.grad[[0, 3, 4]] != 0).any(dim=1).all())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_any_label_the_loss_is_exactly_0_with_a_gradient_of_0(task):
+    loss, logits, labels = TASKS[task]
+    logits = logits.clone().requires_grad_()
+    value = loss(logits, torch.full_like(labels, IGNORE_INDEX), INDEX, LAM)
+    value.backward()
+    assert value.item() == 0.0 and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_has_label():
+    assert has_label(torch.tensor([0, -100, 2])).tolist() == [True, False, True]
+    assert has_label(torch.tensor([0.5, -100.0])).tolist() == [True, False]
+    assert has_label(torch.tensor([[0.5], [-100.0]])).tolist() == [True, False]
+    # A row with a gap has no loss that could be written down: it counts as unlabelled.
+    assert has_label(torch.tensor([[1, 0], [-100, -100], [1, -100]])).tolist() == [True, False, False]
+
+
+def test_negative_labels_other_than_the_mark_are_refused():
+    with pytest.raises(RuntimeError, match="non-negative"):
+        single(LOGITS, torch.tensor([0, 1, -1, 2, 3]))
+
+
+def test_soft_targets_are_taken_as_they_are():
+    soft = torch.softmax(torch.randn(B, C), dim=-1)
+    targets = mix_targets(soft, INDEX, LAM, num_labels=C)
+    torch.testing.assert_close(targets, LAM[:, None] * soft + (1 - LAM[:, None]) * soft[INDEX], rtol=0, atol=1e-6)
+    torch.testing.assert_close(single(LOGITS, soft), F.cross_entropy(LOGITS, soft), rtol=0, atol=1e-6)
+    hot = F.one_hot(LABELS, C).float()
+    assert torch.equal(single(LOGITS, hot, INDEX, LAM), single(LOGITS, LABELS, INDEX, LAM))
+
+
+def test_targets_are_distributions_in_float32_and_nothing_is_changed_in_place():
+    labels, before = LABELS.clone(), LABELS.clone()
+    targets = mix_targets(labels, INDEX, LAM, num_labels=C)
+    assert targets.dtype == torch.float32 and targets.shape == (B, C)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(B))
+    assert targets[0].tolist() == pytest.approx([0.3, 0.7, 0.0, 0.0])
+    # Both partners of the same class: all of the weight on it.
+    labels[2] = labels[0]
+    assert mix_targets(labels, INDEX, LAM, num_labels=C)[0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert torch.equal(LABELS, before)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_bfloat16_logits_are_computed_in_float32(task):
+    loss, logits, labels = TASKS[task]
+    actual = loss(logits.bfloat16(), labels, INDEX, LAM)
+    assert actual.dtype == torch.float32
+    assert torch.equal(actual, loss(logits.bfloat16().float(), labels, INDEX, LAM))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("two_label", 3), "`problem_type` must be one of .*'regression'.*, got 'two_label'"),
+        (("single_label_classification", 3, 1.0), r"`label_smoothing` must lie in \[0, 1\), got 1.0"),
+        (("single_label_classification", 3, -0.1), r"`label_smoothing` must lie in \[0, 1\), got -0.1"),
+        (("regression", 1, 0.1), "`label_smoothing` smooths over classes and a regression has none: set it to 0"),
+    ],
+    ids=str,
+)
+def test_wrong_losses_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MixedLoss(*arguments)
+
+
+@pytest.mark.parametrize(
+    "labels, num_labels, problem_type",
+    [
+        (torch.zeros(B, 3), 4, "multi_label_classification"),
+        (torch.zeros(B), 4, "multi_label_classification"),
+        (torch.zeros(B, 3), 4, "single_label_classification"),
+        (torch.zeros(B, 2), 1, "regression"),
+    ],
+    ids=str,
+)
+def test_labels_that_do_not_fit_the_task_are_named(labels, num_labels, problem_type):
+    message = f"`labels` of shape .*{labels.shape[0]}.* do not fit num_labels={num_labels} of a {problem_type} task"
+    with pytest.raises(ValueError, match=message):
+        mix_targets(labels, INDEX, LAM, num_labels=num_labels, problem_type=problem_type)
