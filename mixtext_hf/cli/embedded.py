@@ -18,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "per_device_train_batch_size": 8,
     "per_device_eval_batch_size": 64,
     "max_steps": 80,
-    "learning_rate": 5e-5,
+    "learning_rate": 1e-4,
     "head_learning_rate": 1e-3,
     "lr_scheduler_type": "constant",
     "save_strategy": "no",

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(__version__)
         return
     if arguments[0] not in COMMANDS:
-        sys.exit(f"mixtext-hf: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.")
+        print(f"mixtext-hf: error: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.", file=sys.stderr)
+        sys.exit(2)
     # Commands are imported when called: `--help` and `--version` answer at once.
     import_module(f".{COMMANDS[arguments[0]][0]}", __package__).main(arguments[1:])

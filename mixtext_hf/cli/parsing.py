@@ -13,6 +13,13 @@ import yaml
 from transformers import HfArgumentParser
 
 
+class Parser(HfArgumentParser):
+    """Says what was wrong in one line, where argparse prints the list of all arguments before it."""
+
+    def error(self, message: str) -> NoReturn:
+        fail(self, f"{message}. See --help.")
+
+
 def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[str, Any] | None = None) -> tuple:
     """
     Parse the command line, with `--config file.yaml` behind it and `defaults` behind both.
@@ -49,8 +56,8 @@ def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
 
 
 def fail(parser: HfArgumentParser, message: str) -> NoReturn:
-    """Exit with status 2 and the message."""
-    parser.exit(2, f"{parser.prog}: error: {message}\n")
+    """Exit with status 2 and the message, on one line."""
+    parser.exit(2, f"{parser.prog}: error: {' '.join(message.split())}\n")
 
 
 def _pop_config(parser: HfArgumentParser, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -74,13 +81,13 @@ def _read_config(parser: HfArgumentParser, path: str) -> dict[str, Any]:
         fail(parser, f"--config {path}: there is no such file.")
     try:
         config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         fail(parser, f"--config {path} is not valid YAML: {error}")
     if config is None:
         return {}
     if not isinstance(config, dict):
         fail(parser, f"--config {path} must hold `name: value` lines, got {type(config).__name__}.")
-    known = {action.dest for action in parser._actions}
+    known = {action.dest for action in parser._actions} - {"help", "config"}
     unknown = [name for name in config if name not in known]
     if unknown:
         fail(parser, f"--config {path} has unknown arguments: {', '.join(map(str, unknown))}. See --help.")

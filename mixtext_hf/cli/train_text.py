@@ -14,6 +14,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, minilm_path
-from .parsing import given_names, parse, reporting_bad_input
+from .parsing import Parser, given_names, parse, reporting_bad_input
 
 
 logger = logging.getLogger(__name__)
@@ -101,16 +102,19 @@ class DataArguments:
         default=None, metadata={"help": "Metrics of evaluation; the task's and NLL, Brier and ECE if not given."}
     )
     overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "Train although output_dir holds another run, and replace its results."}
+        default=False,
+        metadata={"help": "Train although output_dir holds another run: its results and checkpoints are removed."},
     )
 
 
 def make_parser() -> HfArgumentParser:
     """The parser of `ModelArguments`, `DataArguments` and [`MixTrainingArguments`]."""
     groups: Any = [ModelArguments, DataArguments, MixTrainingArguments]
-    parser = HfArgumentParser(
+    parser = Parser(
         groups,
         prog="mixtext-hf train-text",
+        # `given_names` knows whole names only.
+        allow_abbrev=False,
         description="Fine-tune a BERT-family model with hidden-state mixup.",
     )
     parser.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
@@ -130,6 +134,8 @@ def make_run(argv: Sequence[str] | None = None) -> TextRun:
     is_embedded = is_embedded and "model_name_or_path" not in names
     with reporting_bad_input(parser):
         model_args, data_args, training_args = parse(parser, argv, DEFAULTS if is_embedded else None)[:3]
+        if not is_embedded and "output_dir" not in names:
+            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
         return TextRun(model_args, data_args, training_args)
 
 
@@ -138,15 +144,18 @@ class TextRun:
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
-        if training_args.output_dir is None:
-            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        self.output_dir = Path(training_args.output_dir)
+        self.output_dir = Path(str(training_args.output_dir))
         self.checkpoint = _check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
         _set_up_logging(training_args)
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        if training_args.train_sampling_strategy not in ("random", "sequential"):
+            raise ValueError(
+                f"--train_sampling_strategy {training_args.train_sampling_strategy} needs the lengths of tokenised texts, "
+                "and texts are tokenised batch by batch: choose random or sequential."
+            )
         source = model_args.model_name_or_path or MINILM
         self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
         self.config = _load_config(self.model_name, model_args)
@@ -163,6 +172,8 @@ class TextRun:
 
     def _load_data(self) -> TextDatasets:
         a, seed = self.data_args, self.args.seed
+        # Without training, what an output of the model means is for the model to say, not for the data.
+        problem_type, label_names = (None, None) if self.args.do_train else _task_of(self.config)
         return load_text_datasets(
             dataset_name=a.dataset_name,
             dataset_config_name=a.dataset_config_name,
@@ -173,7 +184,8 @@ class TextRun:
             text_column=a.text_column,
             text_pair_column=a.text_pair_column,
             label_column=a.label_column,
-            problem_type=a.problem_type,
+            problem_type=a.problem_type or (None if a.task_name else problem_type),
+            label_names=label_names,
             labeled_per_class=a.labeled_per_class,
             max_train_samples=a.max_train_samples,
             max_eval_samples=a.max_eval_samples,
@@ -186,17 +198,24 @@ class TextRun:
 
     def _check_splits(self) -> None:
         args, data = self.args, self.data
+        given, num_labels = self.config.problem_type, self.config.num_labels
+        if not args.do_train and (num_labels != data.num_labels or given not in (None, data.problem_type)):
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} has {num_labels} outputs for {given or 'classification'}, but "
+                f"the data is {data.problem_type} and needs {data.num_labels}: name a model that was trained for such "
+                "data, or add --do_train."
+            )
         if args.do_train and data.train is None:
             raise ValueError("--do_train needs training data: give --train_file, --task_name or --dataset_name.")
-        if args.do_eval and not self.evaluation_splits():
-            raise ValueError(
-                "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
-                "a part of the training data."
-            )
         if args.eval_strategy != "no" and not data.validation:
             raise ValueError(
                 f"--eval_strategy {IntervalStrategy(args.eval_strategy).value} evaluates during training and so needs a validation split: "
                 "give --validation_file or --validation_split_fraction; the test split is not for choosing."
+            )
+        if args.do_eval and not self.evaluation_splits():
+            raise ValueError(
+                "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
+                "a part of the training data."
             )
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
@@ -282,6 +301,8 @@ class TextRun:
 
     def train(self) -> dict[str, float]:
         trainer, data = self.trainer, self.data
+        if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
+            _remove_results(self.output_dir)
         logger.info("Training on %d texts with %s.", len(data.train or ()), trainer.method)
         metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
         metrics["train_samples"] = len(data.train or ())
@@ -380,6 +401,13 @@ def _load_config(name: str, model_args: ModelArguments) -> Any:
         ) from error
 
 
+def _task_of(config: Any) -> tuple[str | None, list[str] | None]:
+    """The problem type of a model, as far as its config tells, and the names of its classes."""
+    if config.problem_type == "regression" or config.num_labels == 1:
+        return "regression", None
+    return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]
+
+
 def _check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
     """The checkpoint to resume from, if one was asked for; an error if `output_dir` holds another run."""
     resume = args.resume_from_checkpoint
@@ -400,6 +428,16 @@ def _check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: b
             "--resume_from_checkpoint True, or replace it by --overwrite_output_dir."
         )
     return None
+
+
+def _remove_results(output_dir: Path) -> None:
+    """What another run left: results are added to those that are there, and a resumed run takes the last checkpoint."""
+    results = ("all_results.json", "train_results.json", "eval*_results.json", "predict*_results.json")
+    for pattern in (*results, "predictions*.csv", "reliability_diagram.png", "run.json", "trainer_state.json"):
+        for path in output_dir.glob(pattern):
+            path.unlink()
+    for path in output_dir.glob("checkpoint-[0-9]*"):
+        shutil.rmtree(path)
 
 
 def _set_up_logging(args: MixTrainingArguments) -> None:

@@ -17,6 +17,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,7 @@ def docstring_corpus(
         raise ValueError(f"`packages` is {tuple(packages)}: a classification task needs at least two.")
     if max_per_class < 1:
         raise ValueError(f"`max_per_class` is {max_per_class}: it must be at least 1.")
-    folders = {package: _source_folder(package) for package in packages}
-
-    # Reading stops early in a large package: parsing all of torch takes half as long as the others together.
-    texts = {
-        package: _texts(folder, 2 * max_per_class, np.random.default_rng([seed, label]))
-        for label, (package, folder) in enumerate(folders.items())
-    }
+    texts = _read_packages(tuple(packages), 2 * max_per_class, seed)
     libraries_with_text = Counter(key for by_key in texts.values() for key in by_key)
     rows: list[dict[str, str | int]] = []
     for label, package in enumerate(packages):
@@ -111,6 +106,16 @@ def docstring_corpus(
     train, test = hold_out(corpus, test_size, seed, label_column="label")
     versions = {package: importlib.metadata.version(_DISTRIBUTIONS.get(package, package)) for package in packages}
     return train, test, versions
+
+
+@lru_cache(maxsize=1)  # seconds of parsing, the same for every run of a comparison
+def _read_packages(packages: tuple[str, ...], enough: int, seed: int) -> dict[str, dict[str, str]]:
+    folders = {package: _source_folder(package) for package in packages}
+    # Reading stops early in a large package: parsing all of torch takes half as long as the others together.
+    return {
+        package: _texts(folder, enough, np.random.default_rng([seed, label]))
+        for label, (package, folder) in enumerate(folders.items())
+    }
 
 
 def _source_folder(package: str) -> Path:

@@ -39,6 +39,7 @@ def normalise_labels(
     *,
     problem_type: str | None = None,
     text_columns: Sequence[str] = (),
+    label_names: Sequence[str] | None = None,
 ) -> tuple[dict[str, Dataset], str, list[str]]:
     """
     Bring the labels of all splits into one convention.
@@ -61,6 +62,9 @@ def normalise_labels(
             What the labels are; inferred from them by default.
         text_columns (`Sequence[str]`, *optional*):
             Columns that the label must not replace.
+        label_names (`Sequence[str]`, *optional*):
+            Names of the classes in the order of their ids, as a trained model knows them: the data is brought to these
+            classes, and has none of its own.
 
     Returns:
         `tuple[dict[str, Dataset], str, list[str]]`: the splits with a column `label` in place of the original
@@ -87,12 +91,16 @@ def normalise_labels(
         values, names = {name: _scores(labels, name, label) for name, labels in raw.items()}, []
         normalised = Value("float32")
     elif problem_type == MULTI_LABEL:
-        values, names = _multi_hot(raw, feature, label)
+        values, names = _multi_hot(raw, feature, label, label_names)
         normalised = List(Value("float32"))
     else:
         if isinstance(label, tuple):
             raise ValueError(f"`label` names several columns {label}, which is multi-label data, not {problem_type}.")
-        values, names = _class_ids(raw, feature, {name: split.features.get(label) for name, split in splits.items()})
+        features = {name: split.features.get(label) for name, split in splits.items()}
+        if label_names is None:
+            values, names = _class_ids(raw, feature, features)
+        else:
+            values, names = _given_class_ids(raw, features, label_names), list(label_names)
         # Only a data set whose labels are all hidden has no names: `ClassLabel` needs one.
         normalised = ClassLabel(names=names) if names else Value("int64")
 
@@ -217,6 +225,38 @@ def _class_ids(
     return {name: [None if key is None else ids[key] for key in labels] for name, labels in keys.items()}, names
 
 
+def _given_class_ids(
+    raw: Mapping[str, list[Any]], features: Mapping[str, FeatureType | None], names: Sequence[str]
+) -> dict[str, list[int | None]]:
+    ids: dict[str, list[int | None]] = {}
+    for split_name, labels in raw.items():
+        # The ids of a model that was never told names are those of its data set.
+        feature = None if _are_placeholders(names) else features[split_name]
+        keys = _class_keys(labels, feature, None, split_name)
+        ids[split_name] = _ids_among(names, keys, split_name)
+    return ids
+
+
+def _are_placeholders(names: Sequence[str]) -> bool:
+    """Whether these are the names that transformers gives to classes without a name."""
+    return list(names) == [f"LABEL_{i}" for i in range(len(names))]
+
+
+def _ids_among(names: Sequence[str], keys: list[Any], split_name: str) -> list[int | None]:
+    """Look classes up by their names; integers are ids, but where classes are named by numbers these are meant."""
+    ids: dict[Any, int] = {name: i for i, name in enumerate(names)}
+    if not any(name.removeprefix("-").isdecimal() for name in names):
+        ids |= {i: i for i in range(len(names))}
+    found = [None if key is None else ids.get(str(key), ids.get(key)) for key in keys]
+    unknown = sorted({str(key) for key, i in zip(keys, found, strict=True) if key is not None and i is None})
+    if unknown:
+        raise ValueError(
+            f"The split {split_name!r} has labels that the model does not have: {unknown[:_SHOWN]}. Its classes are "
+            f"{list(names[:_SHOWN])}. Remove these rows, or train the model on data that has these classes."
+        )
+    return found
+
+
 def _known_classes(keys: Mapping[str, list[Any]]) -> list[Any]:
     known = {key for name, labels in keys.items() if name == _TRAIN or _TRAIN not in keys for key in labels}
     return _sorted_classes(known - {None})
@@ -258,11 +298,14 @@ def _is_integer(feature: FeatureType | None) -> bool:
 
 
 def _multi_hot(
-    raw: Mapping[str, list[Any]], feature: FeatureType | None, label: str | tuple[str, ...]
+    raw: Mapping[str, list[Any]],
+    feature: FeatureType | None,
+    label: str | tuple[str, ...],
+    given: Sequence[str] | None,
 ) -> tuple[dict[str, list[list[float] | None]], list[str]]:
     lists = {name: [None if row in (None, [-1]) else row for row in labels] for name, labels in raw.items()}
     if isinstance(label, tuple):
-        return lists, list(label)
+        return _in_order(lists, label, given), list(given or label)
     for name, labels in lists.items():
         for row, value in enumerate(labels):
             if value is not None and (not isinstance(value, list) or None in value):
@@ -273,12 +316,28 @@ def _multi_hot(
     inner = feature.feature if isinstance(feature, List) else None
     rows = [row for labels in lists.values() for row in labels if row is not None]
     if not isinstance(inner, ClassLabel) and _is_multi_hot(rows):
+        if given is not None and len(rows[0]) != len(given):
+            raise ValueError(
+                f"The label column {label!r} holds {len(rows[0])} numbers a row, but the model has {len(given)} classes, "
+                f"{list(given[:_SHOWN])}: give one 0 or 1 for each of them."
+            )
         return {
             name: [None if row is None else [float(value) for value in row] for row in labels]
             for name, labels in lists.items()
-        }, [str(i) for i in range(len(rows[0]))]
+        }, list(given or map(str, range(len(rows[0]))))
 
-    if isinstance(inner, ClassLabel):
+    if given is not None:
+        if isinstance(inner, ClassLabel) and not _are_placeholders(given):
+            lists = {
+                name: [None if row is None else [inner.names[key] for key in row] for row in labels]
+                for name, labels in lists.items()
+            }
+        lists = {
+            name: [None if row is None else _ids_among(given, row, name) for row in labels]
+            for name, labels in lists.items()
+        }
+        names, ids = list(given), {i: i for i in range(len(given))}
+    elif isinstance(inner, ClassLabel):
         names, ids = list(inner.names), {i: i for i in range(len(inner.names))}
     else:
         classes = {name: [key for row in labels if row is not None for key in row] for name, labels in lists.items()}
@@ -304,6 +363,21 @@ def _multi_hot(
         ]
         for name, labels in lists.items()
     }, names
+
+
+def _in_order(
+    lists: dict[str, list[Any]], columns: tuple[str, ...], given: Sequence[str] | None
+) -> dict[str, list[list[float] | None]]:
+    """The 0/1 of several label columns in the order of the classes that were given."""
+    if given is None or (_are_placeholders(given) and len(given) == len(columns)):
+        return lists
+    if set(columns) != set(given):
+        raise ValueError(
+            f"`label` names the columns {columns}, but the model has the classes {list(given[:_SHOWN])}: name these with "
+            "--label_column."
+        )
+    order = [columns.index(name) for name in given]
+    return {name: [None if row is None else [row[i] for i in order] for row in rows] for name, rows in lists.items()}
 
 
 def _is_multi_hot(rows: list[list[Any]]) -> bool:

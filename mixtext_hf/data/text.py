@@ -108,6 +108,7 @@ def load_text_datasets(
     text_pair_column: str | None = None,
     label_column: str | Sequence[str] | None = None,
     problem_type: str | None = None,
+    label_names: Sequence[str] | None = None,
     labeled_per_class: int | None = None,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
@@ -144,6 +145,9 @@ def load_text_datasets(
             Column of the label; several names, also separated by commas, are the 0/1 columns of multi-label data.
         problem_type (`str`, *optional*):
             One of the three of `transformers`; inferred from the labels by default.
+        label_names (`Sequence[str]`, *optional*):
+            Names of the classes in the order of their ids. For a trained model, whose outputs have a meaning already:
+            the labels of the data are looked up among them, and they are the classes of data without labels.
         labeled_per_class (`int`, *optional*):
             Keep only this many training examples of each class; the others become `rest`.
         max_train_samples (`int`, *optional*):
@@ -202,6 +206,7 @@ def load_text_datasets(
     names: list[str] = []
     if columns.label is None:
         problem_type = problem_type or (task.problem_type if task is not None else SINGLE_LABEL)
+        names = [] if problem_type == REGRESSION else list(label_names or ())
     else:
         texts = [column for column in (columns.text, columns.text_pair) if column is not None]
         normalised, problem_type, names = normalise_labels(
@@ -209,6 +214,7 @@ def load_text_datasets(
             columns.label,
             problem_type=task.problem_type if task is not None else problem_type,
             text_columns=texts,
+            label_names=label_names,
         )
         splits.replace(normalised)
         any_labels = any(has_labels(split) for split in normalised.values())

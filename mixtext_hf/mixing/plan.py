@@ -29,7 +29,8 @@ def is_layer(layer: object) -> bool:
     return layer == HEAD or (isinstance(layer, int) and layer >= 0)
 
 
-@dataclass(frozen=True)
+# Tensors have no truth value to compare plans by.
+@dataclass(frozen=True, eq=False)
 class MixPlan:
     r"""
     One mix of one batch: row `i` becomes `lam[i] * x[i] + (1 - lam[i]) * x[index[i]]`.

@@ -112,9 +112,11 @@ class MixedLoss:
             Scalar `torch.Tensor`: the mean over the rows that have a label and, where their partner takes part, whose
             partner has one; 0 (with a gradient of 0) if there is no such row.
         """
+        if (index is None) != (lam is None):
+            raise ValueError("`index` and `lam` belong together: give both, or neither for an unmixed batch.")
         if index is None or lam is None:
-            index = torch.arange(len(labels), device=labels.device)
-            lam = torch.ones(len(labels), device=labels.device)
+            index, lam = torch.arange(len(labels)), torch.ones(len(labels))
+        index, lam = index.to(labels.device), lam.to(labels.device)
         targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels

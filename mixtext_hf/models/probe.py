@@ -125,6 +125,11 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
     index = torch.full((len(_LENGTHS),), _LONGEST)
     tolerance = 1e-3 if plain.dtype in (torch.float32, torch.float64) else 5e-2
     spread = (plain - plain[_LONGEST]).abs().max()
+    if spread == 0:
+        raise ValueError(
+            f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and gives all "
+            "texts the same logits, so that the probe cannot tell whether it can be mixed: initialise its head first."
+        )
     for lam, expected, invariant in (
         (torch.ones(len(_LENGTHS)), plain, "lambda 1 must change nothing"),
         ((index == torch.arange(len(index))).float(), plain[index], "lambda 0 must turn a row into its partner"),

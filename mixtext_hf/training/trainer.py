@@ -7,11 +7,14 @@ mixes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sized
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from accelerate.utils import gather_object
 from torch import nn
@@ -19,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.methods import MixMethod
-from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
+from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
 from mixtext_hf.models.stack import unwrap
@@ -56,6 +59,7 @@ class MixTrainer(Trainer):
         self,
         model: PreTrainedModel | nn.Module | None = None,
         args: MixTrainingArguments | None = None,
+        data_collator: Any = None,
         *positional: Any,
         method: MixMethod | None = None,
         **kwargs: Any,
@@ -81,10 +85,13 @@ class MixTrainer(Trainer):
         self._labels_are_checked = False
         if model is not None:
             self._adopt(model)
-        super().__init__(model, args, *positional, **kwargs)
+        with warnings.catch_warnings():
+            # What it says of its own label smoothing does not hold here: `MixedLoss` smooths multi-label targets too.
+            warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
+            super().__init__(model, args, data_collator, *positional, **kwargs)
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False
-        self._choose_collator(kwargs.get("data_collator"))
+        self._choose_collator(data_collator)
 
     # ---- the model and the method ----
 
@@ -116,6 +123,12 @@ class MixTrainer(Trainer):
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
+        needs_classes = self.method.partner in ("same_class", "other_class")
+        if self.method.mixes and needs_classes and self.loss.problem_type != "single_label_classification":
+            raise ValueError(
+                f"partner={self.method.partner!r} pairs rows by their one class, but the task is "
+                f"{self.loss.problem_type}: use 'any' or 'nearest_length'."
+            )
 
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
@@ -175,9 +188,25 @@ class MixTrainer(Trainer):
                 self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
 
     def get_train_dataloader(self) -> Any:
-        if isinstance(self.train_dataset, datasets.Dataset) and len(self.train_dataset) == 0:
-            raise ValueError("`train_dataset` is empty.")
+        if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
+            raise ValueError("`train_dataset` is empty: give it at least one row.")
+        self._check_label_column()
         return super().get_train_dataloader()
+
+    def _check_label_column(self) -> None:
+        """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
+        dataset, collator = self.train_dataset, self.data_collator
+        if self.loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator):
+            return
+        if isinstance(dataset, datasets.Dataset):
+            names = (collator.label_column, "labels", "label_ids")
+            name = next((name for name in names if name in dataset.column_names), None)
+            if name is not None:
+                column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+                # Negative ones are hidden, and a column of nothing else is for the first batch to judge.
+                largest = pc.max(column).as_py() if pa.types.is_integer(column.type) else None
+                if largest is not None and largest >= 0:
+                    self._check_class(largest)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -214,11 +243,17 @@ class MixTrainer(Trainer):
                     f"The labels are floats, but the model has {self.loss.num_labels} classes: give integer classes, or "
                     "load the model with num_labels=1 for regression."
                 )
-            if int(labels.max()) >= self.loss.num_labels:
-                raise ValueError(
-                    f"A label is {int(labels.max())}, but the model has num_labels={self.loss.num_labels} (labels 0 to "
-                    f"{self.loss.num_labels - 1}): load it with the number of classes of the data."
-                )
+            labels = labels[labels != IGNORE_INDEX]
+            for label in (labels.min(), labels.max()) if len(labels) else ():
+                self._check_class(int(label))
+
+    def _check_class(self, label: int) -> None:
+        num_labels = self.loss.num_labels
+        if not 0 <= label < num_labels:
+            raise ValueError(
+                f"A label is {label}, but the model has num_labels={num_labels} (labels 0 to {num_labels - 1}): load it "
+                "with the number of classes of the data."
+            )
 
     # ---- one step ----
 

@@ -549,3 +549,66 @@ def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch, nam
     assert data.label_names == ["numpy", "scipy"]
     assert data.source["dataset"] == "docstrings"
     assert data.source["package_versions"] == {"numpy": "1", "scipy": "2"}
+
+
+# Classes that are known beforehand
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "ids"),
+    [
+        (["b", "a", "b"], ["c", "b", "a"], [1, 2, 1]),
+        ([2, 0, 2], ["c", "b", "a"], [2, 0, 2]),
+        ([2.0, 0.0, 2.0], ["c", "b", "a"], [2, 0, 2]),
+        ([4, 1, 4], ["1", "2", "3", "4"], [3, 0, 3]),
+        ([True, False, True], ["True", "False"], [0, 1, 0]),
+        ([2, 0, 2], ["LABEL_0", "LABEL_1", "LABEL_2"], [2, 0, 2]),
+        ([None, None, None], ["c", "b", "a"], [None, None, None]),
+    ],
+)
+def test_labels_are_looked_up_among_given_names(
+    write: Any, labels: list[Any], names: list[str], ids: list[Any]
+) -> None:
+    data = load_text_datasets(test_file=write("a.parquet", with_labels(labels)), label_names=names)
+    assert (data.label_names, data.num_labels) == (names, len(names))
+    assert labels_of(data.test["test"]) == ids
+
+
+def test_named_classes_are_looked_up_by_name_unless_none_were_given(write: Any) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b"])})
+    path = write("a.parquet", with_labels([1, 0]), features)
+    by_name = load_text_datasets(test_file=path, label_names=["c", "b", "a"])
+    assert labels_of(by_name.test["test"]) == [1, 2]
+    by_id = load_text_datasets(test_file=path, label_names=["LABEL_0", "LABEL_1"])
+    assert labels_of(by_id.test["test"]) == [1, 0]
+
+
+def test_given_names_are_the_classes_of_data_without_labels(write: Any) -> None:
+    path = write("a.csv", [{"text": "a"}, {"text": "b"}])
+    data = load_text_datasets(test_file=path, label_names=["yes", "no"])
+    assert (data.label_names, data.num_labels, data.columns.label) == (["yes", "no"], 2, None)
+    scores = load_text_datasets(test_file=path, label_names=["yes", "no"], problem_type="regression")
+    assert (scores.label_names, scores.num_labels) == ([], 1)
+
+
+def test_multi_label_data_is_brought_to_given_names(write: Any) -> None:
+    names = ["c", "b", "a"]
+    rows = [{"text": "x", "a": 1, "b": 0, "c": 0}, {"text": "y", "a": 0, "b": 1, "c": 1}]
+    expected = [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+    data = load_text_datasets(test_file=write("a.csv", rows), label_column="a,b,c", label_names=names)
+    assert data.label_names == names and labels_of(data.test["test"]) == expected
+    lists = load_text_datasets(test_file=write("a.json", with_labels([["a"], ["c", "b"]])), label_names=names)
+    assert lists.label_names == names and labels_of(lists.test["test"]) == expected
+    path = write("b.json", with_labels(expected))
+    assert labels_of(load_text_datasets(test_file=path, label_names=names).test["test"]) == expected
+    with pytest.raises(ValueError, match="3 numbers a row, but the model has 2 classes"):
+        load_text_datasets(test_file=path, label_names=["a", "b"])
+    with pytest.raises(ValueError, match=r"the model has the classes \['a', 'b'\]"):
+        load_text_datasets(test_file=write("a.csv", rows), label_column="a,b,c", label_names=["a", "b"])
+
+
+def test_labels_that_are_not_among_given_names(write: Any) -> None:
+    with pytest.raises(ValueError, match=r"'test' has labels that the model does not have: \['x'\].*\['a', 'b'\]"):
+        load_text_datasets(test_file=write("a.csv", with_labels(["a", "x"])), label_names=["a", "b"])
+    with pytest.raises(ValueError, match=r"does not have: \['0'\]"):
+        load_text_datasets(test_file=write("b.csv", with_labels([1, 0])), label_names=["1", "2"])

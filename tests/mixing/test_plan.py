@@ -275,3 +275,9 @@ def test_to_moves_the_tensors_and_keeps_the_rest():
     assert moved.index.device.type == moved.lam.device.type == "meta"
     assert (moved.layer, moved.pad, len(moved)) == ("head", "keep", 2)
     assert plan.index.device.type == "cpu"
+
+
+def test_plans_compare_by_identity():
+    plan = MixPlan.identity(3)
+    assert plan == plan
+    assert plan != MixPlan.identity(3)

@@ -206,3 +206,9 @@ def test_labels_that_do_not_fit_the_task_are_named(labels, num_labels, problem_t
     message = f"`labels` of shape .*{labels.shape[0]}.* do not fit num_labels={num_labels} of a {problem_type} task"
     with pytest.raises(ValueError, match=message):
         mix_targets(labels, INDEX, LAM, num_labels=num_labels, problem_type=problem_type)
+
+
+def test_index_and_lam_belong_together():
+    loss = MixedLoss("single_label_classification", 3)
+    with pytest.raises(ValueError, match="`index` and `lam` belong together"):
+        loss(torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([1, 0]))

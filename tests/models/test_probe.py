@@ -289,3 +289,11 @@ def test_a_listed_type_is_not_probed():
     model.register_forward_pre_hook(lambda module, args: calls.append(args))
     make_mixable(model)
     assert calls == []
+
+
+def test_a_model_that_gives_all_texts_the_same_logits_cannot_be_probed():
+    model = unknown(Unknown)
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.zero_()
+    assert_refused_without_a_trace(model, "the same logits, so that the probe cannot tell")

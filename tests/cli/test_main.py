@@ -1,0 +1,82 @@
+"""The console command: what it answers itself, and what it hands on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import pytest
+
+from mixtext_hf import __version__
+from mixtext_hf.cli import main as main_module
+from mixtext_hf.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"]])
+def test_help_lists_the_commands(capsys, argv):
+    main(argv)
+    text = capsys.readouterr().out
+    for command in ("train-text", "demo", "benchmark"):
+        assert f"  {command} " in text
+
+
+def test_version(capsys):
+    main(["--version"])
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_an_unknown_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train-image", "--help"])
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "mixtext-hf: error: no command 'train-image': choose from train-text, demo, benchmark.\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_rest_goes_to_the_command(capsys, command):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert f"usage: mixtext-hf {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_parser_and_a_main(command):
+    module = import_module(f"mixtext_hf.cli.{COMMANDS[command][0]}")
+    assert module.make_parser().prog == f"mixtext-hf {command}"
+    assert callable(module.main)
+
+
+def test_arguments_default_to_those_of_the_process(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mixtext-hf", "--version"])
+    main()
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+def test_the_parsers_of_demo_and_benchmark():
+    demo = import_module("mixtext_hf.cli.demo").make_parser()
+    args = demo.parse_args(["--seeds", "2", "--methods", "erm", "tmix"])
+    assert (args.seeds, args.methods) == (2, ["erm", "tmix"])
+    benchmark = import_module("mixtext_hf.cli.benchmark").make_parser()
+    args = benchmark.parse_args(["text", "--methods", "tmix", "--batch_size", "4"])
+    assert (args.methods, args.batch_size) == (["tmix"], 4)
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(["text", "--methods", "mixup9"])
+
+
+def test_the_console_entry():
+    """Answers without importing torch: the commands are imported when they are called."""
+    (entry,) = [e for e in entry_points(group="console_scripts") if e.name == "mixtext-hf"] or [None]
+    if entry is not None:  # the package may be on the path without being installed
+        assert entry.load() is main
+    code = (
+        "import sys; from mixtext_hf.cli.main import main; main(['--version']);"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, __version__), done.stderr
+    assert main_module.__name__ == "mixtext_hf.cli.main"

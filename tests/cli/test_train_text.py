@@ -1,0 +1,676 @@
+"""`train-text` from files to results, in this process, and every wrong input it must refuse."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import yaml
+from datasets import ClassLabel, Dataset, Features, Value
+from safetensors.torch import load_file
+from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from mixtext_hf.cli.train_text import main, make_parser, make_run
+from mixtext_hf.training import MixTrainingArguments
+
+
+NAMES = ["spam", "ham", "egg"]  # not in alphabetical order
+COMMON = [
+    "--use_cpu",
+    "--max_seq_length=16",
+    "--per_device_train_batch_size=4",
+    "--save_strategy=no",
+    "--disable_tqdm=true",
+    "--report_to=none",
+    "--learning_rate=1e-3",
+    "--num_train_epochs=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def save_model(folder: Path, **overrides) -> str:
+    """A random classifier that predicts every one of its classes for some of `texts(24)`."""
+    model, tokenizer = tiny_model("bert", **overrides), tiny_tokenizer()
+    batch = tokenizer(texts(24), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+        model.classifier.bias -= logits.mean(dim=0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> str:
+    """A model without a head, as `bert-base-uncased` is."""
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model("bert", num_labels=2).base_model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> str:
+    """A classifier that knows the names of its three classes."""
+    names = {"id2label": dict(enumerate(NAMES)), "label2id": {name: i for i, name in enumerate(NAMES)}}
+    return save_model(
+        tmp_path_factory.mktemp("trained"), **names, problem_type="single_label_classification", num_labels=3
+    )
+
+
+def texts(count: int, seed: int = 0) -> list[str]:
+    generator = np.random.default_rng(seed)
+    return [" ".join(f"w{i}" for i in generator.integers(0, VOCAB_SIZE - 5, 6)) for _ in range(count)]
+
+
+def rows(count: int, names=("ham", "spam", "egg"), seed: int = 0, **columns) -> list[dict]:
+    return [{"text": text, "label": names[i % len(names)]} for i, text in enumerate(texts(count, seed))]
+
+
+def write(path: Path, content: list[dict], features: Features | None = None) -> str:
+    dataset = Dataset.from_list(content, features=features)
+    if path.suffix == ".parquet":
+        dataset.to_parquet(path)
+    elif path.suffix == ".json":
+        dataset.to_json(path)
+    else:
+        dataset.to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture
+def train_csv(tmp_path) -> str:
+    return write(tmp_path / "train.csv", rows(12))
+
+
+@pytest.fixture
+def dev_csv(tmp_path) -> str:
+    return write(tmp_path / "dev.csv", rows(9, seed=1))
+
+
+def read_predictions(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def results_of(output_dir: Path) -> dict[str, float]:
+    return json.loads((output_dir / "all_results.json").read_text())
+
+
+# ---- from files to results ----
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_train_evaluate_and_predict(tmp_path, base, suffix):
+    out = tmp_path / "out"
+    test_rows = [{**row, "id": f"row-{i}"} for i, row in enumerate(rows(7, seed=2))]
+    files = [
+        f"--train_file={write(tmp_path / f'train.{suffix}', rows(12))}",
+        f"--validation_file={write(tmp_path / f'dev.{suffix}', rows(9, seed=1))}",
+        f"--test_file={write(tmp_path / f'test.{suffix}', test_rows)}",
+    ]
+    flags = [f"--model_name_or_path={base}", f"--output_dir={out}", "--mix_method=tmix", "--mix_alpha=0.5"]
+    returned = main([*files, *flags, *COMMON, "--do_train", "--do_eval", "--do_predict"])
+
+    results = results_of(out)
+    assert results == pytest.approx({name: returned[name] for name in results}) and set(results) == set(returned)
+    for name in ("accuracy", "macro_f1", "nll", "brier", "ece", "loss", "samples"):
+        assert math.isfinite(results[f"eval_{name}"]) and math.isfinite(results[f"predict_{name}"])
+    assert (results["train_samples"], results["eval_samples"], results["predict_samples"]) == (12, 9, 7)
+    assert results["train_samples_per_second"] > 0 and results["train_loss"] > 0
+
+    predictions = read_predictions(out / "predictions.csv")
+    assert list(predictions[0]) == ["id", "prediction", "probability_egg", "probability_ham", "probability_spam"]
+    assert [row["id"] for row in predictions] == [f"row-{i}" for i in range(7)]
+    hits = 0
+    for row, given in zip(predictions, test_rows, strict=True):
+        chances = {name: float(row[f"probability_{name}"]) for name in ("egg", "ham", "spam")}
+        assert sum(chances.values()) == pytest.approx(1)
+        assert row["prediction"] == max(chances, key=lambda name: chances[name])
+        hits += row["prediction"] == given["label"]
+    assert results["predict_accuracy"] == pytest.approx(hits / 7)
+
+    assert (out / "reliability_diagram.png").read_bytes().startswith(b"\x89PNG")
+    run = json.loads((out / "run.json").read_text())
+    assert run["method"] == "tmix" and run["hyperparameters"]["alpha"] == 0.5
+    assert run["columns"] == ["text", None] and run["data"]["sizes"] == {"train": 12, "validation": 9, "test": 7}
+    assert not list(out.glob("*.part"))
+
+    model = AutoModelForSequenceClassification.from_pretrained(out)
+    assert model.config.id2label == {0: "egg", 1: "ham", 2: "spam"}
+    assert model.config.label2id == {"egg": 0, "ham": 1, "spam": 2}
+    assert model.config.mixtext["method"] == "tmix"
+
+
+def test_hidden_labels_give_predictions_and_no_metrics(tmp_path, base):
+    out = tmp_path / "out"
+    hidden = [{"text": text, "label": -1} for text in texts(5)]
+    numbered = [{"text": row["text"], "label": i % 3} for i, row in enumerate(rows(12))]
+    results = main(
+        [
+            f"--train_file={write(tmp_path / 'train.csv', numbered)}",
+            f"--test_file={write(tmp_path / 'test.csv', hidden)}",
+            f"--model_name_or_path={base}",
+            f"--output_dir={out}",
+            "--do_train",
+            "--do_predict",
+            *COMMON,
+        ]
+    )
+    predictions = read_predictions(out / "predictions.csv")
+    assert [row["id"] for row in predictions] == ["0", "1", "2", "3", "4"]
+    assert {row["prediction"] for row in predictions} <= {"0", "1", "2"}
+    assert "predict_loss" not in results and "predict_accuracy" not in results
+    assert results["predict_samples"] == 5
+
+
+def test_pairs(tmp_path, base):
+    content = [
+        {"premise": one, "hypothesis": two, "label": i % 2}
+        for i, (one, two) in enumerate(zip(texts(8), texts(8, seed=1), strict=True))
+    ]
+    run = make_run(
+        [
+            f"--train_file={write(tmp_path / 'train.csv', content)}",
+            f"--model_name_or_path={base}",
+            f"--output_dir={tmp_path / 'out'}",
+            "--do_train",
+            *COMMON,
+        ]
+    )
+    batch = run.trainer.data_collator(content[:2])
+    separators = (batch["input_ids"] == run.tokenizer.sep_token_id).sum(dim=1)
+    assert separators.tolist() == [2, 2]
+    assert math.isfinite(run()["train_loss"])
+    assert run.describe()["columns"] == ["premise", "hypothesis"]
+
+
+def test_several_label_columns(tmp_path, base):
+    out = tmp_path / "out"
+    content = [{"text": text, "toxic": i % 2, "rude": i % 3 // 2} for i, text in enumerate(texts(12))]
+    path = write(tmp_path / "train.csv", content)
+    results = main(
+        [
+            f"--train_file={path}",
+            f"--validation_file={path}",
+            f"--test_file={path}",
+            "--label_column=toxic,rude",
+            f"--model_name_or_path={base}",
+            f"--output_dir={out}",
+            "--do_train",
+            "--do_eval",
+            "--do_predict",
+            "--label_smoothing_factor=0.1",
+            *COMMON,
+        ]
+    )
+    assert {"eval_f1_micro", "eval_f1_macro", "eval_subset_accuracy", "eval_nll"} <= set(results)
+    predictions = read_predictions(out / "predictions.csv")
+    assert list(predictions[0]) == ["id", "prediction", "probability_toxic", "probability_rude"]
+    for row in predictions:
+        named = [name for name in ("toxic", "rude") if float(row[f"probability_{name}"]) > 0.5]
+        assert row["prediction"] == "|".join(named)
+    config = json.loads((out / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification" and config["id2label"] == {"0": "toxic", "1": "rude"}
+
+
+def test_regression_by_the_name_of_its_task(tmp_path, base):
+    out = tmp_path / "out"
+    content = [
+        {"sentence1": one, "sentence2": two, "label": float(i % 5)}
+        for i, (one, two) in enumerate(zip(texts(12), texts(12, seed=1), strict=True))
+    ]
+    path = write(tmp_path / "data.csv", content)
+    hidden = write(tmp_path / "test.csv", [{**row, "label": -1.0} for row in content])
+    results = main(
+        [
+            "--task_name=stsb",
+            f"--train_file={path}",
+            f"--validation_file={path}",
+            f"--test_file={hidden}",
+            f"--model_name_or_path={base}",
+            f"--output_dir={out}",
+            "--do_train",
+            "--do_eval",
+            "--do_predict",
+            *COMMON,
+        ]
+    )
+    assert {"eval_pearson", "eval_spearman", "eval_mse"} <= set(results)
+    predictions = read_predictions(out / "predictions.csv")
+    assert list(predictions[0]) == ["id", "prediction"] and len(predictions) == 12
+    assert all(math.isfinite(float(row["prediction"])) for row in predictions)
+    assert not (out / "reliability_diagram.png").exists()
+    # The trained model alone: what it is comes from its config.
+    again = tmp_path / "again"
+    main([f"--test_file={hidden}", f"--model_name_or_path={out}", f"--output_dir={again}", "--do_predict", *COMMON])
+    assert [row["prediction"] for row in read_predictions(again / "predictions.csv")] == pytest.approx(
+        [row["prediction"] for row in predictions]
+    )
+
+
+def test_mnli_is_evaluated_on_both_of_its_splits(tmp_path, base):
+    def pairs(count, seed):
+        both = zip(texts(count, seed), texts(count, seed + 1), strict=True)
+        return [{"premise": one, "hypothesis": two, "label": i % 3} for i, (one, two) in enumerate(both)]
+
+    matched = write(tmp_path / "matched.csv", pairs(6, 2))
+    mismatched = write(tmp_path / "mismatched.csv", pairs(9, 4))
+    results = main(
+        [
+            "--task_name=mnli",
+            f"--train_file={write(tmp_path / 'train.csv', pairs(12, 0))}",
+            f"--validation_file={matched},{mismatched}",
+            f"--model_name_or_path={base}",
+            f"--output_dir={tmp_path / 'out'}",
+            "--do_train",
+            "--do_eval",
+            *COMMON,
+        ]
+    )
+    assert (results["eval_samples"], results["eval_mismatched_samples"]) == (6, 9)
+    assert {"eval_accuracy", "eval_mismatched_accuracy", "eval_mismatched_ece"} <= set(results)
+
+
+def test_evaluation_during_training_and_a_held_out_split(tmp_path, base, train_csv):
+    results = main(
+        [
+            f"--train_file={train_csv}",
+            "--validation_split_fraction=0.25",
+            "--eval_strategy=epoch",
+            f"--model_name_or_path={base}",
+            f"--output_dir={tmp_path / 'out'}",
+            "--do_train",
+            "--do_eval",
+            *COMMON,
+        ]
+    )
+    assert (results["train_samples"], results["eval_samples"]) == (9, 3)
+    history = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert any("eval_accuracy" in entry for entry in history)
+
+
+def test_few_labels(tmp_path, base, train_csv):
+    flags = [f"--model_name_or_path={base}", f"--output_dir={tmp_path / 'out'}", "--do_train", *COMMON]
+    run = make_run([f"--train_file={train_csv}", "--labeled_per_class=2", *flags])
+    assert sorted(run.data.train["label"]) == [0, 0, 1, 1, 2, 2]
+    assert len(run.data.rest) == 6
+    other = make_run([f"--train_file={train_csv}", "--labeled_per_class=2", "--split_seed=1", *flags])
+    assert set(run.data.train["text"]) != set(other.data.train["text"])
+
+
+# ---- a trained model alone ----
+
+
+def predict_with(model, test_file, out, *flags):
+    files = [f"--test_file={test_file}", f"--model_name_or_path={model}", f"--output_dir={out}"]
+    return main([*files, "--do_predict", *flags, *COMMON])
+
+
+def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
+    texts_only = write(tmp_path / "texts.csv", [{"text": text} for text in texts(24)])
+    results = predict_with(trained, texts_only, tmp_path / "one")
+    predictions = read_predictions(tmp_path / "one" / "predictions.csv")
+    assert list(predictions[0]) == ["id", "prediction", *(f"probability_{name}" for name in NAMES)]
+    assert "predict_accuracy" not in results
+    found = [row["prediction"] for row in predictions]
+    assert set(found) == set(NAMES)
+
+    # What it predicted, given as labels: by name, by id, and as the classes of a parquet file in another order.
+    kept = [i for i, name in enumerate(found) if name != "egg"]  # without one of the classes
+    by_name = [{"text": texts(24)[i], "label": found[i]} for i in kept]
+    by_id = [{**row, "label": NAMES.index(row["label"])} for row in by_name]
+    typed = Features({"text": Value("string"), "label": ClassLabel(names=sorted(NAMES))})
+    as_class = [{**row, "label": sorted(NAMES).index(row["label"])} for row in by_name]
+    for path in (
+        write(tmp_path / "names.csv", by_name),
+        write(tmp_path / "ids.csv", by_id),
+        write(tmp_path / "classes.parquet", as_class, typed),
+    ):
+        out = tmp_path / Path(path).stem
+        results = predict_with(trained, path, out, "--do_eval")
+        assert results["predict_accuracy"] == results["eval_accuracy"] == 1.0, path
+        assert list(read_predictions(out / "predictions.csv")[0])[2:] == [f"probability_{name}" for name in NAMES]
+    # One class alone is data enough for a model that knows the others.
+    alone = write(tmp_path / "alone.csv", [row for row in by_name if row["label"] == "ham"])
+    assert predict_with(trained, alone, tmp_path / "alone")["predict_accuracy"] == 1.0
+
+
+def test_classes_that_are_named_by_numbers_are_looked_up_by_name(tmp_path):
+    names = ["1", "2", "3"]
+    model = save_model(
+        tmp_path / "model", id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)}
+    )
+    content = [{"text": text, "label": 1 + i % 3} for i, text in enumerate(texts(12))]
+    path = write(tmp_path / "test.csv", content)
+    results = predict_with(model, path, tmp_path / "out")
+    found = [row["prediction"] for row in read_predictions(tmp_path / "out" / "predictions.csv")]
+    hits = [str(row["label"]) == name for row, name in zip(content, found, strict=True)]
+    assert set(found) == set(names) and results["predict_accuracy"] == pytest.approx(np.mean(hits))
+
+
+def test_a_model_without_names_takes_the_ids_of_the_data(tmp_path):
+    model = save_model(tmp_path / "model", num_labels=3)
+    typed = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    content = [{"text": text, "label": 2 * (i % 2)} for i, text in enumerate(texts(12))]
+    accuracies = [
+        predict_with(model, path, tmp_path / Path(path).suffix[1:])["predict_accuracy"]
+        for path in (write(tmp_path / "t.csv", content), write(tmp_path / "t.parquet", content, typed))
+    ]
+    predictions = read_predictions(tmp_path / "csv" / "predictions.csv")
+    found = [int(row["prediction"].removeprefix("LABEL_")) for row in predictions]
+    expected = np.mean([row["label"] == i for row, i in zip(content, found, strict=True)])
+    assert accuracies == pytest.approx([expected, expected])
+
+
+def test_a_trained_multi_label_model_alone(tmp_path):
+    names = ["toxic", "rude", "kind"]
+    model = save_model(
+        tmp_path / "model",
+        id2label=dict(enumerate(names)),
+        label2id={name: i for i, name in enumerate(names)},
+        problem_type="multi_label_classification",
+    )
+    texts_only = write(tmp_path / "texts.csv", [{"text": text} for text in texts(12)])
+    predict_with(model, texts_only, tmp_path / "one")
+    predictions = read_predictions(tmp_path / "one" / "predictions.csv")
+    assert list(predictions[0])[2:] == [f"probability_{name}" for name in names]
+    found = [row["prediction"].split("|") for row in predictions]
+    assert len({tuple(chosen) for chosen in found}) > 3
+    # The same, as columns in another order and as lists of names.
+    columns = [
+        {"text": text, **{name: int(name in chosen) for name in ("kind", "toxic", "rude")}}
+        for text, chosen in zip(texts(12), found, strict=True)
+    ]
+    lists = [
+        {"text": text, "labels": [name for name in chosen if name]}
+        for text, chosen in zip(texts(12), found, strict=True)
+    ]
+    by_columns = predict_with(
+        model, write(tmp_path / "c.csv", columns), tmp_path / "two", "--label_column=kind,toxic,rude"
+    )
+    by_lists = predict_with(model, write(tmp_path / "l.json", lists), tmp_path / "three")
+    assert by_columns["predict_subset_accuracy"] == by_lists["predict_subset_accuracy"] == 1.0
+
+
+def test_labels_that_the_model_does_not_have_are_refused(tmp_path, trained, capsys):
+    path = write(tmp_path / "test.csv", rows(6, names=("ham", "bacon")))
+    message = refused(capsys, tmp_path / "out", [f"--test_file={path}", "--do_predict"], model=trained)
+    assert "'bacon'" in message and str(NAMES) in message and "does not have" in message
+
+
+def test_a_model_of_another_task_is_refused(tmp_path, trained, capsys):
+    content = [{"sentence1": text, "sentence2": text, "label": float(i)} for i, text in enumerate(texts(4))]
+    path = write(tmp_path / "test.csv", content)
+    flags = [f"--test_file={path}", "--task_name=stsb", "--do_predict"]
+    message = refused(capsys, tmp_path / "out", flags, model=trained)
+    assert "model_name_or_path" in message and "3 outputs" in message and "regression" in message
+
+
+# ---- arguments ----
+
+
+def test_a_yaml_file_gives_arguments_and_flags_override_them(tmp_path, base, train_csv):
+    settings = {
+        "train_file": train_csv,
+        "model_name_or_path": base,
+        "output_dir": str(tmp_path / "out"),
+        "mix_method": "manifold_mixup",
+        "mix_alpha": 0.25,
+        "mix_layers": [0, 1, 2],
+        "mix_kwargs": {"pad": "keep"},
+        "learning_rate": 1e-5,
+        "do_train": True,
+        "mix_fold": None,
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    flags = [flag for flag in COMMON if "learning_rate" not in flag]
+    run = make_run([f"--config={path}", "--mix_alpha=4.0", "--mix_layers", "1", "3", *flags])
+    assert (run.args.mix_method, run.args.mix_alpha, run.args.mix_layers) == ("manifold_mixup", 4.0, [1, 3])
+    assert run.args.learning_rate == 1e-5 and run.args.do_train and run.trainer.method.pad == "keep"
+    # The flags win wherever they stand.
+    run = make_run(["--mix_alpha", "4.0", *flags, "--config", str(path)])
+    assert run.args.mix_alpha == 4.0 and run.args.mix_layers == [0, 1, 2]
+    # Data that only the file names is no reason to run the embedded example.
+    assert run.args.max_steps == -1 and run.data_args.labeled_per_class is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("mix_alhpa: 1\n", "unknown arguments: mix_alhpa"),
+        ("config: other.yaml\n", "unknown arguments: config"),
+        ("- 1\n", "must hold `name: value` lines"),
+        ("a: [1\nb: 2", "is not valid YAML"),
+        (None, "there is no such file"),
+    ],
+)
+def test_a_wrong_yaml_file_is_refused(tmp_path, capsys, base, content, said):
+    path = tmp_path / "config.yaml"
+    if content is not None:
+        path.write_text(content)
+    message = refused(capsys, tmp_path / "out", [f"--config={path}", "--do_train"], model=base)
+    assert "--config" in message and said in message
+
+
+def test_help_names_every_argument_of_mixing(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    fields = [name for name in MixTrainingArguments.__dataclass_fields__ if name.startswith("mix_")]
+    assert len(fields) == 9
+    for name in (*fields, "head_learning_rate", "labeled_per_class", "config", "overwrite_output_dir"):
+        assert f"--{name}" in text
+
+
+def test_without_data_and_model_it_is_the_embedded_example():
+    from mixtext_hf.cli.embedded import DEFAULTS
+    from mixtext_hf.cli.parsing import parse
+
+    model_args, data_args, training_args = parse(make_parser(), ["--seed=3", "--max_steps=5"], DEFAULTS)[:3]
+    assert (data_args.labeled_per_class, training_args.seed, training_args.max_steps) == (10, 3, 5)
+    assert training_args.do_train and model_args.model_name_or_path is None
+
+
+# ---- resuming ----
+
+
+def test_resuming_gives_the_result_of_the_uninterrupted_run(tmp_path, base, train_csv):
+    def flags(out):
+        return [
+            f"--train_file={train_csv}",
+            f"--model_name_or_path={base}",
+            f"--output_dir={out}",
+            "--do_train",
+            *[flag for flag in COMMON if "save_strategy" not in flag and "epochs" not in flag],
+            "--save_strategy=steps",
+            "--save_steps=2",
+            "--num_train_epochs=2",
+            "--lr_scheduler_type=constant",
+        ]
+
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    main(flags(whole))
+    # Stopped by a limit: checkpoint-4 lies in the middle of the second epoch.
+    main([*flags(stopped), "--max_steps=4"])
+    main([*flags(stopped), "--resume_from_checkpoint", "True"])
+    one, other = (load_file(folder / "model.safetensors") for folder in (whole, stopped))
+    assert all((one[name] == other[name]).all() for name in one)
+    assert (stopped / "checkpoint-6").is_dir()
+    assert results_of(stopped)["train_loss"] != results_of(whole)["train_loss"]  # of the steps after the checkpoint
+
+
+def test_overwriting_leaves_nothing_of_the_other_run(tmp_path, base, train_csv, dev_csv):
+    out = tmp_path / "out"
+    flags = [f"--train_file={train_csv}", f"--model_name_or_path={base}", f"--output_dir={out}", "--do_train"]
+    flags += [flag for flag in COMMON if "save_strategy" not in flag] + ["--save_strategy=steps", "--save_steps=1"]
+    main([*flags, f"--validation_file={dev_csv}", "--do_eval"])
+    assert (out / "checkpoint-3").is_dir() and "eval_accuracy" in results_of(out)
+    (out / "notes.txt").write_text("mine")
+    main([*flags, "--max_steps=1", "--overwrite_output_dir"])
+    assert sorted(path.name for path in out.glob("checkpoint-*")) == ["checkpoint-1"]
+    assert "eval_accuracy" not in results_of(out) and not (out / "eval_results.json").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+# ---- wrong input ----
+
+
+def refused(capsys, out: Path, flags: list[str], model: str) -> str:
+    """The one line on stderr that says what is wrong; checks the exit status and that nothing was written."""
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")} if out.exists() else None
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--model_name_or_path={model}", f"--output_dir={out}", *COMMON, *flags])
+    assert stopped.value.code == 2
+    # Progress bars may stand before it.
+    *others, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("mixtext-hf train-text: error: ")
+    assert not [line for line in others if "rror" in line or "usage" in line]
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*")} if out.exists() else None
+    assert before == after
+    return last
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--mix_method=mixup9"], ["mix_method", "'mixup9'", "choose from erm, tmix"]),
+        (["--mix_layers", "3", "9"], ["layer 9", "choose from 0"]),
+        (["--mix_kwargs={pad: keep}"], ["mix_kwargs", "JSON"]),
+        (["--per_device_train_batch_size=1"], ["per_device_train_batch_size=1", "at least 2"]),
+        (["--label_smoothing_factor=1.5"], ["label_smoothing_factor", "1.5", "[0, 1)"]),
+        (["--max_seq_length=64"], ["max_seq_length=64", "2..32"]),
+        (["--max_seq_length=1"], ["max_seq_length=1 ", "2..32"]),
+        (["--labeled_per_class=5"], ["labeled_per_class", "only 4", "at most 4"]),
+        (["--labeled_per_class=0"], ["labeled_per_class", "0", "at least 1"]),
+        (["--text_column=body"], ["'body'", "['text', 'label']", "--text_column"]),
+        (["--label_column=klass"], ["'klass'", "['text', 'label']", "--label_column"]),
+        (["--resume_from_checkpoint=True"], ["resume_from_checkpoint", "holds no checkpoint"]),
+        (["--resume_from_checkpoint=elsewhere"], ["resume_from_checkpoint='elsewhere'", "no folder"]),
+        (["--do_predict"], ["--do_predict", "--test_file"]),
+        (["--do_eval"], ["--do_eval", "--validation_file", "--validation_split_fraction"]),
+        (["--eval_strategy=epoch"], ["--eval_strategy", "--validation_file"]),
+        (["--validation_split_fraction=1.5"], ["validation_split_fraction", "1.5", "between 0 and 1"]),
+        (["--metrics", "accuracy", "rouge"], ["rouge", "accuracy, macro_f1"]),
+        (["--mix_alpha=much"], ["--mix_alpha", "'much'"]),
+        (["--mix_alph=1"], ["--mix_alph"]),
+        (["--train_sampling_strategy=group_by_length"], ["--train_sampling_strategy group_by_length", "sequential"]),
+        (["--problem_type=ranking"], ["problem_type", "'ranking'", "regression"]),
+        (["--task_name=boolq"], ["task_name", "'boolq'", "'sst2'"]),
+        (["--model_name_or_path=no/such-model"], ["model_name_or_path='no/such-model'", "path of a checkpoint"]),
+    ],
+)
+def test_wrong_arguments(tmp_path, capsys, base, train_csv, flags, said):
+    flags = [f"--train_file={train_csv}", "--do_train", *flags]
+    message = refused(capsys, tmp_path / "out", flags, model=base)
+    for part in said:
+        assert part in message
+
+
+def test_no_output_dir(tmp_path, monkeypatch, capsys, base, train_csv):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--model_name_or_path={base}", f"--train_file={train_csv}", "--do_train", *COMMON])
+    assert stopped.value.code == 2 and "--output_dir is needed" in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_nothing_to_do(tmp_path, capsys, base, train_csv):
+    message = refused(capsys, tmp_path / "out", [f"--train_file={train_csv}"], model=base)
+    assert "--do_train, --do_eval or --do_predict" in message
+
+
+def test_training_without_training_data(tmp_path, capsys, base, dev_csv):
+    message = refused(capsys, tmp_path / "out", [f"--validation_file={dev_csv}", "--do_train"], model=base)
+    assert "--train_file" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", ["train_file", "is empty"]),
+        ("text,label\n", ["train_file", "no rows"]),
+        ("text,label\n1,a\n2,b\n", ["'text'", "int64", "--text_column"]),
+        ("text,label\nw1,0.5\nw2,nan\n", ["'label'", "nan", "row 1", "finite"]),
+        ("text,label\nw1,a\nw2,a\n", ["'label'", "single class", "--label_column"]),
+        ("text,label\nw1,a\nw2,\n", ["row 1", "hidden", "remove"]),
+        ("body,label\nw1,a\nw2,b\n", ["['body', 'label']", "--text_column"]),
+        ("text,klass\nw1,a\nw2,b\n", ["['text', 'klass']", "--label_column"]),
+    ],
+    ids=["empty", "header", "numbers", "nan", "one-class", "hidden", "no-text", "no-label"],
+)
+def test_wrong_training_files(tmp_path, capsys, base, content, said):
+    path = tmp_path / "train.csv"
+    path.write_text(content)
+    message = refused(capsys, tmp_path / "out", [f"--train_file={path}", "--do_train"], model=base)
+    for part in said:
+        assert part in message
+
+
+def test_a_missing_file(tmp_path, capsys, base):
+    message = refused(capsys, tmp_path / "out", ["--train_file=nowhere.csv", "--do_train"], model=base)
+    assert "train_file" in message and "'nowhere.csv'" in message and "Check the path" in message
+
+
+def test_a_text_that_is_missing(tmp_path, capsys, base):
+    path = write(tmp_path / "train.parquet", [{"text": "w1", "label": 0}, {"text": None, "label": 1}])
+    message = refused(capsys, tmp_path / "out", [f"--train_file={path}", "--do_train"], model=base)
+    assert "'text'" in message and "None" in message and "row 1" in message
+
+
+def test_labels_of_test_that_train_does_not_have(tmp_path, capsys, base, train_csv):
+    path = write(tmp_path / "test.csv", rows(4, names=("ham", "bacon")))
+    flags = [f"--train_file={train_csv}", f"--test_file={path}", "--do_train", "--do_predict"]
+    message = refused(capsys, tmp_path / "out", flags, model=base)
+    assert "'test'" in message and "'bacon'" in message and "training split does not have" in message
+
+
+def test_a_folder_that_holds_no_model(tmp_path, capsys, train_csv):
+    (tmp_path / "empty").mkdir()
+    flags = [f"--train_file={train_csv}", "--do_train"]
+    message = refused(capsys, tmp_path / "out", flags, model=str(tmp_path / "empty"))
+    assert "model_name_or_path" in message and "config.json" in message
+
+
+def test_another_run_in_the_output_dir_is_left_alone(tmp_path, capsys, base, train_csv):
+    out = tmp_path / "out"
+    (out / "checkpoint-3").mkdir(parents=True)
+    (out / "all_results.json").write_text("{}")
+    message = refused(capsys, out, [f"--train_file={train_csv}", "--do_train"], model=base)
+    for part in ("output_dir", "all_results.json, checkpoint-3", "--resume_from_checkpoint", "--overwrite_output_dir"):
+        assert part in message
+
+
+def test_a_classifier_of_another_number_of_classes(tmp_path, capsys, trained, base):
+    path = write(tmp_path / "train.csv", rows(8, names=("yes", "no")))
+    flags = [f"--train_file={path}", "--do_train"]
+    with pytest.raises(SystemExit) as stopped:
+        make_run([f"--model_name_or_path={trained}", f"--output_dir={tmp_path / 'out'}", *COMMON, *flags])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "model_name_or_path" in message and "--ignore_mismatched_sizes" in message
+    run = make_run(
+        [
+            f"--model_name_or_path={trained}",
+            f"--output_dir={tmp_path / 'out'}",
+            *COMMON,
+            *flags,
+            "--ignore_mismatched_sizes",
+        ]
+    )
+    assert run.trainer.model.config.id2label == {0: "no", 1: "yes"}

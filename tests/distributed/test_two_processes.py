@@ -1,0 +1,82 @@
+"""Two processes make the trajectory of one with the same global batch, and draw mixes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
+from tiny import tiny_model
+
+
+pytestmark = pytest.mark.distributed
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What both ranks wrote; one launch for all tests."""
+    folder = tmp_path_factory.mktemp("two_processes")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    paths = [str(HERE.parent), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(
+        [*command, str(HERE / "two_processes.py"), str(folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("method", ["erm", "tmix"])
+def test_same_global_batch_same_trajectory(ranks, tmp_path, method):
+    reference = run(tmp_path, 16, 1, mix_method=method)
+    assert_same_trajectory(reference, ranks[0]["runs"][f"{method} 8x1"])
+    assert_same_trajectory(reference, ranks[0]["runs"][f"{method} 4x2"])
+
+
+def test_two_losses_a_step_are_their_sum(ranks, tmp_path):
+    reference = run(tmp_path, 16, 1, method=SumOfTwo())
+    assert_same_trajectory(reference, ranks[0]["runs"]["two losses 8x1"])
+    assert_same_trajectory(reference, ranks[0]["runs"]["two losses 4x2"])
+
+
+def test_ranks_with_fewer_labels_weigh_less(ranks, tmp_path):
+    args = arguments(tmp_path, mix_method="erm", train_sampling_strategy="sequential", per_device_train_batch_size=16)
+    trainer = make_trainer(tiny_model("bert"), args, partly_labelled_rows())
+    trainer.train()
+    reference = {name: series(trainer, name) for name in ("loss", "grad_norm")}
+    assert_same_trajectory(reference, ranks[0]["runs"]["uneven labels"])
+
+
+def test_every_rank_draws_its_own_plans(ranks):
+    one, other = ranks[0]["random"], ranks[1]["random"]
+    assert len(one["lam"]) == len(other["lam"]) == 4
+    assert not set(one["lam"]) & set(other["lam"])
+    assert one["index"] != other["index"]
+
+
+def test_logged_terms_are_averages_over_steps_and_ranks(ranks):
+    one, other = ranks[0]["random"], ranks[1]["random"]
+    for drawn, logged in (("lam", "logged_lam"), ("layer", "logged_layer")):
+        values = [one[drawn], other[drawn]]
+        expected = [sum(v[i] + v[i + 1] for v in values) / 4 for i in (0, 2)]
+        assert one[logged] == pytest.approx(expected, rel=1e-5)
+        # An average over one rank alone would be another number.
+        assert one[logged] != pytest.approx([(values[0][i] + values[0][i + 1]) / 2 for i in (0, 2)], rel=1e-3)
+
+
+def test_the_weights_stay_equal_on_both_ranks(ranks):
+    one, other = ranks[0]["random"], ranks[1]["random"]
+    assert one["weights"] == other["weights"]

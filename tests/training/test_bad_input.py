@@ -1,0 +1,184 @@
+"""What is wrong is said before training starts: the argument, its value, what would be right."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from datasets import Dataset
+from runs import TOKENIZER, arguments, make_trainer, tiny_rows
+from tiny import tiny_config, tiny_model
+from transformers import TrainingArguments
+
+from mixtext_hf.methods import TMix
+from mixtext_hf.models import make_mixable
+from mixtext_hf.training import MixTrainer, MixTrainingArguments
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mix_method": "mixup9"}, ["mix_method", "'mixup9'", "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup"]),
+        ({"mix_alpha": -1.0}, ["mix_alpha", "-1.0", ">= 0"]),
+        ({"mix_alpha": float("nan")}, ["mix_alpha", "nan", "finite"]),
+        ({"mix_method": "erm", "mix_alpha": 1.0}, ["mix_alpha=1.0", "erm does not mix", "drop it"]),
+        ({"mix_prob": 1.5}, ["mix_prob", "1.5", "[0, 1]"]),
+        ({"mix_per": "foo"}, ["mix_per", "'foo'", "'batch', 'example'"]),
+        ({"mix_layers": []}, ["mix_layers is empty", "at least one layer"]),
+        ({"mix_layers": [-1]}, ["mix_layers", "[-1]", ">= 0"]),
+        ({"mix_start": 0.5, "mix_end": 0.5}, ["mix_start=0.5", "mix_end=0.5", "mix_start < mix_end"]),
+        ({"mix_end": 1.5}, ["mix_end=1.5", "<= 1", "fractions"]),
+        ({"mix_kwargs": "[1]"}, ["mix_kwargs", "[1]", "JSON object"]),
+        ({"mix_kwargs": '{"pad": keep}'}, ["mix_kwargs", '{"pad": keep}', '{"pad": "keep"}']),
+        ({"mix_kwargs": {"sigma": 1}}, ["'sigma'", "tmix has no", "alpha, layers, fold, per, prob, partner, pad"]),
+        ({"mix_kwargs": {"pad": "zero"}}, ["mix_pad", "'zero'", "'mix', 'keep'"]),
+        ({"mix_kwargs": {"alpha": 1.0}, "mix_alpha": 1.0}, ["alpha", "mix_kwargs", "mix_alpha", "once"]),
+        ({"label_smoothing_factor": 1.0}, ["label_smoothing_factor", "1.0", "[0, 1)"]),
+        ({"label_smoothing_factor": -0.1}, ["label_smoothing_factor", "-0.1", "[0, 1)"]),
+        ({"head_learning_rate": 0.0}, ["head_learning_rate", "0.0", "positive"]),
+    ],
+)
+def test_arguments_that_are_wrong_by_themselves(tmp_path, settings, said):
+    with pytest.raises(ValueError) as raised:
+        arguments(tmp_path / "out", **settings)
+    for part in said:
+        assert part in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "overrides", "said"),
+    [
+        ({"mix_layers": [2, 5]}, {}, ["layer 5", "4 layers", "0 (the embeddings)", "4 (the output"]),
+        ({"per_device_train_batch_size": 1}, {}, ["per_device_train_batch_size=1", "at least 2", "erm"]),
+        ({"label_smoothing_factor": 0.1}, {"num_labels": 1}, ["label_smoothing", "regression", "set it to 0"]),
+        (
+            {"mix_kwargs": {"partner": "same_class"}},
+            {"problem_type": "multi_label_classification"},
+            ["partner='same_class'", "multi_label_classification", "'any'"],
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_the_model(tmp_path, settings, overrides, said):
+    args = arguments(tmp_path / "out", **settings)
+    with pytest.raises(ValueError) as raised:
+        make_trainer(tiny_model(**overrides), args)
+    for part in said:
+        assert part in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_of_a_deeper_model_is_refused(tmp_path):
+    model = tiny_model()
+    model.config.mixtext = {"version": "0", "method": "tmix", "hyperparameters": {"layers": [7, 9, 12]}}
+    with pytest.raises(ValueError, match=r"layer 7 .* has 4 layers: choose from 0 .* to 4"):
+        make_trainer(model, arguments(tmp_path))
+    with pytest.raises(ValueError, match="layer 7"):
+        make_trainer(tiny_model(), arguments(tmp_path), method=TMix(layers=(7, 9, 12)))
+
+
+def test_erm_may_train_on_batches_of_one(tmp_path):
+    args = arguments(tmp_path, mix_method="erm", per_device_train_batch_size=1, max_steps=2)
+    make_trainer(tiny_model(), args).train()
+
+
+def test_plain_training_arguments_are_refused(tmp_path):
+    with pytest.raises(TypeError, match="`args` must be MixTrainingArguments, got TrainingArguments"):
+        MixTrainer(tiny_model(), TrainingArguments(str(tmp_path / "out"), report_to="none"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_function_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`compute_loss_func` .* MixMethod"):
+        make_trainer(tiny_model(), arguments(tmp_path / "out"), compute_loss_func=lambda *_, **__: 0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_parallel_is_refused(tmp_path, monkeypatch):
+    args = arguments(tmp_path / "out")
+    monkeypatch.setattr(MixTrainingArguments, "n_gpu", property(lambda self: 4))
+    with pytest.raises(ValueError, match=r"(?s)4 GPUs .*torchrun --nproc_per_node 4 .*CUDA_VISIBLE_DEVICES=0"):
+        make_trainer(tiny_model(), args)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compiled_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"already compiled: call make_mixable\(model\) first"):
+        make_trainer(torch.compile(tiny_model(), backend="eager"), arguments(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_type_that_cannot_be_mixed_is_refused(tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_config(
+        tiny_config("longformer", attention_window=4, pad_token_id=1)
+    )
+    with pytest.raises(ValueError, match=r"type 'longformer' cannot be mixed: .*masks"):
+        make_trainer(model, arguments(tmp_path / "out"))
+    with pytest.raises(ValueError, match="longformer"):
+        make_mixable(model)
+    assert not (tmp_path / "out").exists()
+
+
+def with_labels(labels):
+    return [{"input_ids": [2, 7, 8, 3], "attention_mask": [1] * 4, "label": label} for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("rows", "overrides", "said"),
+    [
+        (with_labels([0, 1, 2, 3]), {}, ["label is 3", "num_labels=3", "0 to 2", "number of classes"]),
+        (with_labels([0, 1, 2, -7]), {}, ["label is -7", "num_labels=3", "0 to 2"]),
+        (with_labels([0.5, 1.0, 2.5, 0.0]), {}, ["floats", "3 classes", "num_labels=1"]),
+        (with_labels([[1.0, 0.0, 1.0]] * 4), {}, ["3 numbers", "problem_type", "multi_label_classification"]),
+        (
+            with_labels([[1.0, 0.0]] * 4),
+            {"problem_type": "multi_label_classification"},
+            ["labels", "(4, 2)", "num_labels=3"],
+        ),
+        ([{"input_ids": [2, 7, 3]}] * 4, {}, ["no labels", "input_ids", "'label'"]),
+        ([], {}, ["`train_dataset` is empty"]),
+        (Dataset.from_list(tiny_rows(4)).select([]), {}, ["`train_dataset` is empty"]),
+    ],
+    ids=["beyond", "negative", "floats", "lists", "wrong-width", "no-labels", "empty-list", "empty-dataset"],
+)
+def test_data_that_does_not_fit(tmp_path, rows, overrides, said):
+    args = arguments(tmp_path, per_device_train_batch_size=4)
+    trainer = make_trainer(tiny_model(**overrides), args, rows)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    with pytest.raises(ValueError) as raised:
+        trainer.train()
+    for part in said:
+        assert part in str(raised.value)
+    assert trainer.state.global_step == 0
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_a_class_too_many_in_the_last_row_is_seen_at_the_start(tmp_path):
+    rows = Dataset.from_list(with_labels([0, 1, 2, -1] * 10 + [3, None, -100]))
+    args = arguments(tmp_path, train_sampling_strategy="sequential", eval_strategy="no")
+    trainer = make_trainer(tiny_model(), args, rows)
+    with pytest.raises(ValueError, match=r"A label is 3, but the model has num_labels=3"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_hidden_labels_in_the_column_are_no_classes(tmp_path):
+    rows = Dataset.from_list(with_labels([0, 1, 2, -1] * 2 + [None] * 4 + [-100] * 4))
+    trainer = make_trainer(tiny_model(), arguments(tmp_path, mix_method="erm"), rows)
+    trainer.train()
+    assert trainer.state.global_step == 2
+
+
+def test_raw_data_without_a_label_column_is_refused(tmp_path):
+    rows = Dataset.from_list([{"text": "w1 w2", "number": 3}] * 4)
+    with pytest.raises(ValueError, match=re.escape("['text', 'number']")):
+        MixTrainer(tiny_model(), arguments(tmp_path), train_dataset=rows, processing_class=TOKENIZER)
+
+
+def test_several_label_columns_are_refused(tmp_path):
+    rows = Dataset.from_list([{"text": "w1 w2", "label": 3, "labels": 2}] * 4)
+    with pytest.raises(ValueError, match="several columns could be the label"):
+        MixTrainer(tiny_model(), arguments(tmp_path), train_dataset=rows, processing_class=TOKENIZER)
