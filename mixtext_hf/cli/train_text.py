@@ -130,10 +130,13 @@ def make_run(argv: Sequence[str] | None = None) -> TextRun:
     """The run that the arguments describe, checked and ready to start."""
     parser = make_parser()
     names = given_names(parser, argv)
+    defaults = {
+        name: value for name, value in DEFAULTS.items() if name != "max_steps" or "num_train_epochs" not in names
+    }
     is_embedded = not names & {"dataset_name", "task_name", "train_file", "validation_file", "test_file"}
     is_embedded = is_embedded and "model_name_or_path" not in names
     with reporting_bad_input(parser):
-        model_args, data_args, training_args = parse(parser, argv, DEFAULTS if is_embedded else None)[:3]
+        model_args, data_args, training_args = parse(parser, argv, defaults if is_embedded else None)[:3]
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
         return TextRun(model_args, data_args, training_args)
@@ -171,9 +174,18 @@ class TextRun:
     # ---- before ----
 
     def _load_data(self) -> TextDatasets:
+        problem_type, names = _task_of(self.config)
+        if not self.args.do_train:
+            # What an output of the model means is for the model to say, not for the data.
+            return self._load(problem_type, names)
+        data = self._load()
+        if names is not None and names != data.label_names and set(names) == set(data.label_names):
+            # Training that goes on with a classifier of the same classes leaves its outputs where they are.
+            data = self._load(label_names=names)
+        return data
+
+    def _load(self, problem_type: str | None = None, label_names: list[str] | None = None) -> TextDatasets:
         a, seed = self.data_args, self.args.seed
-        # Without training, what an output of the model means is for the model to say, not for the data.
-        problem_type, label_names = (None, None) if self.args.do_train else _task_of(self.config)
         return load_text_datasets(
             dataset_name=a.dataset_name,
             dataset_config_name=a.dataset_config_name,

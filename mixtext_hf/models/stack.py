@@ -111,7 +111,10 @@ class EncoderStack:
 def unwrap(model: nn.Module) -> PreTrainedModel:
     """The transformers model inside `model`: itself, or what a PEFT or distributed wrapper holds."""
     if type(model).__name__ == "OptimizedModule":
-        raise ValueError("`model` is already compiled: call make_mixable(model) first, then torch.compile(model).")
+        raise ValueError(
+            "`model` is already compiled: call make_mixable(model) first, then torch.compile(model), which ignores hooks "
+            "that come later. To MixTrainer, give the plain model, and torch_compile=True in its arguments."
+        )
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             return module

@@ -404,6 +404,19 @@ def test_a_trained_multi_label_model_alone(tmp_path):
     assert by_columns["predict_subset_accuracy"] == by_lists["predict_subset_accuracy"] == 1.0
 
 
+def test_training_that_goes_on_keeps_the_order_of_the_classes(tmp_path, trained):
+    flags = ["--train_file", write(tmp_path / "train.csv", rows(24)), f"--output_dir={tmp_path / 'out'}", "--do_train"]
+    run = make_run([*COMMON, *flags, "--model_name_or_path", trained])
+    assert run.data.label_names == NAMES
+    labels = [NAMES[i] for i in run.data.train["label"]]
+    assert labels == [row["label"] for row in rows(24)]
+
+
+def test_epochs_replace_the_steps_of_the_embedded_example(tmp_path):
+    run = make_run([f"--output_dir={tmp_path}", "--num_train_epochs=2", "--use_cpu"])
+    assert run.args.max_steps == -1 and run.args.num_train_epochs == 2
+
+
 def test_labels_that_the_model_does_not_have_are_refused(tmp_path, trained, capsys):
     path = write(tmp_path / "test.csv", rows(6, names=("ham", "bacon")))
     message = refused(capsys, tmp_path / "out", [f"--test_file={path}", "--do_predict"], model=trained)
