@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "per_device_eval_batch_size": 64,
     "max_steps": 80,
     "learning_rate": 1e-4,
-    "head_learning_rate": 1e-3,
+    "head_learning_rate": 3e-3,
     "lr_scheduler_type": "constant",
     "save_strategy": "no",
     "logging_steps": 20,
