@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers.utils import logging as hf_logging
 
 from mixtext_hf.methods import METHODS
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -51,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = make_parser().parse_args(argv)
+    hf_logging.set_verbosity_error()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     if args.memory_of is not None:
