@@ -1,7 +1,8 @@
 """Ordinary transformers models whose hidden states can be mixed."""
 
 from .auto import MixableModelForSequenceClassification
-from .mixer import Mixer, make_mixable
+from .mixable import make_mixable
+from .mixer import Mixer
 from .stack import REFUSED_MODEL_TYPES, TESTED_MODEL_TYPES, EncoderStack, find_stack
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 
-from .mixer import make_mixable
+from .mixable import make_mixable
 
 
 class MixableModelForSequenceClassification:

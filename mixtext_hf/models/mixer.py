@@ -1,4 +1,4 @@
-"""The hooks that mix hidden states inside an ordinary model, and the handle that tells them what to mix.
+"""The handle of a mixable model: which plan is applied, and what its hooks (`hooks.py`) do with it.
 
 Hooks are installed once and do nothing without a plan; class, parameter names, config and checkpoints of the model stay
 what they are. Three things are easy to get wrong here and decide the shape of this file:
@@ -13,7 +13,7 @@ what they are. Three things are easy to get wrong here and decide the shape of t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -24,7 +24,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
 
-from .stack import TESTED_MODEL_TYPES, EncoderStack, find_heads, find_stack, mask_position, unwrap
+from .stack import EncoderStack
 
 
 class Mixer:
@@ -34,6 +34,10 @@ class Mixer:
     Attributes:
         stack ([`EncoderStack`]): The parts of the model that are touched.
         plan ([`MixPlan`] or `None`): What the next forward pass will mix; set it with [`~Mixer.applying`].
+        active ([`MixPlan`] or `None`): What the current pass mixes, its recomputation in backward included.
+        calls (`int`): How often a layer shared by several numbers was called in this pass.
+        roots (`list[nn.Module]`): The model and the wrappers around it: when one is copied, so is the mixer.
+        handles (`list[RemovableHandle]`): The hooks that were installed.
 
     Example:
 
@@ -47,17 +51,17 @@ class Mixer:
     def __init__(self, stack: EncoderStack):
         self.stack = stack
         self.plan: MixPlan | None = None
-        self._roots: list[nn.Module] = [stack.model]
-        self._handles: list[RemovableHandle] = []
+        self.roots: list[nn.Module] = [stack.model]
+        self.handles: list[RemovableHandle] = []
         self._layers_seen: set[Any] = set()
         self._reset()
 
     def _reset(self) -> None:
-        self._active: MixPlan | None = None
+        self.active: MixPlan | None = None
         self._attention_mask: torch.Tensor | None = None
         self._given_mask: torch.Tensor | None = None
         self._unions: list[tuple[Any, Any]] = []
-        self._calls = 0
+        self.calls = 0
         self._pending: list[MixPlan | None] = []
         self._backward_seen = False
 
@@ -65,10 +69,6 @@ class Mixer:
     def depth(self) -> int:
         """Number of layers `L`: plans may name the layers 0 to `L`."""
         return self.stack.depth
-
-    def check(self, plan: MixPlan) -> None:
-        """Raise `ValueError` if this model has no such layer."""
-        self.check_layer(plan.layer)
 
     def check_layer(self, layer: int | str | None) -> None:
         """Raise `ValueError` if this model has no layer of that number (0 to `L`, or `"head"`)."""
@@ -90,7 +90,7 @@ class Mixer:
         Leaving the context does not touch what backward needs. Adds and removes no hook.
         """
         if plan is not None:
-            self.check(plan)
+            self.check_layer(plan.layer)
             plan = plan.to(self.stack.model.device)
             self._make_room_for_graphs(plan)
         if plan is not None and plan.layer is None:
@@ -119,17 +119,19 @@ class Mixer:
 
     # ---- what the hooks do ----
 
-    def _begin(self, args: tuple, kwargs: dict[str, Any], position: int | None) -> tuple[tuple, dict[str, Any]] | None:
+    def begin_encoder(
+        self, args: tuple, kwargs: dict[str, Any], position: int | None
+    ) -> tuple[tuple, dict[str, Any]] | None:
         """The encoder starts: latch the plan for this forward pass and its recomputation."""
         if _in_backward():
             self._check_recomputation()
-            self._calls = 0
+            self.calls = 0
             return None
         plan = self.plan
         if not torch.compiler.is_compiling():
             self._note_pending(plan)
-        self._active = plan
-        self._calls = 0
+        self.active = plan
+        self.calls = 0
         self._unions = []
         self._attention_mask = None
         if plan is None or plan.layer == HEAD:
@@ -157,7 +159,7 @@ class Mixer:
                 "Call backward on the first loss before the second forward pass, or disable checkpointing."
             )
 
-    def _unite_for_head(
+    def begin_model(
         self, args: tuple, kwargs: dict[str, Any], position: int | None
     ) -> tuple[tuple, dict[str, Any]] | None:
         """The model starts and its head pools with the 2-D mask: hand it the union, keep the original for the encoder."""
@@ -183,20 +185,20 @@ class Mixer:
             )
         return _replaced("attention_mask", position, args, kwargs, given)
 
-    def _before_layer(
+    def before_layer(
         self, number: int, args: tuple, kwargs: dict[str, Any], position: int | None
     ) -> tuple[tuple, dict[str, Any]] | None:
         """A layer starts whose input is the representation `number`: mix it if it is this plan's, and unite the mask."""
         if _in_backward():
             self._check_recomputation()
-        plan = self._active
+        plan = self.active
         if plan is None or plan.layer is None or plan.layer == HEAD or number < plan.layer:
             return None
         if number == plan.layer and not (number == 0 and self.stack.embeddings is not None):
-            args = (self._mix(args[0], plan), *args[1:])
-        return self._unite(plan, args, kwargs, position)
+            args = (self.mix(args[0], plan), *args[1:])
+        return self.unite(plan, args, kwargs, position)
 
-    def _unite(
+    def unite(
         self, plan: MixPlan, args: tuple, kwargs: dict[str, Any], position: int | None
     ) -> tuple[tuple, dict[str, Any]]:
         mask = _argument("attention_mask", position, args, kwargs)
@@ -215,14 +217,14 @@ class Mixer:
         self._unions.append((mask, united))
         return united
 
-    def _after(self, number: int, output: Any) -> Any:
+    def after(self, number: int, output: Any) -> Any:
         """A module has produced the representation `number` (embeddings or last layer): mix it if it is this plan's."""
-        plan = self._active
+        plan = self.active
         if plan is None or plan.layer != number:
             return None
         if isinstance(output, tuple):
-            return (self._mix(output[0], plan), *output[1:])
-        return self._mix(output, plan)
+            return (self.mix(output[0], plan), *output[1:])
+        return self.mix(output, plan)
 
     def _check_batch_size(self, rows: Any, plan: MixPlan) -> None:
         if len(rows) != len(plan):
@@ -230,7 +232,7 @@ class Mixer:
                 f"The plan was drawn for a batch of {len(plan)} rows, but the model was called with {len(rows)}."
             )
 
-    def _mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+    def mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
         self._check_batch_size(hidden_states, plan)
         device = hidden_states.device
         mask = self._attention_mask if hidden_states.dim() == 3 else None
@@ -240,14 +242,14 @@ class Mixer:
     # ---- copying ----
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Mixer:
-        if not any(id(root) in memo for root in self._roots):
+        if not any(id(root) in memo for root in self.roots):
             return self
         copy = type(self).__new__(type(self))
         memo[id(self)] = copy
         copy.stack = deepcopy(self.stack, memo)
         copy.plan = None
-        copy._roots = deepcopy(self._roots, memo)
-        copy._handles = deepcopy(self._handles, memo)
+        copy.roots = deepcopy(self.roots, memo)
+        copy.handles = deepcopy(self.handles, memo)
         copy._layers_seen = set(self._layers_seen)
         copy._reset()
         return copy
@@ -255,162 +257,12 @@ class Mixer:
     def __getstate__(self) -> dict[str, Any]:
         # A handle that is unpickled reserves the number of its hook: in a new process the next hook that anybody
         # registers would take the place of ours.
-        return {"stack": self.stack, "_roots": self._roots, "_handles": self._handles}
+        return {"stack": self.stack, "roots": self.roots, "handles": self.handles}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["stack"])  # type: ignore[misc]
-        self._roots = state["_roots"]
-        self._handles = state["_handles"]
-
-
-class _Hook:
-    """A hook that belongs to a mixer; a plain object, so that it survives deepcopy and pickling with its model."""
-
-    __call__: Callable[..., Any]
-
-    def __init__(self, mixer: Mixer, number: int | None = None, position: int | None = None):
-        self.mixer = mixer
-        self.number = number
-        self.position = position
-
-
-class _BeforeModel(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return self.mixer._unite_for_head(args, kwargs, self.position)
-
-
-class _BeforeEncoder(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return self.mixer._begin(args, kwargs, self.position)
-
-
-class _BeforeLayer(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        return self.mixer._before_layer(self.number, args, kwargs, self.position)  # type: ignore[arg-type]
-
-
-class _After(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        return self.mixer._after(self.number, output)  # type: ignore[arg-type]
-
-
-class _BeforeSharedLayer(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        number, plan = self.mixer._calls, self.mixer._active
-        if number >= self.mixer.depth and plan is not None and plan.layer != HEAD:
-            raise RuntimeError(
-                "A layer that is called several times was called once more than the model has layers: activation "
-                "checkpointing recomputes it by itself, and which of its calls that is cannot be told. Checkpoint the "
-                "whole encoder, or disable checkpointing."
-            )
-        self.mixer._calls = number + 1
-        return self.mixer._before_layer(number, args, kwargs, self.position)
-
-
-class _AfterSharedLayer(_Hook):
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> Any:
-        return self.mixer._after(self.mixer._calls, output) if self.mixer._calls == self.mixer.depth else None
-
-
-class _BeforeMasked(_Hook):
-    """A module that belongs to the first layer and reads the mask by itself."""
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> Any:
-        plan = self.mixer._active
-        return self.mixer._unite(plan, args, kwargs, self.position) if plan is not None and plan.layer == 0 else None
-
-
-class _BeforeHead(_Hook):
-    def __call__(self, module: nn.Module, args: tuple) -> Any:
-        plan = self.mixer._active
-        return (self.mixer._mix(args[0], plan), *args[1:]) if plan is not None and plan.layer == HEAD else None
-
-
-def make_mixable(model: nn.Module) -> Mixer:
-    r"""
-    Make the hidden states of a transformers model mixable, in place. Calling it again returns the same mixer, and is
-    due after PEFT was put around the model.
-
-    Nothing of the model changes: same class, same parameters, same config, same outputs as long as no plan is applied.
-    Call it before `torch.compile` and before distributed wrapping.
-
-    Args:
-        model (`nn.Module`):
-            A transformers model, or a wrapper around one (`PeftModel`).
-
-    Returns:
-        [`Mixer`]: also found at `model.mixer`.
-
-    Raises:
-        `ValueError`: if the type of the model cannot be mixed correctly, or, for a type that the tests of this package
-        do not cover, if the probe (identity and swap on a tiny batch, without gradient) shows that it is not.
-    """
-    # The probe applies plans to a mixer: it stands above this module and is reached from here alone.
-    from .probe import probe
-
-    inner = unwrap(model)
-    mixer = inner.__dict__.get("mixer")
-    if mixer is None:
-        mixer = Mixer(find_stack(model))
-        _install(mixer)
-        if inner.config.model_type not in TESTED_MODEL_TYPES:
-            try:
-                mixer.stack.pads_are_defined = probe(mixer)
-            except Exception:
-                for handle in mixer._handles:
-                    handle.remove()
-                raise
-        inner.mixer = mixer  # type: ignore[assignment]  # no module: a plain attribute
-    _install_on_heads(mixer)
-    _install_on_wrapper(mixer, model)
-    return mixer
-
-
-def _install(mixer: Mixer) -> None:
-    stack, handles = mixer.stack, mixer._handles
-
-    def before(module: nn.Module, hook: type[_Hook], number: int | None = None) -> None:
-        instance = hook(mixer, number, mask_position(module))
-        handles.append(module.register_forward_pre_hook(instance, with_kwargs=True))
-
-    if stack.head_pools_with_mask:
-        before(stack.model, _BeforeModel)
-    before(stack.encoder, _BeforeEncoder)
-    if stack.embeddings is not None:
-        handles.append(stack.embeddings.register_forward_hook(_After(mixer, 0)))
-    for number, layer in enumerate(stack.layers):
-        before(layer, _BeforeSharedLayer if stack.shared else _BeforeLayer, number)
-        if stack.shared:
-            handles.append(layer.register_forward_hook(_AfterSharedLayer(mixer)))
-    if not stack.shared:
-        handles.append(stack.layers[-1].register_forward_hook(_After(mixer, stack.depth)))
-    for module in stack.masked:
-        before(module, _BeforeMasked)
-    for head in stack.heads:
-        handles.append(head.register_forward_pre_hook(_BeforeHead(mixer)))
-
-
-def _install_on_heads(mixer: Mixer) -> None:
-    """PEFT may have copied or adapted the last linear layer since: then the hooks move there."""
-    heads = find_heads(mixer.stack.model)
-    if [id(head) for head in heads] == [id(head) for head in mixer.stack.heads]:
-        return
-    for module in mixer.stack.model.modules():
-        for number, hook in list(module._forward_pre_hooks.items()):
-            if isinstance(hook, _BeforeHead):
-                del module._forward_pre_hooks[number]
-    mixer.stack.heads = heads
-    for head in heads:
-        mixer._handles.append(head.register_forward_pre_hook(_BeforeHead(mixer)))
-
-
-def _install_on_wrapper(mixer: Mixer, model: nn.Module) -> None:
-    """A wrapper may call `forward` of the model and so pass by its hooks: heads that pool need one on the outside."""
-    if all(model is not root for root in mixer._roots):
-        mixer._roots.append(model)
-        if mixer.stack.head_pools_with_mask:
-            hook = _BeforeModel(mixer, None, mask_position(model))
-            mixer._handles.append(model.register_forward_pre_hook(hook, with_kwargs=True))
+        self.roots = state["roots"]
+        self.handles = state["handles"]
 
 
 def _in_backward() -> bool:

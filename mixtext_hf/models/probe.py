@@ -7,7 +7,7 @@ states and its mask fail this, and are refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,11 +15,9 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import HEAD, MixPlan
 
+from .mixer import Mixer
 from .stack import mask_position
 
-
-if TYPE_CHECKING:
-    from .mixer import Mixer
 
 _LENGTHS = (4, 9, 6)
 _LONGEST = 1
