@@ -89,6 +89,12 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
         self.make_method()
 
+    @property
+    def named_in_method(self) -> list[str]:
+        """Those of the arguments that describe the method and were given."""
+        names = ("mix_method", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
+        return [name for name in names if getattr(self, name) is not None]
+
     def make_method(self, recipe: dict[str, Any] | None = None) -> MixMethod:
         """
         The method that these arguments name.

@@ -39,7 +39,8 @@ class MixTrainer(Trainer):
         model (`PreTrainedModel` or `PeftModel`, *optional*):
             Made mixable in place if it is not yet. Either this or `model_init`.
         args ([`MixTrainingArguments`]): Names the method and its hyper-parameters.
-        method ([`MixMethod`], *optional*): A method object, in place of the one that `args` names.
+        method ([`MixMethod`], *optional*):
+            A method object, in place of the one that `args` names; `mix_start` and `mix_end` of `args` still hold.
         data_collator (`Callable`, *optional*):
             Not given, with a tokenizer as `processing_class`: [`MixDataCollator`], which tokenises raw text columns
             (recognised by their names) and passes ready `input_ids` through.
@@ -110,6 +111,11 @@ class MixTrainer(Trainer):
 
     def _settle(self) -> None:
         """Everything that depends on the model and the arguments together; checked before training starts."""
+        if self._given_method is not None and self.args.named_in_method:
+            raise ValueError(
+                f"A method object was given, and the arguments name {', '.join(self.args.named_in_method)} as well: say it "
+                f"in one place, {type(self._given_method).__name__}(...) or the arguments."
+            )
         self.method = self._given_method or self.args.make_method(self._recipe)
         for layer in self.method.layer_set(self.mixer.depth) or ():
             self.mixer.check_layer(layer)

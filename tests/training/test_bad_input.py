@@ -69,6 +69,13 @@ def test_arguments_that_do_not_fit_the_model(tmp_path, settings, overrides, said
     assert not (tmp_path / "out").exists()
 
 
+def test_a_method_given_twice_is_refused(tmp_path):
+    args = arguments(tmp_path / "out", mix_method="tmix", mix_alpha=2.0)
+    with pytest.raises(ValueError, match=r"method object was given, .* name mix_method, mix_alpha as well"):
+        make_trainer(tiny_model(), args, method=TMix())
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_recipe_of_a_deeper_model_is_refused(tmp_path):
     model = tiny_model()
     model.config.mixtext = {"version": "0", "method": "tmix", "hyperparameters": {"layers": [7, 9, 12]}}

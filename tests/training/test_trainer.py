@@ -53,8 +53,10 @@ def test_a_method_by_name_and_by_object_are_the_same(tmp_path):
     assert {plan.layer for _, _, plan in by_name.plans} <= {1, 3}
 
 
-def test_a_method_object_goes_before_the_arguments(tmp_path):
-    trainer = make_trainer(tiny_model(), arguments(tmp_path, mix_method="erm"), method=ManifoldMixup())
+def test_a_method_object_goes_before_the_recipe_of_the_model(tmp_path):
+    model = tiny_model()
+    model.config.mixtext = {"version": "0", "method": "erm", "hyperparameters": {}}
+    trainer = make_trainer(model, arguments(tmp_path), method=ManifoldMixup())
     assert trainer.method == ManifoldMixup()
 
 
