@@ -118,7 +118,10 @@ class MixTrainer(Trainer):
             )
         self.method = self._given_method or self.args.make_method(self._recipe)
         for layer in self.method.layer_set(self.mixer.depth) or ():
-            self.mixer.check_layer(layer)
+            try:
+                self.mixer.check_layer(layer)
+            except ValueError as error:
+                raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
         if self.method.mixes and self.method.alpha > 0 and self.args.per_device_train_batch_size == 1:
             raise ValueError(
                 f"per_device_train_batch_size=1 leaves {self.method.name} nothing to mix a row with: use at least 2 "

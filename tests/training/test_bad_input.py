@@ -50,7 +50,7 @@ def test_arguments_that_are_wrong_by_themselves(tmp_path, settings, said):
 @pytest.mark.parametrize(
     ("settings", "overrides", "said"),
     [
-        ({"mix_layers": [2, 5]}, {}, ["layer 5", "4 layers", "0 (the embeddings)", "4 (the output"]),
+        ({"mix_layers": [2, 5]}, {}, ["mix_layers", "layer 5", "4 layers", "0 (the embeddings)", "4 (the output"]),
         ({"per_device_train_batch_size": 1}, {}, ["per_device_train_batch_size=1", "at least 2", "erm"]),
         ({"label_smoothing_factor": 0.1}, {"num_labels": 1}, ["label_smoothing", "regression", "set it to 0"]),
         (
