@@ -288,6 +288,7 @@ class TextRun:
             text_pair_column=data.columns.text_pair,
             max_length=self.data_args.max_seq_length,
             pad_to_multiple_of=self.data_args.pad_to_multiple_of,
+            is_regression=data.problem_type == "regression",
         )
         return MixTrainer(
             model=model,

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from mixtext_hf.mixing import IGNORE_INDEX
 
-# The loss of PyTorch and of Hugging Face models skips this label.
-IGNORED_LABEL = -100
+
 # `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.
 _NO_MAX_LENGTH = 1_000_000
 
@@ -35,6 +35,8 @@ class MixDataCollator:
             Longest sequence in tokens; by default what the tokenizer says its model can take.
         pad_to_multiple_of (`int`, *optional*):
             Round the padded length up to a multiple of this, for the tensor cores of a GPU.
+        is_regression (`bool`, *optional*, defaults to `False`):
+            Whether the labels are scores: whole numbers are then floats like the others, and -1 is one of them.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -43,6 +45,7 @@ class MixDataCollator:
     label_column: str = "label"
     max_length: int | None = None
     pad_to_multiple_of: int | None = None
+    is_regression: bool = False
 
     def __post_init__(self) -> None:
         if self.text_pair_column is not None and self.text_column is None:
@@ -76,7 +79,7 @@ class MixDataCollator:
         batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
         label_column = next((column for column in self._label_columns if column in features[0]), None)
         if label_column is not None:
-            batch["labels"] = _label_tensor([row[label_column] for row in features], label_column)
+            batch["labels"] = _label_tensor([row[label_column] for row in features], label_column, self.is_regression)
         return batch
 
     def _pad_ready(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -119,7 +122,7 @@ class MixDataCollator:
         return texts
 
 
-def _label_tensor(labels: list[Any], column: str) -> torch.Tensor:
+def _label_tensor(labels: list[Any], column: str, is_regression: bool = False) -> torch.Tensor:
     labels = [
         label.tolist() if isinstance(label, np.ndarray | np.generic | torch.Tensor) else label for label in labels
     ]
@@ -131,7 +134,7 @@ def _label_tensor(labels: list[Any], column: str) -> torch.Tensor:
                 f"The label column {column!r} must hold lists of one length in all rows of a batch, "
                 f"the lengths found are {lengths}: encode multi-label data as one 0 or 1 a class."
             )
-        hidden_row = [float(IGNORED_LABEL)] * lengths[0]
+        hidden_row = [float(IGNORE_INDEX)] * lengths[0]
         return torch.tensor([hidden_row if label is None else label for label in labels], dtype=torch.float32)
     for row, label in enumerate(labels):
         if label is not None and not isinstance(label, int | float):
@@ -139,7 +142,7 @@ def _label_tensor(labels: list[Any], column: str) -> torch.Tensor:
                 f"The label column {column!r} holds {label!r} of type {type(label).__name__} in row {row} of the "
                 "batch: labels are class ids, scores or lists of 0/1. Give class names ids before training."
             )
-    if any(isinstance(label, float) for label in labels):
-        return torch.tensor([IGNORED_LABEL if label is None else label for label in labels], dtype=torch.float32)
+    if is_regression or any(isinstance(label, float) for label in labels):
+        return torch.tensor([IGNORE_INDEX if label is None else label for label in labels], dtype=torch.float32)
     # -1 is how the test splits on the Hub hide a class; it is no class, and the loss would refuse it.
-    return torch.tensor([IGNORED_LABEL if label in (None, -1) else label for label in labels], dtype=torch.int64)
+    return torch.tensor([IGNORE_INDEX if label in (None, -1) else label for label in labels], dtype=torch.int64)

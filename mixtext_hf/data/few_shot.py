@@ -17,7 +17,7 @@ def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, 
         label_column (`str`):
             Column of class ids (integers from 0).
         labeled_per_class (`int`):
-            Rows to draw from every class that occurs in the dataset.
+            Rows to draw from every class: of the feature where it is a `ClassLabel`, else of those that occur.
         seed (`int`):
             The split is a pure function of the seed and the labels.
 
@@ -40,13 +40,16 @@ def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, 
         )
 
     drawn = []
-    for label in np.unique(labels):
+    feature = dataset.features[label_column]
+    classes = range(feature.num_classes) if isinstance(feature, ClassLabel) else np.unique(labels)
+    for label in classes:
         rows = np.flatnonzero(labels == label)
         if len(rows) < labeled_per_class:
             name = _class_name(dataset, label_column, int(label))
             raise ValueError(
                 f"`labeled_per_class` is {labeled_per_class}, but class {name} has only {len(rows)} examples: "
-                f"use at most {len(rows)}, or add examples of this class."
+                + (f"use at most {len(rows)}, or add" if len(rows) else "add")
+                + " examples of this class."
             )
         drawn.append(np.random.default_rng([seed, int(label)]).choice(rows, size=labeled_per_class, replace=False))
     labelled = np.random.default_rng(seed).permutation(np.concatenate(drawn))

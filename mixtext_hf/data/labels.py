@@ -211,6 +211,10 @@ def _class_ids(
         # Names for the splits whose own ids may differ, ids for those that have no names.
         ids: dict[Any, int] = {key: i for i, name in enumerate(reference.names) for key in (name, i)}
         names = list(reference.names)
+        if _TRAIN in keys:
+            # A name alone teaches nothing: the classes of training are those that occur in it.
+            occurring = {ids[key] for key in keys[_TRAIN] if key in ids}
+            ids = {key: i for key, i in ids.items() if i in occurring}
     else:
         known = _known_classes(keys)
         ids = {key: i for i, key in enumerate(known)}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import MixedLoss, MixPlan, draw_plan
+from mixtext_hf.mixing import MixedLoss, MixPlan, draw_plan, has_label
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
 
@@ -129,6 +129,8 @@ class MixMethod:
             plan ([`MixPlan`]): What this step mixes.
             loss ([`MixedLoss`]): The task's loss on mixed targets.
         """
+        # A row that has no label, or whose partner has none, stays itself.
+        plan = plan.among(has_label(labels))
         yield {"loss_supervised": loss(forward(inputs, plan), labels, plan.index, plan.lam)}
 
     def hyperparameters(self) -> dict[str, Any]:

@@ -89,6 +89,12 @@ class MixPlan:
         """The plan that changes nothing: every row is its own partner with weight 1, at no layer."""
         return cls(torch.arange(batch_size), torch.ones(batch_size))
 
+    def among(self, rows: torch.Tensor) -> MixPlan:
+        """The plan that mixes only pairs within `rows` `(B,)` bool; every other row is its own partner."""
+        rows = rows.to(self.index.device)
+        own = torch.arange(len(self.index), device=self.index.device)
+        return replace(self, index=torch.where(rows & rows[self.index], self.index, own))
+
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan with its tensors on `device`; itself if they are there already."""
         device = torch.device(device)

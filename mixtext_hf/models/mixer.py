@@ -75,7 +75,10 @@ class Mixer:
         name = type(self.stack.model).__name__
         if layer == HEAD:
             if not self.stack.heads:
-                raise ValueError(f"layer 'head' was asked for, but {name} has no final linear layer to mix before.")
+                raise ValueError(
+                    f"layer 'head' was asked for, but {name} has no final linear layer that "
+                    "reads one vector a text (with classifier_pooling='late' it reads every token): choose a layer number."
+                )
         elif isinstance(layer, int) and not 0 <= layer <= self.depth:
             raise ValueError(
                 f"layer {layer} was asked for, but {name} has {self.depth} layers: choose from 0 (the embeddings) to "
@@ -87,9 +90,15 @@ class Mixer:
         """
         Mix in the forward pass made inside this context; `None` or a plan without a layer mixes nothing.
 
-        Leaving the context does not touch what backward needs. Adds and removes no hook.
+        Leaving the context does not touch what backward needs. Adds and removes no hook; raises the recompile limit of
+        `torch.compile` where it is too low for the layers that were asked for.
         """
         if plan is not None:
+            if plan.layer is None and plan.lam.device.type == "cpu" and bool((plan.lam < 1).any()):
+                raise ValueError(
+                    "The plan names no layer, so the model would mix nothing while the labels are mixed: draw it with "
+                    "`layers`, or mix the inputs yourself and apply no plan."
+                )
             self.check_layer(plan.layer)
             plan = plan.to(self.stack.model.device)
             self._make_room_for_graphs(plan)

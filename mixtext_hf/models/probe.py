@@ -23,6 +23,10 @@ _LENGTHS = (4, 9, 6)
 _LONGEST = 1
 
 
+class _Refused(ValueError):
+    """The probe's own verdict."""
+
+
 def probe(mixer: Mixer) -> bool:
     """
     Raise `ValueError` if `mixer` does not mix its model correctly; leaves the model as it was.
@@ -34,20 +38,21 @@ def probe(mixer: Mixer) -> bool:
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad(), _recorded_arguments(mixer) as arguments:
+        with torch.no_grad(), _RecordedArguments(mixer) as arguments:
             inputs = _tiny_batch(model)
-            try:
-                plain = model(**inputs).logits
-            except Exception as error:  # whatever an unknown model may raise
-                raise ValueError(
-                    f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
-                    f"the probe that would have to show that it can be mixed fails: {error}"
-                ) from error
+            plain = model(**inputs).logits
             _check_arguments(model, arguments)
             layers: list[Any] = [*range(mixer.depth + 1), *([HEAD] if mixer.stack.heads else [])]
             for layer in layers:
                 _check_layer(mixer, inputs, plain, layer)
             return _pads_are_defined(model, inputs)
+    except _Refused:
+        raise
+    except Exception as error:  # whatever an unknown model may raise
+        raise ValueError(
+            f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
+            f"the probe that would have to show that it can be mixed fails: {error}"
+        ) from error
     finally:
         for module, training in was_training.items():
             module.training = training
@@ -71,12 +76,13 @@ def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config = model.config
     vocab_size = getattr(config, "vocab_size", None)
     if vocab_size is None:
-        raise ValueError(
+        raise _Refused(
             f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes no "
             "token ids, so it cannot be probed: its hidden states are not mixed."
         )
     pad = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0
-    special = {value for name, value in config.to_dict().items() if name.endswith("_token_id")}
+    given = [value for name, value in config.to_dict().items() if name.endswith("_token_id")]
+    special = {token for value in given for token in (value if isinstance(value, list) else [value])}
     ordinary = [token for token in range(min(vocab_size, 200)) if token not in special and token != pad]
     batch_size, longest = len(_LENGTHS), max(_LENGTHS)
     input_ids = torch.full((batch_size, longest), pad)
@@ -87,7 +93,7 @@ def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return {"input_ids": input_ids.to(model.device), "attention_mask": attention_mask.to(model.device)}
 
 
-class _recorded_arguments:
+class _RecordedArguments:
     """Collects the tensors that the first layer is called with, besides the hidden states and the mask."""
 
     def __init__(self, mixer: Mixer):
@@ -112,7 +118,7 @@ class _recorded_arguments:
 def _check_arguments(model: PreTrainedModel, arguments: dict[str, torch.Tensor]) -> None:
     for name, value in arguments.items():
         if value.dim() > 0 and len(value) == len(_LENGTHS) and bool((value != value[:1]).any()):
-            raise ValueError(
+            raise _Refused(
                 f"The layers of {type(model).__name__} (type {model.config.model_type!r}) receive a tensor {name!r} that "
                 "differs between the rows of a batch and cannot be mixed: this model is not supported."
             )
@@ -124,7 +130,7 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
     tolerance = 1e-3 if plain.dtype in (torch.float32, torch.float64) else 5e-2
     spread = (plain - plain[_LONGEST]).abs().max()
     if spread == 0:
-        raise ValueError(
+        raise _Refused(
             f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and gives all "
             "texts the same logits, so that the probe cannot tell whether it can be mixed: initialise its head first."
         )
@@ -137,7 +143,7 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
             mixed = model(**inputs).logits
         error = (mixed - expected).abs().max()
         if not error <= tolerance * spread:
-            raise ValueError(
+            raise _Refused(
                 f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
                 f"the probe shows that mixing at layer {layer} would be wrong: {invariant}, but the logits are off by "
                 f"{error:.2e} (rows differ by {spread:.2e}). Causal models, models whose head reads the token ids, and "

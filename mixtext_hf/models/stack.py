@@ -54,7 +54,7 @@ REFUSED_MODEL_TYPES = {
 
 
 @dataclass(frozen=True)
-class _Exception:
+class _Override:
     """What differs from the rule for one model type. Paths are relative to the base model."""
 
     layers: str | None = None
@@ -64,16 +64,16 @@ class _Exception:
     pads_are_defined: bool = True
 
 
-_EXCEPTIONS = {
+_OVERRIDES = {
     # One group of parameters is called once a layer: layers are told apart by counting its calls.
-    "albert": _Exception(layers="encoder.albert_layer_groups", shared=True),
+    "albert": _Override(layers="encoder.albert_layer_groups", shared=True),
     # Padding attends to nothing here, so the softmax runs over masked positions alone and the states at padding change
     # with the padded length of the batch: they are no representation of the text and are kept out of the mix.
-    "deberta": _Exception(pads_are_defined=False),
-    "modernbert": _Exception(pads_are_defined=False),  # padding beyond the sliding window
+    "deberta": _Override(pads_are_defined=False),
+    "modernbert": _Override(pads_are_defined=False),  # padding beyond the sliding window
     # With `conv_kernel_size` the first layer's convolution reads the embeddings and the 2-D mask once more, past the
     # first layer's input; without it, mixing at the embeddings is the same thing.
-    "deberta-v2": _Exception(embeddings="embeddings", masked=("encoder.conv",), pads_are_defined=False),
+    "deberta-v2": _Override(embeddings="embeddings", masked=("encoder.conv",), pads_are_defined=False),
 }
 
 
@@ -132,21 +132,21 @@ def find_stack(model: nn.Module) -> EncoderStack:
     model_type = inner.config.model_type
     if model_type in REFUSED_MODEL_TYPES:
         raise ValueError(f"Models of type {model_type!r} cannot be mixed: {REFUSED_MODEL_TYPES[model_type]}.")
-    exception = _EXCEPTIONS.get(model_type, _Exception())
+    override = _OVERRIDES.get(model_type, _Override())
     encoder = inner.base_model
     pooling = getattr(inner.config, "classifier_pooling", None)
-    layers = _module_list(encoder, exception.layers) if exception.layers else _layers_by_rule(encoder, inner)
+    layers = _module_list(encoder, override.layers) if override.layers else _layers_by_rule(encoder, inner)
     return EncoderStack(
         model=inner,
         encoder=encoder,
         layers=layers,
         depth=inner.config.num_hidden_layers,
-        shared=exception.shared,
-        embeddings=encoder.get_submodule(exception.embeddings) if exception.embeddings else None,
-        masked=[module for path in exception.masked if (module := _optional_submodule(encoder, path)) is not None],
+        shared=override.shared,
+        embeddings=encoder.get_submodule(override.embeddings) if override.embeddings else None,
+        masked=[module for path in override.masked if (module := _optional_submodule(encoder, path)) is not None],
         heads=find_heads(inner),
         head_pools_with_mask=pooling in ("mean", "late"),
-        pads_are_defined=exception.pads_are_defined,
+        pads_are_defined=override.pads_are_defined,
     )
 
 

@@ -168,7 +168,9 @@ class MixTrainer(Trainer):
     def _choose_collator(self, given: Any) -> None:
         tokenizer = self.processing_class
         if given is None and isinstance(tokenizer, PreTrainedTokenizerBase):
-            self.data_collator = MixDataCollator(tokenizer, **self._raw_columns())
+            self.data_collator = MixDataCollator(
+                tokenizer, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
+            )
 
     def _raw_columns(self) -> dict[str, Any]:
         """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
@@ -245,6 +247,11 @@ class MixTrainer(Trainer):
                 f"The labels are rows of {labels.shape[1]} numbers and the model does not say what they are: set "
                 "model.config.problem_type to 'multi_label_classification' (0/1 for each class) or to "
                 "'single_label_classification' (soft targets that sum to 1)."
+            )
+        if self.loss.problem_type == "regression" and not labels.is_floating_point():
+            raise ValueError(
+                "The labels are integers, but the task is regression, where -1 is a score and no hidden class: give floats, "
+                "or make the collator with is_regression=True."
             )
         if self.loss.problem_type == "single_label_classification" and labels.dim() == 1:
             if labels.is_floating_point():

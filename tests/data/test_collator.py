@@ -185,3 +185,9 @@ def test_survives_pickling_and_warns_of_nothing(caplog: pytest.LogCaptureFixture
     # Nothing in it is random, and the rows it was given stay as they were.
     assert all(torch.equal(batches[0][name], batch[name]) for batch in batches for name in batch)
     assert raw == [{"text": "red", "label": 0}, {"text": "one two", "label": 1}]
+
+
+def test_whole_numbers_are_scores_in_a_regression():
+    rows = [{"input_ids": [2, 5, 3], "label": label} for label in (-1, 0, 4)]
+    scores = MixDataCollator(TOKENIZER, is_regression=True)(rows)["labels"]
+    assert scores.dtype == torch.float32 and scores.tolist() == [-1.0, 0.0, 4.0]

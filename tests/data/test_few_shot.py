@@ -105,3 +105,10 @@ def test_held_out_rows_depend_on_the_seed_and_need_no_labels() -> None:
     few, _ = few_shot_split(dataset, "label", 10, 0)
     _, held_out = hold_out(dataset, 10, 0, "label")
     assert not np.array_equal(sorted(few["row"]), list(held_out["row"]))
+
+
+def test_a_class_of_the_feature_without_examples_is_refused():
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
+    dataset = Dataset.from_dict({"text": list("wxyz"), "label": [0, 0, 1, 1]}, features=features)
+    with pytest.raises(ValueError, match=r"`labeled_per_class` is 2, but class 'c' has only 0 examples: add examples"):
+        few_shot_split(dataset, "label", 2, seed=0)

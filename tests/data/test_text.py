@@ -175,14 +175,14 @@ def test_class_names_of_the_file_are_kept_and_matched_by_name(write: Any) -> Non
     def features(*names: str) -> Features:
         return Features({"text": Value("string"), "label": ClassLabel(names=list(names))})
 
-    train = write("a.parquet", with_labels([0, 1, 0]), features("zebra", "ant", "unused"))
+    train = write("a.parquet", with_labels([0, 1, 0, 2]), features("zebra", "ant", "last"))
     data = load_text_datasets(
         train_file=train,
         validation_file=write("b.parquet", with_labels([0, 1]), features("ant", "zebra")),
-        test_file=write("c.parquet", with_labels(["zebra", "unused"])),
+        test_file=write("c.parquet", with_labels(["zebra", "last"])),
     )
-    assert data.label_names == ["zebra", "ant", "unused"]
-    assert labels_of(data.train) == [0, 1, 0]
+    assert data.label_names == ["zebra", "ant", "last"]
+    assert labels_of(data.train) == [0, 1, 0, 2]
     assert labels_of(data.validation["validation"]) == [1, 0]
     assert labels_of(data.test["test"]) == [0, 2]
 
@@ -195,6 +195,11 @@ def test_labels_that_train_has_not_are_listed(write: Any) -> None:
         load_text_datasets(
             train_file=write("c.csv", with_labels([0, 1])), test_file=write("d.csv", with_labels([1, 3]))
         )
+    # A class that has a name and no text in train is as unseen as any other.
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["zebra", "ant", "unused"])})
+    named = write("e.parquet", with_labels([0, 1, 0]), features)
+    with pytest.raises(ValueError, match=r"'test' has labels.*\['unused'\]"):
+        load_text_datasets(train_file=named, test_file=write("f.csv", with_labels(["zebra", "unused"])))
     # The reverse is fine.
     data = load_text_datasets(train_file=train, test_file=write("e.csv", with_labels(["spam"])))
     assert labels_of(data.test["test"]) == [1]

@@ -281,3 +281,10 @@ def test_plans_compare_by_identity():
     plan = MixPlan.identity(3)
     assert plan == plan
     assert plan != MixPlan.identity(3)
+
+
+def test_a_plan_among_some_rows_mixes_no_pair_that_leaves_them():
+    plan = MixPlan(torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.6), layer=2)
+    some = plan.among(torch.tensor([True, True, False, True]))
+    assert some.index.tolist() == [1, 1, 2, 0]
+    assert torch.equal(some.lam, plan.lam) and some.layer == 2

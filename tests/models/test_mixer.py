@@ -317,7 +317,7 @@ def checkpointed(model, reentrant=False):
 @pytest.mark.parametrize("reentrant", [False, True], ids=["non-reentrant", "reentrant"])
 @pytest.mark.parametrize(
     "family, layer, pad",
-    [("bert", layer, "mix") for layer in (0, 2, DEPTH, "head", None)]
+    [("bert", layer, "mix") for layer in (0, 2, DEPTH, "head")]
     + [("bert", 2, "keep"), ("modernbert", 0, "mix"), ("modernbert", 3, "mix")],
 )
 def test_gradients_are_the_same_inside_a_checkpoint(family, layer, pad, reentrant):
@@ -478,3 +478,14 @@ def test_a_head_that_pools_and_is_called_past_the_hooks_says_so():
     ):
         model.forward(**tiny_batch())
     assert torch.equal(model.forward(**tiny_batch()).logits, plain)
+
+
+def test_a_plan_without_a_layer_must_not_mix_labels_alone():
+    mixer = mixable().mixer
+    with (
+        pytest.raises(ValueError, match="names no layer, so the model would mix nothing"),
+        mixer.applying(plan_at(None)),
+    ):
+        pass
+    with mixer.applying(MixPlan.identity(4)):
+        pass

@@ -47,6 +47,7 @@ REFUSED = {
     "xlnet": ({"d_model": 32, "n_layer": DEPTH, "n_head": 4, "d_inner": 48}, "sequence-first"),
 }
 CAUSAL = {
+    "mistral": {"num_key_value_heads": 4, "eos_token_id": [5, 6]},
     "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": DEPTH, "n_positions": 64},
     "llama": {},
     "qwen2": {"num_key_value_heads": 4},
