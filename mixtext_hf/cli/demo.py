@@ -42,7 +42,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = make_parser().parse_args(argv)
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {args.seeds}.")
     output_dir = Path(args.output_dir)
     results: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods}
     predictions: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method: [] for method in args.methods}

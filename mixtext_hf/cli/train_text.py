@@ -17,7 +17,8 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, has_labels, load_text_datasets
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
-from mixtext_hf.evaluation.loading import DEFAULT_METRICS
+from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -332,10 +333,17 @@ class TextRun:
         return {
             "method": self.trainer.method.name,
             "hyperparameters": self.trainer.method.hyperparameters(),
-            "model_name_or_path": self.model_args.model_name_or_path or MINILM,
+            "model_arguments": {
+                **{name: value for name, value in asdict(self.model_args).items() if name != "token"},
+                "model_name_or_path": self.model_args.model_name_or_path or MINILM,
+            },
+            "data_arguments": asdict(self.data_args),
             "data": self.data.source,
             "columns": [self.data.columns.text, self.data.columns.text_pair],
-            "arguments": self.args.to_sanitized_dict(),
+            "training_arguments": self.args.to_sanitized_dict(),
+            "versions": {
+                name: version(name) for name in ("mixtext-hf", "transformers", "torch", "datasets", "accelerate")
+            },
         }
 
     def evaluate(self) -> dict[str, float]:
@@ -351,7 +359,7 @@ class TextRun:
             self.trainer.save_metrics(prefix, metrics)
             combined |= metrics
             if number == 0 and self.data.problem_type == "single_label_classification":
-                self.probabilities, self.references = softmax(_logits(output)), np.asarray(output.label_ids)
+                self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 if self.trainer.is_world_process_zero():
                     reliability_diagram(
                         {self.trainer.method.name: (self.probabilities, self.references)},
@@ -373,7 +381,7 @@ class TextRun:
             self.trainer.save_metrics(f"predict{suffix}", metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                self._write_predictions(path, split, _logits(output))
+                self._write_predictions(path, split, logits_of(output))
             combined |= metrics
         return combined
 
@@ -462,11 +470,6 @@ def _set_up_logging(args: MixTrainingArguments) -> None:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     hf_logging.set_verbosity(args.get_process_log_level())
-
-
-def _logits(output: Any) -> np.ndarray:
-    predictions = output.predictions
-    return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ from .validation import check_finite, check_labels, check_multi_hot
 if TYPE_CHECKING:
     import evaluate
     from transformers import EvalPrediction
+    from transformers.trainer_utils import PredictionOutput
 
 ComputeMetrics: TypeAlias = "Callable[[EvalPrediction], dict[str, float]]"
 Metric: TypeAlias = "str | evaluate.EvaluationModule | evaluate.CombinedEvaluations | ComputeMetrics"
@@ -171,14 +172,14 @@ def _computation(problem_type: str, metric: Metric) -> Callable[[EvalPrediction]
     takes_probabilities = metric in PROBABILITY_METRICS
 
     def compute(eval_prediction: EvalPrediction) -> Mapping[str, Any]:
-        logits = _logits(eval_prediction)
+        logits = logits_of(eval_prediction)
         predictions = (_probabilities if takes_probabilities else _hard_predictions)(problem_type, logits)
         return module.compute(predictions=predictions, references=_references(problem_type, eval_prediction))
 
     return compute
 
 
-def _logits(eval_prediction: EvalPrediction) -> NDArray:
+def logits_of(eval_prediction: EvalPrediction | PredictionOutput) -> NDArray:
     predictions = eval_prediction.predictions
     return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
 

@@ -72,6 +72,8 @@ class MixMethod:
             raise ValueError(f"mix_alpha must be a finite number >= 0, got {self.alpha!r}.")
         if not (isinstance(self.prob, (int, float)) and 0 <= self.prob <= 1):
             raise ValueError(f"mix_prob must lie in [0, 1], got {self.prob!r}.")
+        if not isinstance(self.fold, bool):
+            raise ValueError(f"mix_fold must be true or false, got {self.fold!r}.")
         for name, allowed in (("per", Per), ("partner", Partner), ("pad", Padding)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"mix_{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from .base import MixMethod
@@ -20,7 +20,9 @@ class ERM(MixMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha != 0:
-            raise ValueError(
-                f"mix_alpha={self.alpha} was given, but erm does not mix: name a mixing method or drop it."
-            )
+        for field in fields(self):
+            if getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"mix_{field.name}={getattr(self, field.name)} was given, but erm does not mix: name a mixing method "
+                    "or drop it."
+                )

@@ -26,7 +26,7 @@ HEAD: Literal["head"] = "head"
 
 def is_layer(layer: object) -> bool:
     """Whether `layer` can name a place inside a model: an int >= 0 or `"head"`."""
-    return layer == HEAD or (isinstance(layer, int) and layer >= 0)
+    return layer == HEAD or (isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0)
 
 
 # Tensors have no truth value to compare plans by.

@@ -111,7 +111,13 @@ class MixTrainingArguments(TrainingArguments):
         if twice:
             raise ValueError(f"{', '.join(twice)} given both in mix_kwargs and as mix_{twice[0]}: give it once.")
         if self.mix_method is None and recipe is not None:
-            return make_method(recipe["method"], **{**recipe["hyperparameters"], **given, **extra})
+            try:
+                return make_method(recipe["method"], **{**recipe["hyperparameters"], **given, **extra})
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"The recipe in the config of the model (`mixtext`) cannot be used: {error} Name a method by mix_method "
+                    "to do without it."
+                ) from error
         return make_method(self.mix_method or "tmix", **given, **extra)
 
 

@@ -8,7 +8,7 @@ mixes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any
 
 import datasets
@@ -61,6 +61,11 @@ class MixTrainer(Trainer):
         model: PreTrainedModel | nn.Module | None = None,
         args: MixTrainingArguments | None = None,
         data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable[..., PreTrainedModel] | None = None,
+        compute_loss_func: Callable | None = None,
         *positional: Any,
         method: MixMethod | None = None,
         **kwargs: Any,
@@ -68,7 +73,7 @@ class MixTrainer(Trainer):
         args = MixTrainingArguments("tmp_trainer") if args is None else args
         if not isinstance(args, MixTrainingArguments):
             raise TypeError(f"`args` must be MixTrainingArguments, got {type(args).__name__}.")
-        if kwargs.get("compute_loss_func") is not None:
+        if compute_loss_func is not None:
             raise ValueError(
                 "`compute_loss_func` would replace the loss on mixed targets: put it in a MixMethod instead."
             )
@@ -80,6 +85,7 @@ class MixTrainer(Trainer):
             )
         self.args = args
         self._given_method = method
+        self._trains = train_dataset is not None
         self._terms: dict[str, list[Any]] = {}
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
@@ -89,7 +95,18 @@ class MixTrainer(Trainer):
         with warnings.catch_warnings():
             # What it says of its own label smoothing does not hold here: `MixedLoss` smooths multi-label targets too.
             warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
-            super().__init__(model, args, data_collator, *positional, **kwargs)
+            super().__init__(
+                model,
+                args,
+                data_collator,
+                train_dataset,
+                eval_dataset,
+                processing_class,
+                model_init,
+                compute_loss_func,
+                *positional,
+                **kwargs,
+            )
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False
         self._choose_collator(data_collator)
@@ -122,7 +139,8 @@ class MixTrainer(Trainer):
                 self.mixer.check_layer(layer)
             except ValueError as error:
                 raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
-        if self.method.mixes and self.method.alpha > 0 and self.args.per_device_train_batch_size == 1:
+        needs_pairs = self._trains and self.method.mixes and self.method.alpha > 0
+        if needs_pairs and self.args.per_device_train_batch_size == 1:
             raise ValueError(
                 f"per_device_train_batch_size=1 leaves {self.method.name} nothing to mix a row with: use at least 2 "
                 "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
@@ -168,6 +186,8 @@ class MixTrainer(Trainer):
     def _choose_collator(self, given: Any) -> None:
         tokenizer = self.processing_class
         if given is None and isinstance(tokenizer, PreTrainedTokenizerBase):
+            # Set by the first data set that is seen, which may be one that is handed to `evaluate` or `predict`.
+            self._signature_columns = None
             self.data_collator = MixDataCollator(
                 tokenizer, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
             )
@@ -178,18 +198,25 @@ class MixTrainer(Trainer):
         if isinstance(eval_dataset, dict):
             eval_dataset = next(iter(eval_dataset.values()), None)
         for dataset in (self.train_dataset, eval_dataset):
-            if isinstance(dataset, datasets.Dataset) and "input_ids" not in dataset.column_names:
-                columns = recognise_columns(dataset.column_names)
-                if not isinstance(columns.label, str):
-                    raise ValueError(
-                        f"Several label columns, {columns.label}: join them to one column of 0/1 lists first."
-                    )
-                return {
-                    "text_column": columns.text,
-                    "text_pair_column": columns.text_pair,
-                    "label_column": columns.label,
-                }
+            if (columns := _raw_columns(dataset, require_label=dataset is self.train_dataset)) is not None:
+                return columns
         return {}
+
+    def _see_columns(self, dataset: Any) -> None:
+        """A trainer that was made without data learns the columns from what it is given to evaluate."""
+        collator = self.data_collator
+        if isinstance(collator, MixDataCollator) and collator.text_column is None:
+            for name, column in (_raw_columns(dataset) or {}).items():
+                setattr(collator, name, column)
+            self._signature_columns = None
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        self._see_columns(eval_dataset)
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        self._see_columns(test_dataset)
+        return super().get_test_dataloader(test_dataset)
 
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
@@ -376,6 +403,26 @@ class MixTrainer(Trainer):
             pairs = [terms[name] for terms in everywhere if name in terms]
             averages[name] = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
         return averages
+
+
+def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
+    """Names for the columns of raw text; `None` if the rows are tokenised, or there are none to look at."""
+    if isinstance(dataset, datasets.Dataset):
+        names = dataset.column_names
+    elif isinstance(dataset, Sequence) and len(dataset) > 0 and isinstance(dataset[0], dict):
+        names = list(dataset[0])
+    else:
+        return None
+    if "input_ids" in names:
+        return None
+    columns = recognise_columns(names, require_label=require_label)
+    if isinstance(columns.label, tuple):
+        raise ValueError(f"Several label columns, {columns.label}: join them to one column of 0/1 lists first.")
+    return {
+        "text_column": columns.text,
+        "text_pair_column": columns.text_pair,
+        "label_column": columns.label or "label",
+    }
 
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:

@@ -47,7 +47,8 @@ def test_defaults(name):
     assert method.hyperparameters() == {"alpha": alpha, "fold": fold, **COMMON}
     found = method.layer_set(12)
     assert (found if found is None else list(found)) == layers
-    assert list(kind(**({} if name == "erm" else {"alpha": 1.0}), layers=[3, "head"]).layer_set(12)) == [3, "head"]
+    if name != "erm":
+        assert list(kind(alpha=1.0, layers=[3, "head"]).layer_set(12)) == [3, "head"]
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -100,8 +101,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_hyperparameters_survive_json(name):
     given = {"layers": (0, 2, "head"), "per": "example", "prob": 0.25, "partner": "other_class", "pad": "keep"}
-    if name != "erm":
-        given |= {"alpha": 0.75, "fold": True}
+    given = {} if name == "erm" else {**given, "alpha": 0.75, "fold": True}
     for method in (make_method(name), make_method(name, **given)):
         stored = json.loads(json.dumps(method.hyperparameters()))
         again = make_method(name, **stored)
@@ -226,3 +226,37 @@ def test_a_pooled_mix_is_affine_in_the_logits():
     logits = 0.3 * plain + 0.7 * plain[plan.index]
     expected = 0.3 * F.cross_entropy(logits, labels) + 0.7 * F.cross_entropy(logits, labels[plan.index])
     torch.testing.assert_close(terms["loss_supervised"], expected, rtol=0, atol=1e-5)
+
+
+def test_a_row_whose_partner_has_no_label_stays_itself():
+    model = tiny_model().eval()
+    mixer, batch = make_mixable(model), tiny_batch()
+    plain = model(**batch).logits
+    labels = torch.tensor([0, -100, 2, 1])
+
+    def forward(inputs, plan):
+        with mixer.applying(plan):
+            return model(**inputs).logits
+
+    plan = MixPlan(torch.tensor([1, 0, 3, 2]), torch.full((4,), 0.7), layer=2)
+    (terms,) = TMix().losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))
+    mixed = forward(batch, plan)
+    own = torch.nn.functional.cross_entropy(plain[:1], labels[:1])
+    pairs = [
+        0.7 * torch.nn.functional.cross_entropy(mixed[i : i + 1], labels[i : i + 1])
+        + 0.3 * torch.nn.functional.cross_entropy(mixed[i : i + 1], labels[j : j + 1])
+        for i, j in ((2, 3), (3, 2))
+    ]
+    torch.testing.assert_close(terms["loss_supervised"], (own + sum(pairs)) / 3)
+
+
+@pytest.mark.parametrize("setting", [{"layers": (2,)}, {"prob": 0.3}, {"fold": True}, {"partner": "same_class"}])
+def test_erm_refuses_what_only_mixing_methods_have(setting):
+    with pytest.raises(ValueError, match=f"mix_{next(iter(setting))}=.*erm does not mix"):
+        ERM(**setting)
+
+
+@pytest.mark.parametrize("setting", [{"fold": "no"}, {"layers": (True,)}])
+def test_truth_values_are_no_words_and_no_layers(setting):
+    with pytest.raises(ValueError, match=f"mix_{next(iter(setting))} must be"):
+        TMix(**setting)

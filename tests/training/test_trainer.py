@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, TrainingArguments, 
 from mixtext_hf import __version__
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.functional import draw_plan, make_mixable, mixed_cross_entropy
-from mixtext_hf.methods import ManifoldMixup, TMix
+from mixtext_hf.methods import ERM, ManifoldMixup, TMix
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 
@@ -498,3 +498,24 @@ def test_the_arguments_survive_json_and_pickling(tmp_path):
         assert {name: getattr(copy, name) for name in mix} == {name: getattr(args, name) for name in mix}
         assert copy.make_method() == args.make_method() == expected
         assert copy.seed == args.seed and copy.optim == args.optim
+
+
+def test_raw_rows_need_no_schema_and_no_labels_to_be_predicted(tmp_path):
+    rows = [{"text": row["sentence"], "label": row["label"]} for row in text_rows(16)]
+    trained = MixTrainer(tiny_model(), arguments(tmp_path), train_dataset=rows, processing_class=TOKENIZER)
+    trained.train()
+    assert len(series(trained, "loss")) == 2
+    texts = Dataset.from_list([{"text": row["text"]} for row in rows])
+    alone = MixTrainer(tiny_model(), arguments(tmp_path, per_device_train_batch_size=1), processing_class=TOKENIZER)
+    expected = trained.predict(rows).predictions
+    alone.model.load_state_dict(trained.model.state_dict())
+    assert np.allclose(alone.predict(texts).predictions, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [{"foo": 1}, {"method": "of the future", "hyperparameters": {}}])
+def test_a_recipe_that_cannot_be_used_is_named(tmp_path, recipe):
+    model = tiny_model()
+    model.config.mixtext = recipe
+    with pytest.raises(ValueError, match=r"recipe in the config of the model .* Name a method by mix_method"):
+        make_trainer(model, arguments(tmp_path))
+    assert make_trainer(model, arguments(tmp_path, mix_method="erm")).method == ERM()
