@@ -59,10 +59,11 @@ class MixDataCollator:
     def columns(self) -> list[str]:
         """The columns of a dataset it reads; whoever removes unused columns must keep these."""
         texts = [column for column in (self.text_column, self.text_pair_column) if column is not None]
-        return list(dict.fromkeys([*texts, *self.tokenizer.model_input_names, *self._label_columns]))
+        return list(dict.fromkeys([*texts, *self.tokenizer.model_input_names, *self.label_columns]))
 
     @property
-    def _label_columns(self) -> tuple[str, ...]:
+    def label_columns(self) -> tuple[str, ...]:
+        """Where it looks for the label, in this order."""
         return (self.label_column, "labels", "label_ids")
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -77,7 +78,7 @@ class MixDataCollator:
             label (`None`, or the class id -1) is -100.
         """
         batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
-        label_column = next((column for column in self._label_columns if column in features[0]), None)
+        label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:
             batch["labels"] = _label_tensor([row[label_column] for row in features], label_column, self.is_regression)
         return batch

@@ -6,18 +6,20 @@ list of float32. `None` is a hidden label. Everything that does not fit is an er
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
 from datasets.features.features import FeatureType
+
+from mixtext_hf.mixing.targets import ProblemType
 
 
 LABEL = "label"
 SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
-PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+PROBLEM_TYPES = get_args(ProblemType)
 
 _TRAIN = "train"
 _SHOWN = 10

@@ -186,8 +186,6 @@ class MixTrainer(Trainer):
     def _choose_collator(self, given: Any) -> None:
         tokenizer = self.processing_class
         if given is None and isinstance(tokenizer, PreTrainedTokenizerBase):
-            # Set by the first data set that is seen, which may be one that is handed to `evaluate` or `predict`.
-            self._signature_columns = None
             self.data_collator = MixDataCollator(
                 tokenizer, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
             )
@@ -237,8 +235,7 @@ class MixTrainer(Trainer):
         if self.loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator):
             return
         if isinstance(dataset, datasets.Dataset):
-            names = (collator.label_column, "labels", "label_ids")
-            name = next((name for name in names if name in dataset.column_names), None)
+            name = next((name for name in collator.label_columns if name in dataset.column_names), None)
             if name is not None:
                 column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
                 # Negative ones are hidden, and a column of nothing else is for the first batch to judge.
