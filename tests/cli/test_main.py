@@ -33,7 +33,10 @@ def test_an_unknown_command(capsys):
     assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "mixtext-hf: error: no command 'train-image': choose from train-text, demo, benchmark.\n"
+    assert (
+        captured.err
+        == "mixtext-hf: error: no command 'train-image': choose from train-text, demo, augment-text, benchmark.\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,473 @@
+"""Write other wordings of texts into columns beside them, for training on their agreement: `mixtext-hf augment-text`.
+
+```bash
+mixtext-hf augment-text --input_file unlabelled.csv --output_file augmented.parquet \
+    --back_translate de ru --augment word_dropout:0.1 span_swap
+```
+
+Killed at any moment, the same command goes on where it was and ends in the same file as if it had never been stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import Dataset, Features, Value
+from datasets.table import table_cast
+from filelock import FileLock, Timeout
+from transformers import HfArgumentParser
+from transformers.utils import logging as hf_logging
+
+from mixtext_hf.data import recognise_columns
+from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, make_augmenter
+from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
+from mixtext_hf.data.files import read_files, resolve_files
+
+from .parsing import Parser, parse, reporting_bad_input
+
+
+LANG = "{lang}"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+# Rows that are hashed, or written, at a time.
+_ROWS_AT_A_TIME = 10_000
+
+
+@dataclass
+class AugmentTextArguments:
+    """Which texts, and which other wordings of them."""
+
+    input_file: str = field(metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    output_file: str = field(
+        metadata={"help": "The parquet file to write: all columns of the input, and a new one for each wording."}
+    )
+    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    back_translate: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Languages to translate into and back from; 'de' makes the column back_translation_de. A text "
+            "that is longer than the model takes is cut."
+        },
+    )
+    forward_model: str = field(
+        default="Helsinki-NLP/opus-mt-en-{lang}",
+        metadata={"help": "Hub id or folder of the model into a language, which replaces {lang}."},
+    )
+    backward_model: str = field(
+        default="Helsinki-NLP/opus-mt-{lang}-en",
+        metadata={"help": "The same for the model that translates back."},
+    )
+    text_language: str | None = field(
+        default=None,
+        metadata={
+            "help": "For multilingual models (NLLB, M2M100, mBART-50) only: the code they have for the language of "
+            "the texts, such as eng_Latn; --back_translate then takes such codes as well."
+        },
+    )
+    temperature: float = field(
+        default=0.9, metadata={"help": "Of the sampling in both directions, as in MixText; 0 = beam search."}
+    )
+    augment: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": f"Augmenters that need no model, each with its number if not the usual one, such as "
+            f"word_dropout:0.1. There are {', '.join(AUGMENTERS)}."
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn at random."})
+    batch_size: int = field(default=32, metadata={"help": "Texts that are translated at once."})
+    chunk_size: int = field(
+        default=512, metadata={"help": "Texts after which the result is saved; a batch holds texts of one chunk only."}
+    )
+    max_length: int | None = field(
+        default=None,
+        metadata={"help": "Most tokens of a text and of its translation; as many as the model takes if not given."},
+    )
+    device: str | None = field(
+        default=None, metadata={"help": "The GPU, if there is one, if not given.", "choices": ("cpu", "cuda")}
+    )
+    dtype: str = field(
+        default="auto",
+        metadata={"help": "Of the weights; auto = bfloat16 on a GPU that has it, else float32.", "choices": DTYPES},
+    )
+    cache_dir: str | None = field(default=None, metadata={"help": "Where models and copies of the files are kept."})
+    overwrite_columns: bool = field(
+        default=False, metadata={"help": "Replace columns of the input that have the name of a new one."}
+    )
+    overwrite_output_file: bool = field(
+        default=False,
+        metadata={
+            "help": "Replace output_file, and the unfinished run of another command for it. An unfinished run of the "
+            "same command is gone on with."
+        },
+    )
+
+
+def make_parser() -> HfArgumentParser:
+    """The parser of `AugmentTextArguments`."""
+    groups: Any = AugmentTextArguments
+    parser = Parser(
+        groups,
+        prog="mixtext-hf augment-text",
+        allow_abbrev=False,
+        description="Write other wordings of texts into columns beside them.",
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = make_parser()
+    with reporting_bad_input(parser):
+        (args, *_) = parse(parser, argv)
+        run = AugmentRun(args)
+        run.start()
+    run()
+
+
+class AugmentRun:
+    """One run of the command: everything that can be wrong is found on construction and by `start`."""
+
+    def __init__(self, args: AugmentTextArguments):
+        self.args = args
+        self.output = Path(args.output_file)
+        _check_arguments(args)
+        self._check_output()
+        self.augmenters = [make_augmenter(spec) for spec in args.augment]
+        self.columns = _columns(args.back_translate, self.augmenters)
+        self.dataset = read_files("input_file", resolve_files("input_file", args.input_file), args.cache_dir)
+        self.text_column = _text_column(self.dataset, args.text_column)
+        self.replaced = self._replaced_columns()
+        self.texts = self.dataset.select_columns([self.text_column])
+        self.device = default_device() if args.device is None else torch.device(args.device)
+        self.dtype = default_dtype(self.device) if args.dtype == "auto" else getattr(torch, args.dtype)
+        self.parts = Parts(self.output.with_name(self.output.name + ".part"), self._fingerprint())
+        # Before the models are loaded, which may take minutes.
+        self.parts.check(args.overwrite_output_file)
+        self.translators = self._load_translators()
+
+    # ---- before ----
+
+    def start(self) -> None:
+        """Take possession of the folder of parts."""
+        self.parts.open(self.args.overwrite_output_file)
+        self._check_output()
+
+    def _check_output(self) -> None:
+        output = self.output
+        if output.suffix.lower() != ".parquet":
+            raise ValueError(
+                f"--output_file {output} has the suffix {output.suffix!r}: the result is a .parquet file."
+            )
+        if output.is_dir():
+            raise ValueError(f"--output_file {output} is a folder: name a file in it.")
+        if output.exists() and not self.args.overwrite_output_file:
+            raise ValueError(
+                f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+            )
+
+    def _replaced_columns(self) -> list[str]:
+        there = [name for name in self.columns if name in self.dataset.column_names]
+        if self.text_column in there:
+            raise ValueError(f"--text_column {self.text_column} has the name of a new column: rename it.")
+        if there and not self.args.overwrite_columns:
+            raise ValueError(
+                f"--input_file {self.args.input_file} has the columns {there} already: leave out what makes them, or "
+                "replace them by --overwrite_columns."
+            )
+        return there
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the result is a function of, JSON-serialisable."""
+        args = self.args
+        fingerprint = {
+            "rows": len(self.texts),
+            "texts_sha256": self._hash_texts(),
+            "back_translate": args.back_translate,
+            "augment": [repr(augmenter) for augmenter in self.augmenters],
+            "seed": args.seed,
+            "chunk_size": args.chunk_size,
+        }
+        if args.back_translate:
+            names = ("forward_model", "backward_model", "text_language", "temperature", "batch_size", "max_length")
+            fingerprint |= {name: getattr(args, name) for name in names}
+            fingerprint |= {"device": self.device.type, "dtype": str(self.dtype).removeprefix("torch.")}
+        return fingerprint
+
+    def _hash_texts(self) -> str:
+        digest = hashlib.sha256()
+        for start in range(0, len(self.texts), _ROWS_AT_A_TIME):
+            for row, text in enumerate(self._texts(start, start + _ROWS_AT_A_TIME), start):
+                if text is None:
+                    raise ValueError(
+                        f"--text_column {self.text_column} holds None at row {row}: remove such rows, or make them "
+                        "empty strings."
+                    )
+                encoded = text.encode()
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        return digest.hexdigest()
+
+    def _texts(self, start: int, stop: int) -> list[str]:
+        return self.texts[start:stop][self.text_column]
+
+    def _load_translators(self) -> list[tuple[Translator, Translator]]:
+        """The model into each language and the one back."""
+        home = self.args.text_language
+        loaded: dict[str, Translator] = {}
+
+        def load(pattern: str, lang: str, src_lang: str | None, tgt_lang: str | None) -> Translator:
+            name = pattern.replace(LANG, lang)
+            if name in loaded:
+                return loaded[name].between(src_lang, tgt_lang)
+            loaded[name] = Translator(
+                name,
+                device=self.device,
+                dtype=self.dtype,
+                batch_size=self.args.batch_size,
+                max_length=self.args.max_length,
+                src_lang=src_lang,
+                tgt_lang=tgt_lang,
+                cache_dir=self.args.cache_dir,
+            )
+            return loaded[name]
+
+        pairs = []
+        for lang in self.args.back_translate:
+            away = None if home is None else lang
+            pairs.append(
+                (load(self.args.forward_model, lang, home, away), load(self.args.backward_model, lang, away, home))
+            )
+        return pairs
+
+    # ---- the run ----
+
+    def __call__(self) -> None:
+        with self.parts:
+            self._make_parts()
+            counts = self._write_output()
+        self.parts.remove()
+        for what, count in counts.items():
+            print(f"{count} {what}.", file=sys.stderr)
+        print(f"{self.output}: {len(self.dataset)} texts with the new columns {', '.join(self.columns)}.")
+
+    def _make_parts(self) -> None:
+        rows, size = len(self.texts), self.args.chunk_size
+        starts = range(0, rows, size)
+        missing = [chunk for chunk in range(len(starts)) if not self.parts.has(chunk)]
+        done = rows - sum(min(size, rows - starts[chunk]) for chunk in missing)
+        if done:
+            print(f"Going on with {self.parts.path}: {done} of {rows} texts are done.")
+        with hf_logging.tqdm(total=rows, initial=done, unit=" texts", desc="augment-text") as bar:
+            for chunk in missing:
+                texts = self._texts(starts[chunk], starts[chunk] + size)
+                counts: Counter[str] = Counter()
+                columns = {}
+                for number, name in enumerate(self.columns, start=1):
+                    bar.set_postfix_str(name)
+                    columns[name] = self._view(number, chunk, texts, counts)
+                self.parts.write(chunk, columns, counts)
+                bar.update(len(texts))
+
+    def _view(self, number: int, chunk: int, texts: list[str], counts: Counter[str]) -> list[str]:
+        """View `number` (the text itself is 0) of the texts of a chunk; what is to be reported goes to `counts`."""
+        seed = self.args.seed
+        if number > len(self.translators):
+            augmenter = self.augmenters[number - len(self.translators) - 1]
+            first = chunk * self.args.chunk_size
+            return [
+                augmenter(text, np.random.default_rng([seed, 0, row, number])) for row, text in enumerate(texts, first)
+            ]
+        pair, column = self.translators[number - 1], self.columns[number - 1]
+        before = [translator.num_cut for translator in pair]
+        views = back_translate(texts, *pair, temperature=self.args.temperature, seed=[seed, chunk, number])
+        for translator, direction, count in zip(pair, ("on the way there", "on the way back"), before, strict=True):
+            what = f"texts were longer than {translator.max_length} tokens and were cut {direction} ({column})"
+            counts[what] += translator.num_cut - count
+        # An empty text would say nothing of the label.
+        counts[f"texts came back empty and stand in their own words ({column})"] += sum(
+            not view for text, view in zip(texts, views, strict=True) if text
+        )
+        return [view or text for text, view in zip(texts, views, strict=True)]
+
+    def _write_output(self) -> Counter[str]:
+        kept = self.dataset.remove_columns(self.replaced)
+        schema = Features({**kept.features, **{name: Value("string") for name in self.columns}}).arrow_schema
+        rows, size = kept.with_format("arrow"), self.args.chunk_size
+        chunks = range(-(-len(rows) // size))
+        at_a_time = max(1, _ROWS_AT_A_TIME // size)
+        counts: Counter[str] = Counter()
+        temporary = self.parts.path / "output.parquet"
+        with temporary.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+            for first in chunks[::at_a_time]:
+                table: pa.Table = rows[first * size : (first + at_a_time) * size]
+                parts = [self.parts.read(chunk) for chunk in chunks[first : first + at_a_time]]
+                views = pa.concat_tables([part for part, _ in parts])
+                for _, of_part in parts:
+                    counts.update(of_part)
+                for name in self.columns:
+                    table = table.append_column(name, views.column(name))
+                writer.write_table(table_cast(table, schema))
+        _move(temporary, self.output)
+        return +counts
+
+
+class Parts:
+    """
+    The folder that holds the finished chunks of a run, one file each, and what the run is a function of.
+
+    Args:
+        path (`Path`): The folder.
+        fingerprint (`dict[str, Any]`): What the chunks are a function of, JSON-serialisable.
+    """
+
+    def __init__(self, path: Path, fingerprint: dict[str, Any]):
+        self.path, self.fingerprint = path, fingerprint
+        # The operating system gives it back when the process ends, however that happens.
+        self.lock = FileLock(path / "lock")
+
+    def check(self, overwrite: bool) -> None:
+        """Raise a `ValueError` if the folder holds anything but an unfinished run of the same command."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{self.path} is a file, but unfinished results go to a folder of that name: move it away."
+            )
+        patterns = ("chunk-*.parquet*", "output.parquet", "run.json*", "lock")
+        foreign = sorted(p.name for p in self.path.iterdir() if not any(p.match(pattern) for pattern in patterns))
+        if foreign:
+            raise ValueError(
+                f"{self.path} holds other files than unfinished results ({', '.join(foreign[:3])}): move them away."
+            )
+        there = self._read()
+        if there == self.fingerprint or overwrite or not list(self.path.glob("chunk-*.parquet")):
+            return
+        here = self.fingerprint
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        differences = [f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in names]
+        raise ValueError(
+            f"{self.path} holds the unfinished run of another command or other texts ({'; '.join(differences)}): "
+            "go on with that command, or delete the folder, or replace it by --overwrite_output_file."
+        )
+
+    def open(self, overwrite: bool) -> None:
+        """Make the folder this run's own: no other process may use it, and it holds no chunks of another run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(f"{self.path} is in use by another process: wait for it, or end it.") from error
+        self.check(overwrite)
+        if self._read() != self.fingerprint:
+            for path in [*self.path.glob("chunk-*"), *self.path.glob("run.json*")]:
+                path.unlink()
+            temporary = self.path / "run.json.tmp"
+            temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n", encoding="utf-8")
+            _move(temporary, self.path / "run.json")
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def has(self, chunk: int) -> bool:
+        return self._chunk(chunk).exists()
+
+    def write(self, chunk: int, columns: dict[str, list[str]], counts: Counter[str]) -> None:
+        """Save a chunk: all of it, or, if the process is killed, nothing."""
+        table = pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
+        temporary = self.path / f"{self._chunk(chunk).name}.tmp"
+        pq.write_table(table.replace_schema_metadata({"counts": json.dumps(counts)}), temporary)
+        _move(temporary, self._chunk(chunk))
+
+    def read(self, chunk: int) -> tuple[pa.Table, dict[str, int]]:
+        table = pq.read_table(self._chunk(chunk))
+        return table.replace_schema_metadata(None), json.loads(table.schema.metadata[b"counts"])
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+    def _chunk(self, chunk: int) -> Path:
+        return self.path / f"chunk-{chunk:06d}.parquet"
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _check_arguments(args: AugmentTextArguments) -> None:
+    if not args.back_translate and not args.augment:
+        raise ValueError("Nothing to do: give --back_translate, --augment or both.")
+    for name, least in (("seed", 0), ("batch_size", 1), ("chunk_size", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(args, name)}.")
+    if not 0 <= args.temperature < math.inf:
+        raise ValueError(f"--temperature must be a finite number from 0, got {args.temperature}.")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
+    for name in ("forward_model", "backward_model"):
+        pattern = getattr(args, name)
+        # One multilingual model may do for all languages.
+        if len(args.back_translate) > 1 and LANG not in pattern and args.text_language is None:
+            raise ValueError(
+                f"--{name} {pattern} is one model for the languages {', '.join(args.back_translate)}: write {LANG} "
+                "where the language stands, or give --text_language for a multilingual model."
+            )
+
+
+def _columns(langs: Sequence[str], augmenters: Sequence[Augmenter]) -> list[str]:
+    """The names of the new columns, back-translations first."""
+    columns = [f"back_translation_{lang}" for lang in langs] + [augmenter.name for augmenter in augmenters]
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    if twice:
+        raise ValueError(f"--back_translate and --augment make the column {twice[0]} twice: name each only once.")
+    return columns
+
+
+def _text_column(dataset: Dataset, name: str | None) -> str:
+    names = dataset.column_names
+    if name is None:
+        try:
+            columns = recognise_columns(names, require_label=False)
+        except ValueError as error:
+            raise ValueError(f"The text cannot be told from the columns {names}: give --text_column.") from error
+        if columns.text_pair is not None:
+            raise ValueError(
+                f"The columns {columns.text} and {columns.text_pair} are a pair of texts: give --text_column for the "
+                "one to reword."
+            )
+        name = columns.text
+    if name not in names:
+        raise ValueError(f"--text_column {name}: there is no such column, choose from {', '.join(names)}.")
+    feature = dataset.features[name]
+    if feature not in (Value("string"), Value("large_string")):
+        found = feature.dtype if isinstance(feature, Value) else type(feature).__name__
+        raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
+    return name
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Put a complete file in its place: at any moment there is the old one, or none, or the new one."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    main()
