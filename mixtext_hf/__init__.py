@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from .functional import mix_tensors as mix_tensors
     from .functional import mixed_cross_entropy as mixed_cross_entropy
     from .methods import ERM as ERM
+    from .methods import UDA as UDA
     from .methods import EmbedMixup as EmbedMixup
     from .methods import ManifoldMixup as ManifoldMixup
+    from .methods import MixText as MixText
     from .methods import PooledMixup as PooledMixup
     from .methods import TMix as TMix
+    from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
     from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
     from .training import MixTrainer as MixTrainer
     from .training import MixTrainingArguments as MixTrainingArguments
@@ -32,8 +35,11 @@ _HOMES = {
     "data": ("MixDataCollator", "few_shot_split", "load_text_datasets"),
     "evaluation": ("make_compute_metrics",),
     "functional": ("MixPlan", "draw_plan", "make_mixable", "mix_targets", "mix_tensors", "mixed_cross_entropy"),
-    "methods": ("ERM", "EmbedMixup", "ManifoldMixup", "PooledMixup", "TMix"),
-    "models": ("MixableModelForSequenceClassification",),
+    "methods": ("ERM", "UDA", "EmbedMixup", "ManifoldMixup", "MixText", "PooledMixup", "TMix"),
+    "models": (
+        "MeanPoolingForSequenceClassification",
+        "MixableModelForSequenceClassification",
+    ),
     "training": ("MixTrainer", "MixTrainingArguments"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

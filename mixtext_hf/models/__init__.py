@@ -1,6 +1,7 @@
 """Ordinary transformers models whose hidden states can be mixed."""
 
 from .auto import MixableModelForSequenceClassification
+from .mean_pooling import MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .mixer import Mixer
 from .stack import REFUSED_MODEL_TYPES, TESTED_MODEL_TYPES, EncoderStack, find_stack
@@ -10,6 +11,7 @@ __all__ = [
     "REFUSED_MODEL_TYPES",
     "TESTED_MODEL_TYPES",
     "EncoderStack",
+    "MeanPoolingForSequenceClassification",
     "MixableModelForSequenceClassification",
     "Mixer",
     "find_stack",

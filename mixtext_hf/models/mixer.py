@@ -190,7 +190,8 @@ class Mixer:
             raise RuntimeError(
                 f"The head of {type(self.stack.model).__name__} pools with the attention mask, and was called in a way "
                 "that does not run the hooks of the model, so it cannot be given the union of both masks. Call "
-                "make_mixable on the outermost module (after get_peft_model), or set config.classifier_pooling='cls'."
+                "make_mixable on the outermost module (after get_peft_model), or take a head that does not pool "
+                "(config.classifier_pooling='cls' in ModernBERT)."
             )
         return _replaced("attention_mask", position, args, kwargs, given)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from torch import nn
 from transformers import PreTrainedModel
 
+from .mean_pooling import MeanPoolingForSequenceClassification
+
 
 # Families whose mixing is proven by the tests of this package, eager and sdpa, with activation checkpointing on and off.
 # Any other type has to pass the probe in `probe.py`.
@@ -134,7 +136,6 @@ def find_stack(model: nn.Module) -> EncoderStack:
         raise ValueError(f"Models of type {model_type!r} cannot be mixed: {REFUSED_MODEL_TYPES[model_type]}.")
     override = _OVERRIDES.get(model_type, _Override())
     encoder = inner.base_model
-    pooling = getattr(inner.config, "classifier_pooling", None)
     layers = _module_list(encoder, override.layers) if override.layers else _layers_by_rule(encoder, inner)
     return EncoderStack(
         model=inner,
@@ -145,14 +146,14 @@ def find_stack(model: nn.Module) -> EncoderStack:
         embeddings=encoder.get_submodule(override.embeddings) if override.embeddings else None,
         masked=[module for path in override.masked if (module := _optional_submodule(encoder, path)) is not None],
         heads=find_heads(inner),
-        head_pools_with_mask=pooling in ("mean", "late"),
+        head_pools_with_mask=_pooling(inner) in ("mean", "late"),
         pads_are_defined=override.pads_are_defined,
     )
 
 
 def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
     """The last linear layer outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of it."""
-    if getattr(inner.config, "classifier_pooling", None) == "late":
+    if _pooling(inner) == "late":
         return []  # the last linear layer sees every token: there is no pooled vector to mix before it
     in_encoder = set(inner.base_model.modules())
     candidates: dict[str, list[nn.Module]] = {}
@@ -169,6 +170,13 @@ def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
             canonical = re.sub(r"\.(original_module|modules_to_save\.[^.]+)", "", name)
             candidates.setdefault(canonical, []).append(module)
     return list(candidates.values())[-1] if candidates else []
+
+
+def _pooling(inner: PreTrainedModel) -> str | None:
+    """How the head makes one vector of a text, where its class or its config says it."""
+    if isinstance(inner, MeanPoolingForSequenceClassification):
+        return "mean"
+    return getattr(inner.config, "classifier_pooling", None)
 
 
 def mask_position(module: nn.Module) -> int | None:
