@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
+from transformers import TrainerCallback
 
 from mixtext_hf.methods import MixMethod
 from mixtext_hf.mixing import MixPlan
@@ -117,16 +118,26 @@ class GivenPlansTrainer(MixTrainer):
         return group_plan(batch_size) if self.method.mixes else MixPlan.identity(batch_size)
 
 
+class StopAt(TrainerCallback):
+    """Ends the training after so many steps, as a time limit would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_training_stop = state.global_step == self.step
+
+
 class SumOfTwo(MixMethod):
     """Both losses of one step in one go: what [`TwoLosses`] must add up to."""
 
     name = "sum_of_two"
     mixes = False
 
-    def losses(self, forward, inputs, labels, plan, loss):  # type: ignore[no-untyped-def]
+    def losses(self, step):  # type: ignore[no-untyped-def]
         yield {
-            "loss_plain": loss(forward(inputs, None), labels),
-            "loss_mixed": 0.5 * loss(forward(inputs, group_plan(len(labels))), labels),
+            "loss_plain": step.loss(step.forward(step.inputs), step.labels),
+            "loss_mixed": 0.5 * step.loss(step.forward(step.inputs, group_plan(len(step.labels))), step.labels),
         }
 
 
@@ -137,9 +148,9 @@ class TwoLosses(MixMethod):
     mixes = False
     passes = 2
 
-    def losses(self, forward, inputs, labels, plan, loss):  # type: ignore[no-untyped-def]
-        yield {"loss_plain": loss(forward(inputs, None), labels)}
-        yield {"loss_mixed": 0.5 * loss(forward(inputs, group_plan(len(labels))), labels)}
+    def losses(self, step):  # type: ignore[no-untyped-def]
+        yield {"loss_plain": step.loss(step.forward(step.inputs), step.labels)}
+        yield {"loss_mixed": 0.5 * step.loss(step.forward(step.inputs, group_plan(len(step.labels))), step.labels)}
 
 
 def run(

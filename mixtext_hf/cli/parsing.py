@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,16 @@ def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str
     arguments = list(sys.argv[1:] if argv is None else argv)
     config, arguments = _pop_config(parser, arguments)
     return set(config) | {flag[2:].split("=")[0].replace("-", "_") for flag in arguments if flag.startswith("--")}
+
+
+def peek(parser: HfArgumentParser, argv: Sequence[str] | None, names: Sequence[str]) -> dict[str, str | None]:
+    """The values of some arguments as the flags or the YAML file give them, `None` where they do not."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = _pop_config(parser, arguments)
+    few = ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        few.add_argument(f"--{name}")
+    return vars(few.parse_known_args([*_to_flags({name: config.get(name) for name in names}), *arguments])[0])
 
 
 @contextmanager

@@ -31,11 +31,12 @@ from mixtext_hf.data import MixDataCollator, TextDatasets, has_labels, load_text
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.methods import find_preset
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, minilm_path
-from .parsing import Parser, given_names, parse, reporting_bad_input
+from .parsing import Parser, given_names, parse, peek, reporting_bad_input
 
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,13 @@ class ModelArguments:
         },
     )
     tokenizer_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})
+    head: str | None = field(
+        default=None,
+        metadata={
+            "help": "'mean_pooling': mean over the tokens and two layers, the head of the MixText paper; the checkpoint then "
+            "needs this package. The model's own if not given."
+        },
+    )
     cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
     token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
@@ -88,6 +96,19 @@ class DataArguments:
         },
     )
     labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many texts of each class."})
+    unlabeled_file: str | None = field(
+        default=None, metadata={"help": "Texts to learn from without labels, for mixtext and uda: files as above."}
+    )
+    unlabeled_rest: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Learn without labels from what --labeled_per_class leaves of train; by default where there is no "
+            "--unlabeled_file."
+        },
+    )
+    unlabeled_per_class: int | None = field(
+        default=None, metadata={"help": "Take only this many texts of each class of the rest of train."}
+    )
     split_seed: int | None = field(
         default=None, metadata={"help": "Seed of the choice of labelled texts; that of the run if not given."}
     )
@@ -137,10 +158,21 @@ def make_run(argv: Sequence[str] | None = None) -> TextRun:
     is_embedded = not names & {"dataset_name", "task_name", "train_file", "validation_file", "test_file"}
     is_embedded = is_embedded and "model_name_or_path" not in names
     with reporting_bad_input(parser):
-        model_args, data_args, training_args = parse(parser, argv, defaults if is_embedded else None)[:3]
+        behind = {
+            **(defaults if is_embedded else {}),
+            **_preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
+        }
+        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
         return TextRun(model_args, data_args, training_args)
+
+
+def _preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:
+    """The training arguments that belong to a preset; those given win over them."""
+    if mix_method is None or mix_preset is None:
+        return {}
+    return find_preset(mix_method, mix_preset).training_arguments
 
 
 class TextRun:
@@ -200,6 +232,10 @@ class TextRun:
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=label_names,
             labeled_per_class=a.labeled_per_class,
+            unlabeled_file=a.unlabeled_file,
+            unlabeled_rest=a.unlabeled_rest,
+            unlabeled_per_class=a.unlabeled_per_class,
+            view_columns=self.args.view_columns or () if self._wants_unlabeled() else (),
             max_train_samples=a.max_train_samples,
             max_eval_samples=a.max_eval_samples,
             max_predict_samples=a.max_predict_samples,
@@ -208,6 +244,11 @@ class TextRun:
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )
+
+    def _wants_unlabeled(self) -> bool:
+        a = self.data_args
+        asked = a.unlabeled_file is not None or a.unlabeled_per_class is not None or bool(a.unlabeled_rest)
+        return asked or self.args.make_method(getattr(self.config, "mixtext", None)).uses_unlabeled
 
     def _check_splits(self) -> None:
         args, data = self.args, self.data
@@ -271,6 +312,7 @@ class TextRun:
             model = MixableModelForSequenceClassification.from_pretrained(
                 self.model_name,
                 config=self.config,
+                head=a.head,
                 cache_dir=a.cache_dir,
                 revision=a.model_revision,
                 token=a.token,
@@ -280,8 +322,8 @@ class TextRun:
             if "ignore_mismatched_sizes" not in str(error):
                 raise
             raise ValueError(
-                f"model_name_or_path={self.model_name!r} is a classifier of another number of classes than the "
-                f"{data.num_labels} of the data: add --ignore_mismatched_sizes to give it a new head."
+                f"model_name_or_path={self.model_name!r} has a head of another shape than the one for the "
+                f"{data.num_labels} classes of the data: add --ignore_mismatched_sizes to give it a new one."
             ) from error
         collator = MixDataCollator(
             self.tokenizer,
@@ -296,6 +338,7 @@ class TextRun:
             args=self.args,
             data_collator=collator,
             train_dataset=data.train if self.args.do_train else None,
+            unlabeled_dataset=data.unlabeled if self.args.do_train and self._wants_unlabeled() else None,
             eval_dataset=next(iter(self.evaluation_splits().values()), None) if data.validation else None,
             processing_class=self.tokenizer,
             compute_metrics=self.compute_metrics,
@@ -320,6 +363,8 @@ class TextRun:
         logger.info("Training on %d texts with %s.", len(data.train or ()), trainer.method)
         metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
         metrics["train_samples"] = len(data.train or ())
+        if trainer.method.uses_unlabeled:
+            metrics["unlabeled_samples"] = len(data.unlabeled or ())
         trainer.save_model()
         trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)

@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 from datasets.exceptions import DatasetGenerationError
 
@@ -24,6 +25,7 @@ from .stratified import hold_out
 
 
 DOCSTRINGS = "docstrings"
+UNLABELED = "unlabeled"
 
 # A bare "glue" would be shadowed by a folder of that name in the working directory.
 _GLUE_ID = "nyu-mll/glue"
@@ -49,6 +51,9 @@ class TextDatasets:
             Test splits by name.
         rest (`datasets.Dataset`, *optional*):
             What `labeled_per_class` left over of the training split.
+        unlabeled (`datasets.Dataset`, *optional*):
+            Texts to learn from without their labels: of `unlabeled_file`, of `rest`, or of both. Labels that are known
+            are still there, to measure how good guesses are.
         columns ([`TextColumns`]):
             The text columns; the label column is always `"label"`, or `None` when no split has labels.
         problem_type (`str`):
@@ -65,6 +70,7 @@ class TextDatasets:
     validation: dict[str, Dataset]
     test: dict[str, Dataset]
     rest: Dataset | None
+    unlabeled: Dataset | None
     columns: TextColumns
     problem_type: str
     label_names: list[str]
@@ -85,6 +91,7 @@ class _Splits:
     validation: dict[str, Dataset]
     test: dict[str, Dataset]
     source: dict[str, Any]
+    unlabeled: Dataset | None = None
 
     def by_name(self) -> dict[str, Dataset]:
         train = {} if self.train is None else {"train": self.train}
@@ -110,6 +117,10 @@ def load_text_datasets(
     problem_type: str | None = None,
     label_names: Sequence[str] | None = None,
     labeled_per_class: int | None = None,
+    unlabeled_file: str | Sequence[str] | None = None,
+    unlabeled_rest: bool | None = None,
+    unlabeled_per_class: int | None = None,
+    view_columns: Sequence[str] = (),
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
@@ -150,6 +161,15 @@ def load_text_datasets(
             the labels of the data are looked up among them, and they are the classes of data without labels.
         labeled_per_class (`int`, *optional*):
             Keep only this many training examples of each class; the others become `rest`.
+        unlabeled_file (`str` or `Sequence[str]`, *optional*):
+            Files of texts to learn from without labels, with the same text columns. A label column there is kept, and
+            is for measuring alone.
+        unlabeled_rest (`bool`, *optional*):
+            Whether `rest` is learnt from without labels as well; by default where no `unlabeled_file` is given.
+        unlabeled_per_class (`int`, *optional*):
+            Take only this many texts of each class of `rest`.
+        view_columns (`Sequence[str]`, *optional*):
+            Columns of the unlabelled texts with another wording each.
         max_train_samples (`int`, *optional*):
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
@@ -171,6 +191,7 @@ def load_text_datasets(
     """
     limits = {
         "labeled_per_class": labeled_per_class,
+        "unlabeled_per_class": unlabeled_per_class,
         "max_train_samples": max_train_samples,
         "max_eval_samples": max_eval_samples,
         "max_predict_samples": max_predict_samples,
@@ -196,6 +217,17 @@ def load_text_datasets(
     else:
         train, test, versions = docstring_corpus()
         splits = _Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})
+    if unlabeled_file is not None:
+        paths = resolve_files("unlabeled_file", unlabeled_file)
+        splits.unlabeled = read_files("unlabeled_file", paths, cache_dir)
+        splits.source["unlabeled_file"] = [str(path) for path in paths]
+    if unlabeled_rest is None:
+        unlabeled_rest = unlabeled_file is None
+    if unlabeled_per_class is not None and (labeled_per_class is None or not unlabeled_rest):
+        raise ValueError(
+            f"`unlabeled_per_class` is {unlabeled_per_class}: it takes texts of what `labeled_per_class` leaves of the "
+            "training split; give labeled_per_class too (and unlabeled_rest, beside an unlabeled_file)."
+        )
     if validation_split_fraction is not None and (splits.train is None or splits.validation):
         reason = "there is no training split" if splits.train is None else "there is a validation split already"
         raise ValueError(f"`validation_split_fraction` is {validation_split_fraction}, but {reason}: leave it out.")
@@ -203,6 +235,7 @@ def load_text_datasets(
         raise ValueError(f"`labeled_per_class` is {labeled_per_class}, but there is no training split: leave it out.")
 
     columns = _find_columns(splits, task, text_column, text_pair_column, label_column)
+    label_in_files = columns.label
     names: list[str] = []
     if columns.label is None:
         problem_type = problem_type or (task.problem_type if task is not None else SINGLE_LABEL)
@@ -219,6 +252,11 @@ def load_text_datasets(
         splits.replace(normalised)
         any_labels = any(has_labels(split) for split in normalised.values())
         columns = TextColumns(columns.text, columns.text_pair, LABEL if any_labels else None)
+    if splits.unlabeled is not None:
+        for column in (columns.text, columns.text_pair):
+            if column is not None:
+                _check_text(splits.unlabeled, UNLABELED, column)
+        splits.unlabeled = _with_known_labels(splits.unlabeled, label_in_files, names)
     single_label = problem_type == SINGLE_LABEL
     if labeled_per_class is not None and not single_label:
         raise ValueError(
@@ -235,12 +273,21 @@ def load_text_datasets(
         train, rest = few_shot_split(train, LABEL, labeled_per_class, seed)
     if train is not None and max_train_samples is not None:
         train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
+    parts = []
+    if rest is not None and unlabeled_rest:
+        part = rest if unlabeled_per_class is None else few_shot_split(rest, LABEL, unlabeled_per_class, seed)[0]
+        parts.append(part)
+    if splits.unlabeled is not None:
+        parts.append(splits.unlabeled)
+    unlabeled = _join_unlabeled(parts, columns, view_columns)
     validation = {name: _at_most(split, max_eval_samples, seed) for name, split in validation.items()}
     test = {name: _at_most(split, max_predict_samples, seed) for name, split in splits.test.items()}
 
     sizes = {name: len(split) for name, split in {**validation, **test}.items()}
     if train is not None:
         sizes = {"train": len(train), **({} if rest is None else {"rest": len(rest)}), **sizes}
+    if unlabeled is not None:
+        sizes[UNLABELED] = len(unlabeled)
     source = {
         **splits.source,
         "sizes": sizes,
@@ -249,7 +296,58 @@ def load_text_datasets(
         **limits,
     }
     metrics = task.metrics if task is not None else _METRICS[problem_type]
-    return TextDatasets(train, validation, test, rest, columns, problem_type, names, metrics, source)
+    return TextDatasets(train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source)
+
+
+def _with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names: Sequence[str]) -> Dataset:
+    """
+    The unlabelled texts with what is known of their classes: ids of `names` in a column `"label"`, -1 where a class is
+    hidden or unknown; without that column if they have none. Nothing about them is wrong, since nobody learns from them.
+    """
+    if not isinstance(label, str) or label not in split.column_names:
+        return split.remove_columns(LABEL) if LABEL in split.column_names else split
+    feature = split.features[label]
+    column: pa.ChunkedArray = split.select_columns([label]).with_format("arrow")[:].column(label)
+    if not (
+        pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ):
+        return split.remove_columns(label)
+    numbers = all(name.lstrip("-").isdigit() for name in names)
+    ids = {name: number for number, name in enumerate(names)}
+
+    def id_of(value: str | int | None) -> int:
+        if isinstance(value, int) and isinstance(feature, ClassLabel):
+            value = feature.int2str(value) if 0 <= value < len(feature.names) else None
+        elif isinstance(value, int) and not numbers:
+            return value if 0 <= value < len(names) else -1
+        return -1 if value is None else ids.get(str(value), -1)
+
+    values = column.unique()
+    known = pa.array([id_of(value) for value in values.to_pylist()], pa.int64())
+    found = known.take(pc.index_in(column, value_set=values).combine_chunks())
+    return split.remove_columns(label).add_column(LABEL, found.to_numpy(zero_copy_only=False))
+
+
+def _join_unlabeled(parts: list[Dataset], columns: TextColumns, view_columns: Sequence[str]) -> Dataset | None:
+    """One data set of the texts and views, with their labels if all parts have them."""
+    if not parts:
+        return None
+    wanted = [name for name in (columns.text, columns.text_pair, *view_columns) if name is not None]
+    for part in parts:
+        missing = [name for name in wanted if name not in part.column_names]
+        if missing:
+            raise ValueError(
+                f"The unlabelled texts have no column {', '.join(map(repr, missing))} (their columns are "
+                f"{part.column_names}): name others with --view_columns, make them with `mixtext-hf augment-text`, or use "
+                "--augmenters, which need none."
+            )
+    if all(LABEL in part.column_names for part in parts):
+        wanted.append(LABEL)
+    parts = [part.select_columns(wanted) for part in parts]
+    if len(parts) > 1:
+        # One part may name its classes and the other not; the ids are the same.
+        parts = [part.cast_column(LABEL, Value("int64")) if LABEL in wanted else part for part in parts]
+    return datasets.concatenate_datasets(parts)
 
 
 def _check_arguments(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Citation, Forward, MixMethod, scaled_layers
+from .base import Citation, Forward, MixMethod, Preset, Step, scaled_layers
 from .embed_mixup import EmbedMixup
 from .erm import ERM
 from .manifold_mixup import ManifoldMixup
+from .mixtext import MixText
 from .pooled_mixup import PooledMixup
 from .tmix import TMix
+from .uda import UDA
 
 
 METHODS: dict[str, type[MixMethod]] = {
-    method.name: method for method in (ERM, TMix, ManifoldMixup, EmbedMixup, PooledMixup)
+    method.name: method for method in (ERM, TMix, ManifoldMixup, EmbedMixup, PooledMixup, MixText, UDA)
 }
 
 
@@ -35,16 +37,35 @@ def make_method(name: str, **hyperparameters: Any) -> MixMethod:
     return method(**hyperparameters)
 
 
+def find_preset(name: str, preset: str) -> Preset:
+    """
+    The preset of a method.
+
+    Raises:
+        `ValueError`: if the method has no preset of that name (lists those it has).
+    """
+    presets = METHODS[name].presets if name in METHODS else {}
+    if preset not in presets:
+        known = ", ".join(presets) if presets else "it has none"
+        raise ValueError(f"mix_preset={preset!r} is no preset of {name}: {known}.")
+    return presets[preset]
+
+
 __all__ = [
     "ERM",
     "METHODS",
+    "UDA",
     "Citation",
     "EmbedMixup",
     "Forward",
     "ManifoldMixup",
     "MixMethod",
+    "MixText",
     "PooledMixup",
+    "Preset",
+    "Step",
     "TMix",
+    "find_preset",
     "make_method",
     "scaled_layers",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -18,8 +18,49 @@ from mixtext_hf.mixing import MixedLoss, MixPlan, draw_plan, has_label
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
 
-# Runs the model on inputs without labels under a plan (`None` = unmixed) and returns its logits `(B, C)`.
-Forward = Callable[[dict[str, Any], MixPlan | None], torch.Tensor]
+class Forward(Protocol):
+    """Runs the model on inputs without labels under a plan (`None` = unmixed) and returns its logits `(B, C)`."""
+
+    def __call__(
+        self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True
+    ) -> torch.Tensor: ...
+
+
+def _note_nothing(terms: dict[str, torch.Tensor]) -> None:
+    """Where nobody logs."""
+
+
+@dataclass(frozen=True)
+class Step:
+    r"""
+    What a method is told of one step.
+
+    Args:
+        forward ([`Forward`]): Runs the model; with `dropout=False` as in evaluation.
+        inputs (`dict[str, torch.Tensor]`): The batch without its labels.
+        labels (`torch.Tensor`): The labels of the unmixed rows, -100 where there is none.
+        plan ([`MixPlan`]): What this step mixes.
+        loss ([`MixedLoss`]): The task's loss on mixed targets.
+        text_labels (`torch.Tensor` of shape `(B_u,)`, int64, *optional*):
+            Given where the batch has unlabelled texts: their labels as far as somebody knows them (else -100), to
+            report how good guesses are and for nothing else. The rows of the batch are then, in this order, the
+            labelled ones and each view of all unlabelled texts: `[labelled | originals | view 1 | ... | view K]`.
+        views (`int`): Number of views of an unlabelled text, its original included.
+        number (`int`): Optimiser steps done so far.
+        total (`int`): Optimiser steps of the whole run.
+        note (`Callable`): Takes named tensors that are to be logged, averaged, and are no part of the loss.
+    """
+
+    forward: Forward
+    inputs: dict[str, Any]
+    labels: torch.Tensor
+    plan: MixPlan
+    loss: MixedLoss
+    text_labels: torch.Tensor | None = None
+    views: int = 1
+    number: int = 0
+    total: int = 1
+    note: Callable[[dict[str, torch.Tensor]], None] = _note_nothing
 
 
 @dataclass(frozen=True)
@@ -34,6 +75,14 @@ class Citation:
 
     def __str__(self) -> str:
         return f"{self.authors} ({self.year}). {self.title}. {self.venue}. {self.url}"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Hyper-parameters under a name, and the training arguments that belong to them."""
+
+    hyperparameters: dict[str, Any]
+    training_arguments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,6 +115,8 @@ class MixMethod:
     citation: ClassVar[Citation | None] = None
     mixes: ClassVar[bool] = True
     passes: ClassVar[int] = 1  # how many losses `losses` yields
+    uses_unlabeled: ClassVar[bool] = False
+    presets: ClassVar[dict[str, Preset]] = {}
 
     def __post_init__(self) -> None:
         if not (isinstance(self.alpha, (int, float)) and self.alpha >= 0 and math.isfinite(self.alpha)):
@@ -101,8 +152,9 @@ class MixMethod:
         rng: np.random.Generator,
         labels: torch.Tensor | None = None,
         lengths: torch.Tensor | None = None,
+        unlabeled: int = 0,
     ) -> MixPlan:
-        """Draw this step's plan, see [`draw_plan`]."""
+        """Draw this step's plan, see [`draw_plan`]; the last `unlabeled` rows are views of unlabelled texts."""
         return draw_plan(
             batch_size,
             alpha=self.alpha,
@@ -117,23 +169,22 @@ class MixMethod:
             lengths=lengths,
         )
 
-    def losses(
-        self, forward: Forward, inputs: dict[str, Any], labels: torch.Tensor, plan: MixPlan, loss: MixedLoss
-    ) -> Iterator[dict[str, torch.Tensor]]:
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         r"""
         The losses of one step, each a dict of named terms (means over the rows, scalars with a graph) whose sum is
         minimised. The trainer runs backward on each as it comes, so that no two graphs are alive at once.
-
-        Args:
-            forward (`Callable`): Runs the model on inputs under a plan and returns its logits `(B, C)`.
-            inputs (`dict[str, torch.Tensor]`): The batch without its labels.
-            labels (`torch.Tensor`): The labels of the unmixed rows.
-            plan ([`MixPlan`]): What this step mixes.
-            loss ([`MixedLoss`]): The task's loss on mixed targets.
         """
         # A row that has no label, or whose partner has none, stays itself.
-        plan = plan.among(has_label(labels))
-        yield {"loss_supervised": loss(forward(inputs, plan), labels, plan.index, plan.lam)}
+        plan = step.plan.among(has_label(step.labels))
+        yield {"loss_supervised": step.loss(step.forward(step.inputs, plan), step.labels, plan.index, plan.lam)}
+
+    def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
+        """What is logged of the averages of a logging window: numbers as they are, of tensors (lists) what they tell."""
+        return averages
+
+    def alarm(self, summary: dict[str, float]) -> str | None:
+        """What somebody should be told when a logging window looks like this; `None` if all is well."""
+        return None
 
     def hyperparameters(self) -> dict[str, Any]:
         """All hyper-parameters, JSON-serialisable."""

@@ -2,7 +2,16 @@
 
 from .interpolation import mix_tensors, union_mask
 from .plan import HEAD, MixPlan, draw_plan
-from .targets import IGNORE_INDEX, MixedLoss, has_label, mix_targets, mixed_cross_entropy, soft_cross_entropy
+from .targets import (
+    IGNORE_INDEX,
+    MixedLoss,
+    has_label,
+    mix_targets,
+    mixed_cross_entropy,
+    sharpen,
+    soft_cross_entropy,
+    soft_kl_divergence,
+)
 
 
 __all__ = [
@@ -15,6 +24,8 @@ __all__ = [
     "mix_targets",
     "mix_tensors",
     "mixed_cross_entropy",
+    "sharpen",
     "soft_cross_entropy",
+    "soft_kl_divergence",
     "union_mask",
 ]

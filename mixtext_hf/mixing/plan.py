@@ -95,6 +95,13 @@ class MixPlan:
         own = torch.arange(len(self.index), device=self.index.device)
         return replace(self, index=torch.where(rows & rows[self.index], self.index, own))
 
+    def extended(self, rows: int) -> MixPlan:
+        """The plan for a batch that goes on with `rows` more rows, all of them unmixed."""
+        device = self.index.device
+        own = torch.arange(len(self), len(self) + rows, device=device)
+        ones = torch.ones(rows, dtype=self.lam.dtype, device=device)
+        return replace(self, index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]))
+
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan with its tensors on `device`; itself if they are there already."""
         device = torch.device(device)

@@ -66,6 +66,28 @@ def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
     return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
 
 
+def soft_kl_divergence(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """`KL(targets || softmax(logits))` of each row: logits and targets `(B, C)` -> `(B,)` float32, in nats.
+
+    Its gradient is that of [`soft_cross_entropy`]; its value is 0 where the prediction meets the target.
+    """
+    return torch.xlogy(targets, targets).sum(dim=-1) + soft_cross_entropy(logits, targets)
+
+
+def sharpen(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
+    r"""
+    Sharpen distributions `(..., C)`: `p^(1/T) / sum p^(1/T)` (Berthelot et al. 2019; Chen et al. 2020, 3.2).
+
+    Args:
+        probabilities (`torch.Tensor` of shape `(..., C)`): Distributions over the classes.
+        temperature (`float`): `T > 0`; 1 changes nothing, towards 0 all weight goes to the largest.
+    """
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be positive, got {temperature}: 1 leaves the distribution as it is.")
+    # In logarithms: p^(1/T) underflows for small T.
+    return torch.softmax(probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log() / temperature, dim=-1)
+
+
 @dataclass(frozen=True)
 class MixedLoss:
     r"""

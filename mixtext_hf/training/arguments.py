@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from mixtext_hf.methods import MixMethod, make_method
+from mixtext_hf.data.augmenters import make_augmenter
+from mixtext_hf.methods import MixMethod, find_preset, make_method
 
 
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
@@ -21,8 +22,11 @@ class MixTrainingArguments(TrainingArguments):
 
     Args:
         mix_method (`str`, *optional*):
-            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"` or `"pooled_mixup"`. Not given: the method that the
-            model was last trained with (`config.mixtext`), else `"tmix"`.
+            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, or with unlabelled texts `"mixtext"`
+            or `"uda"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`.
+        mix_preset (`str`, *optional*):
+            Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
+            for `"mixtext"`.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
         mix_fold (`bool`, *optional*): `lam <- max(lam, 1 - lam)`.
@@ -32,6 +36,13 @@ class MixTrainingArguments(TrainingArguments):
             `{"pad": "keep", "partner": "same_class"}`.
         mix_start (`float`, *optional*, defaults to 0.0): Fraction of training at which mixing begins.
         mix_end (`float`, *optional*, defaults to 1.0): Fraction of training at which it ends.
+        per_device_unlabeled_batch_size (`int`, *optional*):
+            Unlabelled texts in a batch beside its `per_device_train_batch_size` labelled ones; not given: twice as many.
+        view_columns (`list[str]`, *optional*):
+            Columns of the unlabelled data with another wording of the text each, such as back-translations.
+        augmenters (`list[str]`, *optional*):
+            Views made on the fly: `"word_dropout"`, `"span_swap"`, `"word_swap"`, each with its strength behind a colon
+            (`"word_dropout:0.2"`).
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model; not given: `learning_rate` for all.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
@@ -42,9 +53,13 @@ class MixTrainingArguments(TrainingArguments):
     mix_method: str | None = field(
         default=None,
         metadata={
-            "help": "erm, tmix, manifold_mixup, embed_mixup or pooled_mixup. Not given: the method that the model was "
-            "last trained with, else tmix."
+            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; with unlabelled texts mixtext or uda. Not given: "
+            "the method that the model was last trained with, else tmix."
         },
+    )
+    mix_preset: str | None = field(
+        default=None,
+        metadata={"help": "Hyper-parameters of mixtext under a name: paper, official_code or ours; others given win."},
     )
     mix_alpha: float | None = field(
         default=None, metadata={"help": "lambda ~ Beta(alpha, alpha); 0 mixes nothing. Not given: the method's own."}
@@ -67,6 +82,18 @@ class MixTrainingArguments(TrainingArguments):
     )
     mix_start: float = field(default=0.0, metadata={"help": "Fraction of training at which mixing begins."})
     mix_end: float = field(default=1.0, metadata={"help": "Fraction of training at which mixing ends."})
+    per_device_unlabeled_batch_size: int | None = field(
+        default=None,
+        metadata={"help": "Unlabelled texts in a batch beside the labelled ones; twice as many if not given."},
+    )
+    view_columns: list[str] | None = field(
+        default=None,
+        metadata={"help": "Columns of the unlabelled data with another wording each, such as back-translations."},
+    )
+    augmenters: list[str] | None = field(
+        default=None,
+        metadata={"help": "Views made on the fly: word_dropout, span_swap, word_swap; strength behind a colon."},
+    )
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of everything outside the base model."}
     )
@@ -87,12 +114,23 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
         if self.head_learning_rate is not None and not self.head_learning_rate > 0:
             raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
+        if self.per_device_unlabeled_batch_size is not None and self.per_device_unlabeled_batch_size < 1:
+            raise ValueError(
+                f"per_device_unlabeled_batch_size must be at least 1, got {self.per_device_unlabeled_batch_size}."
+            )
+        for augmenter in self.augmenters or ():
+            make_augmenter(augmenter)
         self.make_method()
+
+    @property
+    def unlabeled_batch_size(self) -> int:
+        """Unlabelled texts in a batch."""
+        return self.per_device_unlabeled_batch_size or 2 * self.per_device_train_batch_size
 
     @property
     def named_in_method(self) -> list[str]:
         """Those of the arguments that describe the method and were given."""
-        names = ("mix_method", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
+        names = ("mix_method", "mix_preset", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
         return [name for name in names if getattr(self, name) is not None]
 
     def make_method(self, recipe: dict[str, Any] | None = None) -> MixMethod:
@@ -110,7 +148,7 @@ class MixTrainingArguments(TrainingArguments):
         twice = sorted(set(given) & set(extra))
         if twice:
             raise ValueError(f"{', '.join(twice)} given both in mix_kwargs and as mix_{twice[0]}: give it once.")
-        if self.mix_method is None and recipe is not None:
+        if self.mix_method is None and self.mix_preset is None and recipe is not None:
             try:
                 return make_method(recipe["method"], **{**recipe["hyperparameters"], **given, **extra})
             except (KeyError, TypeError, ValueError) as error:
@@ -118,7 +156,9 @@ class MixTrainingArguments(TrainingArguments):
                     f"The recipe in the config of the model (`mixtext`) cannot be used: {error} Name a method by mix_method "
                     "to do without it."
                 ) from error
-        return make_method(self.mix_method or "tmix", **given, **extra)
+        name = self.mix_method or "tmix"
+        preset = {} if self.mix_preset is None else find_preset(name, self.mix_preset).hyperparameters
+        return make_method(name, **{**preset, **given, **extra})
 
 
 def _parse_object(text: str) -> Any:

@@ -7,8 +7,10 @@ mixes.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import datasets
@@ -19,9 +21,11 @@ import torch
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.trainer_pt_utils import AcceleratorConfig
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
-from mixtext_hf.methods import MixMethod
+from mixtext_hf.data.two_streams import UnlabeledTexts
+from mixtext_hf.methods import MixMethod, MixText, Step
 from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
@@ -29,6 +33,17 @@ from mixtext_hf.models.stack import unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
+from .unlabeled import (
+    SetEpoch,
+    check_all_labelled,
+    two_stream_loader,
+    two_stream_sampler,
+    unlabeled_texts,
+    warn_of_overlap,
+)
+
+
+logger = logging.getLogger(__name__)
 
 
 class MixTrainer(Trainer):
@@ -44,6 +59,9 @@ class MixTrainer(Trainer):
         data_collator (`Callable`, *optional*):
             Not given, with a tokenizer as `processing_class`: [`MixDataCollator`], which tokenises raw text columns
             (recognised by their names) and passes ready `input_ids` through.
+        unlabeled_dataset (`datasets.Dataset` or `Sequence[dict]`, *optional*):
+            Unlabelled texts, for the methods that learn from them; others leave them alone, with a warning. Its views
+            are named by `args`. A label column only serves to report how many guesses are right.
 
     The loss of a step and its gradient are those of the mean over all labelled rows of the global batch, for every
     method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
@@ -68,6 +86,7 @@ class MixTrainer(Trainer):
         compute_loss_func: Callable | None = None,
         *positional: Any,
         method: MixMethod | None = None,
+        unlabeled_dataset: Any = None,
         **kwargs: Any,
     ):
         args = MixTrainingArguments("tmp_trainer") if args is None else args
@@ -86,19 +105,29 @@ class MixTrainer(Trainer):
         self.args = args
         self._given_method = method
         self._trains = train_dataset is not None
+        self.unlabeled_dataset = unlabeled_dataset
+        self._unlabeled_texts: UnlabeledTexts | None = None
+        self._set_epoch = SetEpoch()
+        self._has_alarmed = False
+        self._has_warned_of_unused = False
         self._terms: dict[str, list[Any]] = {}
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
         self._labels_are_checked = False
+        self.data_collator = data_collator
+        self.train_dataset, self.eval_dataset, self.processing_class = train_dataset, eval_dataset, processing_class
         if model is not None:
+            # Before the Trainer makes its folder.
             self._adopt(model)
+            self._choose_collator(data_collator)
+            self._check_unlabeled()
         with warnings.catch_warnings():
             # What it says of its own label smoothing does not hold here: `MixedLoss` smooths multi-label targets too.
             warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
             super().__init__(
                 model,
                 args,
-                data_collator,
+                self.data_collator,
                 train_dataset,
                 eval_dataset,
                 processing_class,
@@ -109,7 +138,10 @@ class MixTrainer(Trainer):
             )
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False
-        self._choose_collator(data_collator)
+        if model is None:
+            self._choose_collator(data_collator)
+            self._check_unlabeled()
+        self.add_callback(self._set_epoch)
 
     # ---- the model and the method ----
 
@@ -139,7 +171,10 @@ class MixTrainer(Trainer):
                 self.mixer.check_layer(layer)
             except ValueError as error:
                 raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
-        needs_pairs = self._trains and self.method.mixes and self.method.alpha > 0
+        mixes = self.method.mixes and self.method.alpha > 0
+        needs_pairs = (
+            self._trains and mixes and not (isinstance(self.method, MixText) and self.method.mix_within == "all")
+        )
         if needs_pairs and self.args.per_device_train_batch_size == 1:
             raise ValueError(
                 f"per_device_train_batch_size=1 leaves {self.method.name} nothing to mix a row with: use at least 2 "
@@ -150,12 +185,37 @@ class MixTrainer(Trainer):
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
+        if isinstance(self.method, MixText):
+            self._check_semi_supervised(self.method)
         needs_classes = self.method.partner in ("same_class", "other_class")
         if self.method.mixes and needs_classes and self.loss.problem_type != "single_label_classification":
             raise ValueError(
                 f"partner={self.method.partner!r} pairs rows by their one class, but the task is "
                 f"{self.loss.problem_type}: use 'any' or 'nearest_length'."
             )
+
+    def _check_semi_supervised(self, method: MixText) -> None:
+        if self.loss.problem_type != "single_label_classification":
+            raise ValueError(
+                f"{method.name} guesses one class for each text, but the task is {self.loss.problem_type}: use tmix or erm."
+            )
+        if self._trains and self.unlabeled_dataset is None:
+            raise ValueError(
+                f"{method.name} learns from unlabelled texts and has none: give `unlabeled_dataset` (on the command line "
+                "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
+            )
+        method.weights_of(self._num_views)
+        method.check_classes(self.loss.num_labels)
+        config = self.args.accelerator_config
+        if isinstance(config, AcceleratorConfig) and (config.split_batches or config.dispatch_batches):
+            raise ValueError(
+                "accelerator_config cuts batches into pieces (split_batches or dispatch_batches), but one of labelled and "
+                "unlabelled rows cannot be cut: leave both off."
+            )
+
+    @property
+    def _num_views(self) -> int:
+        return 1 + len(self.args.view_columns or ()) + len(self.args.augmenters or ())
 
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
@@ -227,7 +287,33 @@ class MixTrainer(Trainer):
         if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
             raise ValueError("`train_dataset` is empty: give it at least one row.")
         self._check_label_column()
-        return super().get_train_dataloader()
+        self._check_unlabeled()
+        texts = self._unlabeled_texts
+        if texts is None:
+            self._set_epoch.sampler = None
+            return super().get_train_dataloader()
+        sampler = two_stream_sampler(self.train_dataset, texts, self.args)
+        self._set_epoch.sampler = sampler
+        check_all_labelled(self.train_dataset, self.data_collator)
+        warn_of_overlap(self.train_dataset, texts)
+        loader = two_stream_loader(self.train_dataset, texts, sampler, self.data_collator, self.args)
+        return self.accelerator.prepare(loader)
+
+    def _check_unlabeled(self) -> None:
+        """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
+        self._unlabeled_texts = None
+        if self.unlabeled_dataset is None or self.train_dataset is None:
+            return
+        if not self.method.uses_unlabeled:
+            if not self._has_warned_of_unused:
+                logger.warning(
+                    "mix_method='%s' learns from labelled rows alone: `unlabeled_dataset` is not used. mixtext and uda use it.",
+                    self.method.name,
+                )
+            self._has_warned_of_unused = True
+            return
+        self._unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
+        two_stream_sampler(self.train_dataset, self._unlabeled_texts, self.args)
 
     def _check_label_column(self) -> None:
         """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
@@ -303,6 +389,7 @@ class MixTrainer(Trainer):
         run mixes as the uninterrupted one, and every process draws its own.
         """
         batch_size = len(inputs["labels"])
+        texts = inputs.get("text_labels")
         progress = self.state.global_step / max(self.state.max_steps, 1)
         if not self.method.mixes or not self.args.mix_start <= progress < self.args.mix_end:
             return MixPlan.identity(batch_size)
@@ -317,6 +404,7 @@ class MixTrainer(Trainer):
             rng=rng,
             labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
             lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
+            unlabeled=0 if texts is None else len(texts) * self._num_views,
         )
 
     def compute_loss(
@@ -340,14 +428,28 @@ class MixTrainer(Trainer):
     def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
+        text_labels = inputs.get("text_labels")
         inputs, labels = _without_labels(inputs)
 
-        def forward(inputs: dict[str, Any], plan: MixPlan | None) -> torch.Tensor:
-            with self.mixer.applying(plan):
+        def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
+            with self.mixer.applying(plan), nullcontext() if dropout else _evaluating(model):
                 return model(**inputs).logits
 
         scale = self._loss_scale(labels)
-        losses = self.method.losses(forward, inputs, labels, plan, self.loss)
+        losses = self.method.losses(
+            Step(
+                forward=forward,
+                inputs=inputs,
+                labels=labels,
+                plan=plan,
+                loss=self.loss,
+                text_labels=text_labels,
+                views=self._num_views,
+                number=self.state.global_step,
+                total=max(self.state.max_steps, 1),
+                note=self._note,
+            )
+        )
         early = torch.zeros((), device=self.args.device)
         for _ in range(self.method.passes - 1):
             with self.accelerator.no_sync(model=model):
@@ -381,24 +483,33 @@ class MixTrainer(Trainer):
         """Add to the averages of the logging window; stays on the device until they are logged."""
         for name, value in terms.items():
             total = self._terms.setdefault(name, [torch.zeros((), device=self.args.device), 0])
-            total[0] = total[0] + value.detach().float()
+            total[0] = total[0] + value.detach().float()  # of any shape
             total[1] += 1
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            logs = {**logs, **self._averaged_terms()}
+            summary = self.method.summarise(self._averaged_terms())
+            self._raise_alarm(summary)
+            logs = {**logs, **summary}
         super().log(logs, start_time)
 
-    def _averaged_terms(self) -> dict[str, float]:
+    def _raise_alarm(self, summary: dict[str, float]) -> None:
+        alarm = self.method.alarm(summary)
+        if alarm is not None and not self._has_alarmed and self.is_world_process_zero():
+            logger.warning("Step %d: %s", self.state.global_step, alarm)
+            self._has_alarmed = True
+
+    def _averaged_terms(self) -> dict[str, Any]:
         """The mean of every term over the window and over all processes (they may have seen different terms)."""
-        own = {name: (total.item(), count) for name, (total, count) in self._terms.items()}
+        own = {name: (total.tolist(), count) for name, (total, count) in self._terms.items()}
         self._terms = {}
         everywhere = gather_object([own]) if self.args.world_size > 1 else [own]
         names = dict.fromkeys(name for terms in everywhere for name in terms)
         averages = {}
         for name in names:
             pairs = [terms[name] for terms in everywhere if name in terms]
-            averages[name] = sum(total for total, _ in pairs) / sum(count for _, count in pairs)
+            total = np.sum([total for total, _ in pairs], axis=0)
+            averages[name] = (total / sum(count for _, count in pairs)).tolist()
         return averages
 
 
@@ -423,7 +534,19 @@ def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any]
 
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    return {name: value for name, value in inputs.items() if name != "labels"}, inputs["labels"]
+    return {name: value for name, value in inputs.items() if name not in ("labels", "text_labels")}, inputs["labels"]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, every module back as it was afterwards."""
+    were_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in were_training:
+            module.training = True
 
 
 def _problem_type(config: Any) -> ProblemType:

@@ -310,6 +310,78 @@ def test_few_labels(tmp_path, base, train_csv):
     assert set(run.data.train["text"]) != set(other.data.train["text"])
 
 
+# ---- unlabelled texts ----
+
+
+def viewed(count: int, seed: int = 5, **columns) -> list[dict]:
+    """Unlabelled texts with a view of each."""
+    return [{"text": text, "de": " ".join(reversed(text.split())), **columns} for text in texts(count, seed)]
+
+
+def test_mixtext_on_a_file_of_texts(tmp_path, base, train_csv, dev_csv):
+    out, unlabelled = tmp_path / "out", write(tmp_path / "more.parquet", viewed(20))
+    files = [f"--train_file={train_csv}", f"--validation_file={dev_csv}", f"--unlabeled_file={unlabelled}"]
+    flags = [f"--model_name_or_path={base}", f"--output_dir={out}", "--mix_method=mixtext", "--logging_steps=1"]
+    views = ["--view_columns", "de", "--augmenters", "word_dropout:0.3", "--per_device_unlabeled_batch_size=5"]
+    kwargs = ['--mix_kwargs={"temperature": 0.7, "view_weights": [2, 1, 0]}']
+    main([*files, *flags, *views, *kwargs, *COMMON, "--do_train", "--do_eval"])
+    results = results_of(out)
+    assert (results["train_samples"], results["unlabeled_samples"]) == (12, 20) and math.isfinite(results["eval_nll"])
+    run = json.loads((out / "run.json").read_text())
+    assert run["method"] == "mixtext" and run["hyperparameters"]["view_weights"] == [2, 1, 0]
+    assert run["data"]["sizes"]["unlabeled"] == 20 and run["training_arguments"]["view_columns"] == "['de']"
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
+    assert {"loss_supervised", "loss_unlabeled", "guess_entropy", "guess_balance"} <= set(history[0])
+    model = AutoModelForSequenceClassification.from_pretrained(out)
+    assert type(model).__name__ == "BertForSequenceClassification" and model.config.mixtext["method"] == "mixtext"
+
+
+def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv):
+    flags = [f"--model_name_or_path={base}", f"--output_dir={tmp_path / 'out'}", "--do_train", *COMMON]
+    flags += [f"--train_file={train_csv}", "--labeled_per_class=2", "--per_device_unlabeled_batch_size=3"]
+    run = make_run([*flags, "--mix_method=mixtext"])
+    assert sorted(run.data.unlabeled["text"]) == sorted(run.data.rest["text"]) and len(run.data.rest) == 6
+    assert run.trainer.unlabeled_dataset is run.data.unlabeled
+    assert make_run([*flags, "--mix_method=tmix"]).trainer.unlabeled_dataset is None
+    few = make_run([*flags, "--mix_method=uda", "--unlabeled_per_class=1"]).data.unlabeled
+    assert sorted(few["label"]) == [0, 1, 2] and set(few["text"]) <= set(run.data.rest["text"])
+    more = write(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
+    alone = make_run([*flags, "--mix_method=uda", f"--unlabeled_file={more}"]).data.unlabeled
+    assert len(alone) == 7 and set(alone["label"]) == {2}
+    both = make_run([*flags, "--mix_method=uda", f"--unlabeled_file={more}", "--unlabeled_rest=True"]).data.unlabeled
+    assert sorted(both["text"]) == sorted([*run.data.rest["text"], *alone["text"]]) and len(both["label"]) == 13
+
+
+def test_a_preset_brings_its_training_arguments(tmp_path, base, train_csv):
+    flags = [
+        f"--train_file={train_csv}",
+        f"--model_name_or_path={base}",
+        f"--output_dir={tmp_path / 'out'}",
+        "--do_train",
+    ]
+    flags += ["--use_cpu", "--max_seq_length=16", "--labeled_per_class=2", "--mix_method=mixtext"]
+    run = make_run([*flags, "--mix_preset=official_code", "--per_device_unlabeled_batch_size=6"])
+    assert (run.args.learning_rate, run.args.head_learning_rate) == (5e-6, 5e-4)
+    assert (run.args.per_device_train_batch_size, run.args.unlabeled_batch_size) == (4, 6)
+    assert run.trainer.method.guess_dropout and run.trainer.method.view_weights == "original"
+    config = tmp_path / "config.yaml"
+    config.write_text("mix_preset: paper\nlearning_rate: 0.002\nper_device_unlabeled_batch_size: 2\n")
+    run = make_run([*flags, f"--config={config}", "--head_learning_rate=0.5"])
+    assert (run.args.learning_rate, run.args.head_learning_rate, run.args.unlabeled_batch_size) == (0.002, 0.5, 2)
+    assert run.trainer.method.ramp_steps == 0
+
+
+def test_the_head_of_the_paper(tmp_path, base, train_csv):
+    out = tmp_path / "out"
+    flags = [f"--train_file={train_csv}", f"--model_name_or_path={base}", f"--output_dir={out}", "--head=mean_pooling"]
+    main([*flags, *COMMON, "--do_train"])
+    config = json.loads((out / "config.json").read_text())
+    assert config["mixtext_head"] == "mean_pooling"
+    again = [f"--test_file={train_csv}", f"--model_name_or_path={out}", f"--output_dir={tmp_path / 'again'}"]
+    results = main([*again, *COMMON, "--do_predict"])
+    assert results["predict_samples"] == 12
+
+
 # ---- a trained model alone ----
 
 
@@ -484,8 +556,9 @@ def test_help_names_every_argument_of_mixing(capsys):
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     fields = [name for name in MixTrainingArguments.__dataclass_fields__ if name.startswith("mix_")]
-    assert len(fields) == 9
-    for name in (*fields, "head_learning_rate", "labeled_per_class", "config", "overwrite_output_dir"):
+    assert len(fields) == 10
+    more = ("view_columns", "augmenters", "per_device_unlabeled_batch_size", "unlabeled_file", "unlabeled_per_class")
+    for name in (*fields, *more, "head_learning_rate", "labeled_per_class", "config", "overwrite_output_dir"):
         assert f"--{name}" in text
 
 
@@ -579,6 +652,17 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--eval_strategy=epoch"], ["--eval_strategy", "--validation_file"]),
         (["--validation_split_fraction=1.5"], ["validation_split_fraction", "1.5", "between 0 and 1"]),
         (["--metrics", "accuracy", "rouge"], ["rouge", "accuracy, macro_f1"]),
+        (["--mix_method=mixtext"], ["mixtext", "unlabeled_dataset", "--unlabeled_file", "--labeled_per_class"]),
+        (["--mix_method=mixtext", "--labeled_per_class=2"], ["6 unlabelled rows", "8 of a batch"]),
+        (["--mix_method=mixtext", "--unlabeled_file=none.csv"], ["none.csv"]),
+        (["--unlabeled_per_class=1"], ["unlabeled_per_class", "labeled_per_class"]),
+        (
+            ["--mix_method=uda", "--labeled_per_class=2", "--view_columns", "ru"],
+            ["'ru'", "['text', 'label']", "augment-text", "--augmenters"],
+        ),
+        (["--mix_method=mixtext", '--mix_kwargs={"temperature": 0}'], ["temperature", "positive"]),
+        (["--mix_method=mixtext", "--mix_preset=quick"], ["mix_preset='quick'", "ours, paper, official_code"]),
+        (["--head=cls"], ["head", "'cls'", "mean_pooling"]),
         (["--mix_alpha=much"], ["--mix_alpha", "'much'"]),
         (["--mix_alph=1"], ["--mix_alph"]),
         (["--train_sampling_strategy=group_by_length"], ["--train_sampling_strategy group_by_length", "sequential"]),

@@ -398,7 +398,12 @@ def test_validation_few_shot_and_limit_come_in_this_order(write: Any) -> None:
     assert list(load_text_datasets(train_file=path, **both).train["idx"]) == list(data.train["idx"])  # type: ignore[index]
     other = load_text_datasets(train_file=path, **{**both, "seed": 4})
     assert other.train is not None and set(other.train["idx"]) != set(data.train["idx"])
-    assert json.loads(json.dumps(data.source))["sizes"] == {"train": 20, "rest": 60, "validation": 20}
+    assert json.loads(json.dumps(data.source))["sizes"] == {
+        "train": 20,
+        "rest": 60,
+        "unlabeled": 60,
+        "validation": 20,
+    }
     assert (data.source["seed"], data.source["labeled_per_class"]) == (3, 10)
 
 

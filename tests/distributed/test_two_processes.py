@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
 from tiny import tiny_model
+from two_processes import consistency
 
 
 pytestmark = pytest.mark.distributed
@@ -80,3 +81,27 @@ def test_logged_terms_are_averages_over_steps_and_ranks(ranks):
 def test_the_weights_stay_equal_on_both_ranks(ranks):
     one, other = ranks[0]["random"], ranks[1]["random"]
     assert one["weights"] == other["weights"]
+
+
+def test_consistency_training_makes_the_trajectory_of_one_process(ranks, tmp_path):
+    assert_same_trajectory(consistency(tmp_path, 16), ranks[0]["runs"]["uda 8x1"])
+
+
+def test_ranks_never_see_the_same_unlabelled_row_in_a_step(ranks):
+    one, other = (rank["two streams"]["seen"] for rank in ranks)
+    assert len(one) == len(other) == ranks[0]["two streams"]["steps"] == 12
+    for own, others in zip(one, other, strict=True):
+        assert len({*own, *others}) == 14
+    # 75 rows make five batches of 7 on two ranks, and the next five are another order.
+    for start in (0, 5):
+        rows = [row for step in range(start, start + 5) for rank in (one, other) for row in rank[step]]
+        assert len(set(rows)) == 70
+    assert one[:5] != one[5:10]
+
+
+def test_two_streams_resume_bit_for_bit_on_two_processes(ranks):
+    for rank in ranks:
+        found = rank["two streams"]
+        assert found["bit-equal"]
+        assert found["seen again"] == found["seen"][6:]
+    assert ranks[0]["two streams"]["weights"] == ranks[1]["two streams"]["weights"]

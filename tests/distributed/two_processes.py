@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from runs import (
     RecordingTrainer,
+    StopAt,
     TwoLosses,
     arguments,
     make_trainer,
@@ -25,6 +26,8 @@ from runs import (
 from tiny import tiny_model
 from transformers import Trainer
 
+from mixtext_hf.methods import UDA
+
 
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
@@ -35,7 +38,8 @@ def main() -> None:
     for batch, accumulation in ((8, 1), (4, 2)):
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
     runs["uneven labels"] = uneven_labels(folder)
-    results = {"runs": runs, "random": random_plans(folder)}
+    runs["uda 8x1"] = consistency(folder, 8)
+    results = {"runs": runs, "random": random_plans(folder), "two streams": two_streams(folder)}
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
@@ -61,6 +65,77 @@ def random_plans(folder: Path) -> dict[str, object]:
         "logged_lam": series(trainer, "mix_lambda"),
         "logged_layer": series(trainer, "mix_layer"),
         "weights": {name: value.double().sum().item() for name, value in weights(trainer.model).items()},
+    }
+
+
+def consistency(folder: Path, batch: int) -> dict[str, list[float]]:
+    """UDA on rows that both ranks together see in the order of one process; also called there."""
+    trainer = make_trainer(
+        tiny_model("bert"),
+        arguments(folder, per_device_train_batch_size=batch, per_device_unlabeled_batch_size=batch),
+        tiny_rows(48),
+        method=UDA(ramp_steps=2, margin_weight=0.3),
+        unlabeled_dataset=unlabelled_rows(64),
+    )
+    trainer.train()
+    return {name: series(trainer, name) for name in ("loss", "grad_norm", "loss_unlabeled", "guess_accuracy")}
+
+
+def unlabelled_rows(count: int) -> list[dict[str, object]]:
+    """Rows that can be told apart: the first two tokens spell their number. Their labels are known and not used."""
+    rows = tiny_rows(count, seed=8)
+    return [{**row, "input_ids": [5 + i // 40, 5 + i % 40, *row["input_ids"][2:]]} for i, row in enumerate(rows)]
+
+
+class SeeingTrainer(RecordingTrainer):
+    """Remembers which unlabelled rows every step saw."""
+
+    def draw_plan(self, inputs: dict[str, object]) -> object:
+        texts = len(inputs["text_labels"])  # type: ignore[arg-type]
+        first = inputs["input_ids"][-texts:, :2].tolist()  # type: ignore[index]
+        self.seen.append([40 * (a - 5) + b - 5 for a, b in first])
+        return super().draw_plan(inputs)
+
+
+def two_streams(folder: Path) -> dict[str, object]:
+    """MixText uninterrupted, and stopped in the middle of an epoch and resumed."""
+
+    def train(name: str, resume: bool | None = None, callbacks: tuple[StopAt, ...] = ()) -> SeeingTrainer:
+        args = arguments(
+            folder / name,
+            mix_method="mixtext",
+            per_device_train_batch_size=4,
+            per_device_unlabeled_batch_size=7,
+            optim="adamw_torch",
+            learning_rate=1e-3,
+            num_train_epochs=3,
+            save_strategy="steps",
+            save_steps=1,
+        )
+        rows = tiny_rows(34)
+        SeeingTrainer.seen = []  # type: ignore[attr-defined]
+        trainer = make_trainer(
+            tiny_model("bert", dropout=0.1),
+            args,
+            rows,
+            kind=SeeingTrainer,
+            unlabeled_dataset=unlabelled_rows(75),
+            callbacks=[*callbacks],
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = train("whole")
+    seen = list(whole.seen)
+    train("stopped", callbacks=(StopAt(6),))
+    resumed = train("stopped", resume=True)
+    one, other = weights(whole.model), weights(resumed.model)
+    return {
+        "steps": whole.state.global_step,
+        "seen": seen,
+        "seen again": list(resumed.seen),
+        "bit-equal": all(torch.equal(one[name], other[name]) for name in one),
+        "weights": {name: value.double().sum().item() for name, value in one.items()},
     }
 
 

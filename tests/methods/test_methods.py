@@ -16,6 +16,7 @@ from mixtext_hf.methods import (
     EmbedMixup,
     ManifoldMixup,
     PooledMixup,
+    Step,
     TMix,
     make_method,
     scaled_layers,
@@ -35,7 +36,8 @@ MIXING = [name for name in DEFAULTS if name != "erm"]
 
 
 def test_every_method_is_tested_here():
-    assert set(METHODS) == set(DEFAULTS)
+    # Those that learn from unlabelled texts: test_mixtext.py.
+    assert {name for name, kind in METHODS.items() if not kind.uses_unlabeled} == set(DEFAULTS)
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -90,7 +92,9 @@ def test_layers_exist_and_do_not_repeat(depth):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    message = r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup\."
+    message = (
+        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, mixtext, uda\."
+    )
     with pytest.raises(ValueError, match=message):
         make_method("tmixx")
     message = "tmix has no hyper-parameter 'aplha', 'layer': it has alpha, layers, fold, per, prob, partner, pad"
@@ -186,12 +190,12 @@ def test_losses_are_the_weighted_pairs_on_the_mixed_model(name):
     plan = method.draw(4, depth=DEPTH, rng=np.random.default_rng(1))
     given = []
 
-    def forward(inputs, plan):
+    def forward(inputs, plan=None, *, dropout=True):
         given.append((inputs, plan))
         with mixer.applying(plan):
             return model(**inputs).logits
 
-    terms = list(method.losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3)))
+    terms = list(method.losses(Step(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))))
     assert len(terms) == method.passes and list(terms[0]) == ["loss_supervised"]
     assert len(given) == 1 and given[0][0] is batch
     assert torch.equal(given[0][1].index, plan.index) and given[0][1].layer == plan.layer
@@ -218,11 +222,11 @@ def test_a_pooled_mix_is_affine_in_the_logits():
     mixer, method = make_mixable(model), PooledMixup()
     plan = MixPlan(torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.3), layer="head")
 
-    def forward(inputs, plan):
+    def forward(inputs, plan=None, *, dropout=True):
         with mixer.applying(plan):
             return model(**inputs).logits
 
-    (terms,) = method.losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))
+    (terms,) = method.losses(Step(forward, batch, labels, plan, MixedLoss("single_label_classification", 3)))
     logits = 0.3 * plain + 0.7 * plain[plan.index]
     expected = 0.3 * F.cross_entropy(logits, labels) + 0.7 * F.cross_entropy(logits, labels[plan.index])
     torch.testing.assert_close(terms["loss_supervised"], expected, rtol=0, atol=1e-5)
@@ -234,12 +238,12 @@ def test_a_row_whose_partner_has_no_label_stays_itself():
     plain = model(**batch).logits
     labels = torch.tensor([0, -100, 2, 1])
 
-    def forward(inputs, plan):
+    def forward(inputs, plan=None, *, dropout=True):
         with mixer.applying(plan):
             return model(**inputs).logits
 
     plan = MixPlan(torch.tensor([1, 0, 3, 2]), torch.full((4,), 0.7), layer=2)
-    (terms,) = TMix().losses(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))
+    (terms,) = TMix().losses(Step(forward, batch, labels, plan, MixedLoss("single_label_classification", 3)))
     mixed = forward(batch, plan)
     own = torch.nn.functional.cross_entropy(plain[:1], labels[:1])
     pairs = [

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from runs import arguments, assert_same_weights, make_trainer, tiny_rows, weights
+from runs import StopAt, arguments, assert_same_weights, make_trainer, tiny_rows, weights
 from tiny import tiny_model
-from transformers import TrainerCallback
-
-
-class StopAt(TrainerCallback):
-    """Ends the training after so many steps, as a time limit would."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        control.should_training_stop = state.global_step == self.step
 
 
 def train(output_dir, method, workers, *, callbacks=(), resume=None):

@@ -1,0 +1,331 @@
+"""Labelled and unlabelled rows in one loader: which rows make a batch, what each row holds, and how they are collated.
+
+One data set and one batch sampler, because that is what survives: accelerate rebuilds a loader out of these two when a
+run is resumed or spread over processes. The order of the rows is a pure function of (seed, epoch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from datasets.table import MemoryMappedTable
+
+from mixtext_hf.mixing import IGNORE_INDEX
+
+from .augmenters import Augmenter
+
+
+_LABELLED, _UNLABELLED = 0, 1
+
+
+class RowId(NamedTuple):
+    """A row of a batch: of which stream, which one, and how often that stream has been shuffled anew by then."""
+
+    stream: int
+    row: int
+    round: int
+
+
+class TwoStreamBatchSampler(torch.utils.data.Sampler):
+    r"""
+    Batches of `labeled_batch_size` labelled and `unlabeled_batch_size` unlabelled rows, in this order.
+
+    An epoch is one pass over the labelled rows. The unlabelled rows are an endless stream that is shuffled anew whenever
+    it is used up and goes on across epochs. Every reshuffle drops its incomplete tail: what does not fill a batch of
+    the labelled rows; of the unlabelled ones, what does not fill a batch on every process, so that the processes, which
+    accelerate deals the batches to in turn, never see the same unlabelled row in a step.
+
+    Args:
+        labeled (`int`): Number of labelled rows there are.
+        unlabeled (`int`): Number of unlabelled rows there are.
+        labeled_batch_size (`int`): Labelled rows in a batch.
+        unlabeled_batch_size (`int`): Unlabelled rows in a batch.
+        seed (`int`, *optional*, defaults to 0): With the epoch, the only thing that the order depends on.
+        world_size (`int`, *optional*, defaults to 1): Number of processes that share the batches.
+
+    Raises:
+        `ValueError`: if there are too few rows for one batch (on every process).
+    """
+
+    # Read by accelerate: all batches are of one size and there is no smaller last one.
+    drop_last = True
+
+    def __init__(
+        self,
+        labeled: int,
+        unlabeled: int,
+        *,
+        labeled_batch_size: int,
+        unlabeled_batch_size: int,
+        seed: int = 0,
+        world_size: int = 1,
+    ):
+        if labeled < labeled_batch_size:
+            raise ValueError(
+                f"There are {labeled} labelled rows, fewer than the {labeled_batch_size} of a batch: lower "
+                "per_device_train_batch_size."
+            )
+        if unlabeled < unlabeled_batch_size * world_size:
+            what = f"{unlabeled_batch_size} of a batch" + (f" on {world_size} processes" if world_size > 1 else "")
+            raise ValueError(
+                f"There are {unlabeled} unlabelled rows, fewer than the {what}: give more, or lower "
+                "per_device_unlabeled_batch_size."
+            )
+        self.labeled, self.unlabeled = labeled, unlabeled
+        self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
+        self.batch_size = labeled_batch_size + unlabeled_batch_size
+        self.seed, self.world_size = seed, world_size
+        self.epoch = 0
+        self._shuffled: tuple[int, np.ndarray] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        # A multiple of the world size: every process has the same number of batches.
+        return max(self.labeled // (self.labeled_batch_size * self.world_size), 1) * self.world_size
+
+    def __iter__(self) -> Iterator[list[RowId]]:
+        epoch, length = self.epoch, len(self)
+        labelled = self._labelled_order(epoch, length * self.labeled_batch_size)
+        for batch in range(length):
+            start = batch * self.labeled_batch_size
+            rows = [RowId(_LABELLED, int(i), epoch) for i in labelled[start : start + self.labeled_batch_size]]
+            yield rows + self._unlabelled_rows(epoch * length + batch)
+
+    def _labelled_order(self, epoch: int, count: int) -> np.ndarray:
+        """So many labelled rows in random order; only on several processes with few rows is one in it twice."""
+        whole = self.labeled // self.labeled_batch_size * self.labeled_batch_size
+        rounds = -(-count // whole)
+        orders = [
+            np.random.default_rng([self.seed, epoch, _LABELLED, i]).permutation(self.labeled)[:whole]
+            for i in range(rounds)
+        ]
+        return np.concatenate(orders)[:count]
+
+    def _unlabelled_rows(self, number: int) -> list[RowId]:
+        """The unlabelled part of the batch of this number, counted from the first of the first epoch."""
+        per_round = self.unlabeled // (self.unlabeled_batch_size * self.world_size) * self.world_size
+        round_, position = divmod(number, per_round)
+        if self._shuffled is None or self._shuffled[0] != round_:
+            rows = np.arange(self.unlabeled, dtype=np.int32 if self.unlabeled < 2**31 else np.int64)
+            order = np.random.default_rng([self.seed, round_, _UNLABELLED]).permutation(rows)
+            self._shuffled = (round_, order)
+        start = position * self.unlabeled_batch_size
+        chosen = self._shuffled[1][start : start + self.unlabeled_batch_size]
+        return [RowId(_UNLABELLED, int(i), round_) for i in chosen]
+
+
+class TwoStreams(torch.utils.data.Dataset):
+    r"""
+    The rows that a [`TwoStreamBatchSampler`] names: labelled ones as they are, unlabelled ones as their views.
+
+    Args:
+        labeled (`Sequence`): Rows with labels (a `datasets.Dataset`, a list of dicts, ...).
+        unlabeled ([`UnlabeledTexts`]): The others.
+    """
+
+    def __init__(self, labeled: Any, unlabeled: UnlabeledTexts):
+        self.labeled, self.unlabeled = labeled, unlabeled
+
+    def __len__(self) -> int:
+        # The length of an epoch is that of the labelled rows.
+        return len(self.labeled)
+
+    def __getitem__(self, which: RowId) -> dict[str, Any] | Views:
+        if which.stream == _LABELLED:
+            return self.labeled[which.row]
+        return self.unlabeled.views(which.row, which.round)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The views of one unlabelled text, the original first, each a row without label; and its label, if known."""
+
+    rows: list[dict[str, Any]]
+    label: int
+
+
+class UnlabeledTexts:
+    r"""
+    Unlabelled texts with their views: the original, ready columns beside it, and augmentations made on the fly.
+
+    Args:
+        dataset (`datasets.Dataset` or `Sequence[dict]`): The rows. Nothing of them is read before it is needed.
+        text_columns (`Sequence[str]`): The column of the text; of both texts where they are pairs.
+        view_columns (`Sequence[str]`, *optional*): Columns that hold another wording each, such as back-translations.
+        augmenters (`Sequence[Augmenter]`, *optional*): Each makes one more view of the original.
+        label_column (`str`, *optional*): Labels that are known all the same; only reported, never trained on.
+        seed (`int`, *optional*, defaults to 0):
+            View `k` of row `i` in the reshuffle `r` is made with `numpy.random.default_rng([seed, r, i, k])`.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        text_columns: Sequence[str],
+        view_columns: Sequence[str] = (),
+        augmenters: Sequence[Augmenter] = (),
+        label_column: str | None = None,
+        seed: int = 0,
+    ):
+        self.text_columns = tuple(text_columns)
+        self.view_columns = tuple(view_columns)
+        self.augmenters = tuple(augmenters)
+        self.label_column = label_column
+        self.seed = seed
+        if sized(dataset, "unlabeled_dataset") == 0:
+            raise ValueError(
+                "`unlabeled_dataset` is empty: give it at least a batch of texts, or train with mix_method='tmix'."
+            )
+        if (self.view_columns or self.augmenters) and not self.text_columns:
+            raise ValueError(
+                "Views are made of raw text, and the rows are tokenised: give unlabelled rows of raw text."
+            )
+        if self.view_columns and len(self.text_columns) > 1:
+            raise ValueError(
+                f"view_columns={list(self.view_columns)} hold one text each, but the rows are pairs of "
+                f"{' and '.join(self.text_columns)}: use augmenters, which reword both."
+            )
+        self._check_columns(dataset)
+        if isinstance(dataset, datasets.Dataset) and self.text_columns:
+            # Reading a row reads all its columns.
+            label = [] if label_column is None else [label_column]
+            dataset = dataset.select_columns([*self.text_columns, *self.view_columns, *label])
+        self.dataset = dataset
+
+    def _check_columns(self, dataset: Any) -> None:
+        of_arrow = isinstance(dataset, datasets.Dataset)
+        names = dataset.column_names if of_arrow else list(dataset[0])
+        for argument, columns in (("text column", self.text_columns), ("view_columns", self.view_columns)):
+            for column in columns:
+                if column not in names:
+                    raise ValueError(
+                        f"{argument} {column!r}: the unlabelled texts have no such column, they have {', '.join(names)}. "
+                        "Make views with `mixtext-hf augment-text`, or on the fly with augmenters."
+                    )
+                if of_arrow and dataset.features[column].dtype not in ("string", "large_string"):
+                    raise ValueError(
+                        f"{argument} {column!r} of the unlabelled texts holds {dataset.features[column].dtype}, not str."
+                    )
+                if of_arrow and (missing := dataset.data.column(column).null_count):
+                    raise ValueError(
+                        f"{argument} {column!r} of the unlabelled texts is None in {missing} rows: remove them, or make "
+                        "them empty strings."
+                    )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def num_views(self) -> int:
+        """Views of each text, the original included."""
+        return 1 + len(self.view_columns) + len(self.augmenters)
+
+    def views(self, index: int, round_: int) -> Views:
+        """The views of row `index` in the reshuffle `round_`, a pure function of these and the seed."""
+        row = self.dataset[index]
+        label = IGNORE_INDEX if self.label_column is None else row[self.label_column]
+        if self.label_column is not None and (label is None or label < 0):
+            label = IGNORE_INDEX
+        original = {name: value for name, value in row.items() if name != self.label_column}
+        for name in self.view_columns:
+            original.pop(name, None)
+        rows = [original]
+        rows += [{**original, self.text_columns[0]: row[name]} for name in self.view_columns]
+        for number, augmenter in enumerate(self.augmenters, start=1 + len(self.view_columns)):
+            rng = np.random.default_rng([self.seed, round_, index, number])
+            rows.append({**original, **{name: augmenter(row[name], rng) for name in self.text_columns}})
+        return Views(rows, int(label))
+
+
+class TwoStreamCollator:
+    r"""
+    Collates labelled rows and [`Views`] into one batch of rows: `[labelled | originals | view 1 | ... | view K]`.
+
+    Args:
+        collator (`Callable`): Makes a batch with `labels` of a list of rows, as [`MixDataCollator`] does.
+        label_columns (`Sequence[str]`): Where that collator looks for the label, in this order.
+    """
+
+    def __init__(self, collator: Callable[[list[dict[str, Any]]], Mapping[str, Any]], label_columns: Sequence[str]):
+        self.collator, self.label_columns = collator, tuple(label_columns)
+
+    def __call__(self, features: list[dict[str, Any] | Views]) -> dict[str, Any]:
+        """
+        Returns:
+            `dict[str, torch.Tensor]`: what the collator makes of all rows, those of the unlabelled texts with the label
+            -100, and `text_labels`, int64 `(B_u,)`: the labels of the unlabelled texts that are known, else -100.
+        """
+        texts = [feature for feature in features if isinstance(feature, Views)]
+        labelled = [feature for feature in features if not isinstance(feature, Views)]
+        by_view = [row for rows in zip(*(text.rows for text in texts), strict=True) for row in rows]
+        label = next((name for name in self.label_columns if name in labelled[0]), None)
+        if label is None:
+            raise ValueError(
+                f"The labelled rows have no label, only {', '.join(labelled[0])}: name the label column 'label', or give "
+                "the collator its name."
+            )
+        # What both kinds of rows have: a collator takes the columns of the first row for those of all.
+        names = [name for name in labelled[0] if name in by_view[0] and name not in self.label_columns]
+        rows = [{**{name: row[name] for name in names}, label: row[label]} for row in labelled]
+        rows += [{**{name: row[name] for name in names}, label: IGNORE_INDEX} for row in by_view]
+        batch = dict(self.collator(rows))
+        batch["text_labels"] = torch.tensor([text.label for text in texts], dtype=torch.int64)
+        return batch
+
+
+def sized(dataset: Any, name: str) -> int:
+    """The number of rows; an error that names the argument if there is none."""
+    if not isinstance(dataset, Sized):
+        raise TypeError(
+            f"`{name}` has no length ({type(dataset).__name__}): an order that can be resumed needs random access. Give a "
+            "`datasets.Dataset`, which stays on disk, or a list."
+        )
+    return len(dataset)
+
+
+def count_overlap(labelled: Any, texts: UnlabeledTexts) -> int:
+    """
+    How many unlabelled texts (their originals, blanks at the ends aside) are a labelled text too.
+
+    The labelled texts are few and held in memory; the others are read through once, in pieces.
+    """
+    columns = texts.text_columns
+    if not columns:
+        return 0
+    known = {tuple(str(row[name]).strip() for name in columns) for row in labelled}
+    first = pa.array({key[0] for key in known}, pa.large_string())
+    count = 0
+    for piece in _pieces(texts.dataset, columns):
+        stripped = [pc.utf8_trim_whitespace(piece.column(name).cast(pa.large_string())) for name in columns]
+        candidates = [column.filter(pc.is_in(stripped[0], value_set=first)).to_pylist() for column in stripped]
+        count += sum(key in known for key in zip(*candidates, strict=True))
+    return count
+
+
+def _pieces(dataset: Any, columns: Sequence[str], rows: int = 10_000) -> Iterator[pa.RecordBatch | pa.Table]:
+    """The columns as Arrow data, some rows at a time, in any order."""
+    if not isinstance(dataset, datasets.Dataset):
+        for start in range(0, len(dataset), rows):
+            part = [dataset[i] for i in range(start, min(start + rows, len(dataset)))]
+            yield pa.table({name: [row[name] for row in part] for name in columns})
+        return
+    table = dataset.data
+    is_a_file = isinstance(table, MemoryMappedTable) and dataset._indices is None
+    if is_a_file and {change for change, *_ in table.replays or ()} <= {"select", "replace_schema_metadata"}:
+        # Read like a file: what is read through the memory map would count as memory of this process from then on.
+        with pa.OSFile(table.path) as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                yield batch.select(list(columns))
+        return
+    yield from dataset.select_columns(list(columns)).with_format("arrow").iter(batch_size=rows)

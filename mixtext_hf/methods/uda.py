@@ -1,0 +1,50 @@
+"""UDA (Xie et al., NeurIPS 2020), as the consistency training inside MixText: the ablation without mixing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal
+
+from .base import Citation, MixMethod, Preset
+from .mixtext import MixText
+
+
+@dataclass(frozen=True)
+class UDA(MixText):
+    """
+    [`MixText`] with lambda 1 and the guess from the original alone: all views of a text are drawn to that guess.
+
+    The baseline of the MixText paper, which has neither the annealing of the labelled loss (TSA) nor the confidence
+    mask of Xie et al.
+    """
+
+    alpha: float = 0.0
+    fold: bool = False
+    view_weights: Literal["all", "original"] | tuple[float, ...] = "original"
+
+    name: ClassVar[str] = "uda"
+    equation: ClassVar[str] = (
+        "L = CE(f(x), y) + w(t) lambda_u KL(y_u || p(x_u^k)),  y_u = Sharpen(p(x_u), T),  k = 0..K"
+    )
+    mixes: ClassVar[bool] = False
+    presets: ClassVar[dict[str, Preset]] = {}
+    citation: ClassVar[Citation] = Citation(
+        authors="Xie, Q., Dai, Z., Hovy, E., Luong, M.-T. and Le, Q. V.",
+        title="Unsupervised Data Augmentation for Consistency Training",
+        venue="NeurIPS",
+        year=2020,
+        url="https://arxiv.org/abs/1904.12848",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        own = {field.name: field.default for field in fields(self)}
+        for name in (*(field.name for field in fields(MixMethod)), "mix_within"):
+            if getattr(self, name) != own[name]:
+                raise ValueError(
+                    f"mix_{name.removeprefix('mix_')}={getattr(self, name)} was given, but uda does not mix: use mixtext, or drop it."
+                )
+
+    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
+        return None

@@ -1,0 +1,368 @@
+"""Semi-supervised training: two streams in one trainer, what it logs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from runs import RecordingTrainer, StopAt, arguments, assert_same_weights, make_trainer, series, tiny_rows, weights
+from tiny import tiny_model, tiny_tokenizer
+
+from mixtext_hf.methods import UDA, MixText, TMix
+from mixtext_hf.training import MixTrainer
+
+
+WORDS = [f"w{i}" for i in range(40)]
+
+
+def texts(count, *, views=(), label=None, seed=0):
+    """Sentences of 4 to 9 words; the views hold the same words backwards."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for i in range(count):
+        length = int(torch.randint(4, 10, (1,), generator=generator))
+        words = [WORDS[int(j)] for j in torch.randint(len(WORDS), (length,), generator=generator)]
+        row = {"text": " ".join(words), **{name: " ".join(words[::-1]) for name in views}}
+        if label is not None:
+            row["label"] = label(i)
+        rows.append(row)
+    return rows
+
+
+def labelled_texts(count=24):
+    return texts(count, label=lambda i: i % 3, seed=1)
+
+
+def semi_supervised(
+    output_dir, method=None, *, unlabelled=None, rows=None, dropout=0.0, kind=RecordingTrainer, **settings
+):
+    callbacks = settings.pop("callbacks", ())
+    settings = {"per_device_train_batch_size": 4, "per_device_unlabeled_batch_size": 6, **settings}
+    if method is None:
+        settings.setdefault("mix_method", "mixtext")
+    trainer = make_trainer(
+        tiny_model(dropout=dropout),
+        arguments(output_dir, **settings),
+        labelled_texts() if rows is None else rows,
+        kind=kind,
+        method=method,
+        callbacks=[*callbacks],
+        unlabeled_dataset=texts(30, views=("de", "ru")) if unlabelled is None else unlabelled,
+    )
+    return trainer
+
+
+def test_a_batch_holds_labelled_rows_and_the_views_of_the_others(tmp_path):
+    trainer = semi_supervised(tmp_path, view_columns=["de", "ru"], augmenters=["word_dropout:0.3"])
+    loader = trainer.get_train_dataloader()
+    assert len(loader) == 6
+    for batch in loader:
+        assert len(batch["labels"]) == 4 + 6 * 4 == len(batch["input_ids"]) == len(batch["attention_mask"])
+        assert bool((batch["labels"][:4] >= 0).all()) and bool((batch["labels"][4:] == -100).all())
+        assert batch["text_labels"].tolist() == [-100] * 6
+        original, de, ru = (batch["input_ids"][4 + 6 * view : 10 + 6 * view] for view in range(3))
+        mask = batch["attention_mask"][4:10]
+        for row, backwards, length in zip(original, de, mask.sum(dim=1), strict=True):
+            assert row[1 : length - 1].tolist() == backwards[1 : length - 1].flip(0).tolist()
+        assert torch.equal(de, ru)
+        dropped = batch["attention_mask"][22:].sum(dim=1)
+        assert bool((dropped <= mask.sum(dim=1)).all()) and bool((dropped < mask.sum(dim=1)).any())
+
+
+@pytest.mark.parametrize("name", ["mixtext", "uda"])
+def test_it_trains_and_leaves_an_ordinary_model(tmp_path, name):
+    trainer = semi_supervised(tmp_path, mix_method=name, view_columns=["de", "ru"], num_train_epochs=2)
+    before = weights(trainer.model)
+    trainer.train()
+    assert trainer.state.global_step == 12
+    after = weights(trainer.model)
+    assert all(torch.isfinite(value).all() for value in after.values())
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    trainer.save_model()
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"] and config.get("problem_type") is None
+    assert config["mixtext"]["method"] == name and config["mixtext"]["hyperparameters"]["temperature"] == 0.5
+    # The terms add up to the loss, and the ramp runs over the whole run.
+    total = [
+        sum(terms) for terms in zip(series(trainer, "loss_supervised"), series(trainer, "loss_unlabeled"), strict=True)
+    ]
+    assert series(trainer, "loss") == pytest.approx(total, rel=1e-4)
+    assert series(trainer, "unlabeled_weight") == pytest.approx([step / 12 for step in range(12)], rel=1e-5)
+    assert not series(trainer, "guess_accuracy") and len(series(trainer, "guess_entropy")) == 12
+
+
+def test_known_labels_are_reported_and_nothing_else(tmp_path):
+    ends = []
+    for label in (None, lambda i: i % 3, lambda i: -1 if i % 2 else 0):
+        unlabelled = texts(30, views=("de",), label=label)
+        trainer = semi_supervised(tmp_path, unlabelled=unlabelled, view_columns=["de"], lr_scheduler_type="linear")
+        trainer.train()
+        ends.append((weights(trainer.model), series(trainer, "guess_accuracy")))
+    assert_same_weights(ends[0][0], ends[1][0])
+    assert_same_weights(ends[0][0], ends[2][0])
+    assert ends[0][1] == [] and len(ends[1][1]) == 6
+    assert all(0 <= value <= 1 for value in ends[1][1] + ends[2][1])
+
+
+def test_the_unlabelled_labels_may_be_a_class_label_column(tmp_path):
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"]), "extra": Value("int64")})
+    rows = [{**row, "extra": 1} for row in texts(30, label=lambda i: i % 3)]
+    trainer = semi_supervised(tmp_path, unlabelled=Dataset.from_list(rows, features=features))
+    trainer.train()
+    assert len(series(trainer, "guess_accuracy")) == 6
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(("workers", "stops"), [(0, (2, 7, 12)), (2, (9,))])
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, workers, stops):
+    def train(folder, callbacks=(), resume=None):
+        trainer = semi_supervised(
+            folder,
+            MixText(margin_weight=0.1, ramp_steps=5),
+            dropout=0.1,
+            view_columns=["de"],
+            augmenters=["span_swap", "word_dropout:0.3"],
+            optim="adamw_torch",
+            learning_rate=1e-3,
+            lr_scheduler_type="linear",
+            gradient_accumulation_steps=2,
+            num_train_epochs=5,
+            save_strategy="steps",
+            save_steps=1,
+            dataloader_num_workers=workers,
+            callbacks=callbacks,
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = train(tmp_path / "whole")
+    assert whole.state.global_step == 15
+    for stop in stops:
+        folder = tmp_path / f"stopped_at_{stop}"
+        assert train(folder, [StopAt(stop)]).state.global_step == stop
+        resumed = train(folder, resume=True)
+        assert_same_weights(weights(whole.model), weights(resumed.model))
+        logged = series(whole, "loss_unlabeled")
+        assert series(resumed, "loss_unlabeled")[-3:] == logged[-3:]
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(4, 2), (2, 4)])
+def test_accumulated_steps_make_the_trajectory_of_one(tmp_path, batch, accumulation):
+    """Without mixing a batch and its pieces hold the same rows, so losses and gradients agree to rounding."""
+
+    def run(batch, accumulation):
+        trainer = semi_supervised(
+            tmp_path,
+            UDA(ramp_steps=0, margin_weight=0.3),
+            unlabelled=texts(32, views=("de",)),
+            view_columns=["de"],
+            per_device_train_batch_size=batch,
+            per_device_unlabeled_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+        )
+        trainer.train()
+        return [
+            series(trainer, name) for name in ("loss", "grad_norm", "loss_unlabeled", "loss_margin", "guess_entropy")
+        ]
+
+    for one, other in zip(run(8, 1), run(batch, accumulation), strict=True):
+        assert len(one) == 3 and other == pytest.approx(one, rel=1e-4)
+
+
+def test_reduced_precision_keeps_the_gradient_of_the_encoder(tmp_path):
+    """Autocast keeps casted weights; those that the guess casts without gradient must not serve the training pass."""
+    changes = []
+    for bf16 in (False, True):
+        trainer = semi_supervised(tmp_path, UDA(ramp_steps=0), bf16=bf16, max_steps=1, learning_rate=1.0)
+        before = weights(trainer.model)
+        trainer.train()
+        after = weights(trainer.model)
+        changes.append(torch.cat([(after[name] - before[name]).flatten() for name in before]))
+    assert torch.cosine_similarity(*changes, dim=0) > 0.99
+    assert float(changes[1].norm()) == pytest.approx(float(changes[0].norm()), rel=0.05)
+
+
+def test_supervised_methods_leave_the_unlabelled_texts_alone(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        trainer = semi_supervised(tmp_path / "given", TMix())
+        trainer.train()
+    said = [record.getMessage() for record in caplog.records if "unlabeled_dataset" in record.getMessage()]
+    assert len(said) == 1 and "tmix" in said[0] and "not used" in said[0] and "mixtext" in said[0]
+    plain = make_trainer(
+        tiny_model(), arguments(tmp_path / "none", per_device_train_batch_size=4), labelled_texts(), method=TMix()
+    )
+    plain.train()
+    assert_same_weights(weights(trainer.model), weights(plain.model))
+
+
+def test_a_collapse_is_told_once(tmp_path, caplog):
+    trainer = semi_supervised(tmp_path, MixText(temperature=0.5, ramp_steps=0), view_columns=["de"])
+    with torch.no_grad():
+        trainer.model.classifier.bias[1] = 50.0
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    said = [record.getMessage() for record in caplog.records if "collapse" in record.getMessage()]
+    assert len(said) == 1 and "temperature (now 0.5" in said[0] and "lambda_u" in said[0]
+    assert series(trainer, "guess_largest_share")[0] > 0.99 and series(trainer, "guess_balance")[0] < 0.01
+
+
+def test_overlapping_texts_are_counted(tmp_path, caplog):
+    unlabelled = [*texts(30), *({"text": f" {row['text']} "} for row in labelled_texts()[:5])]
+    trainer = semi_supervised(tmp_path, unlabelled=unlabelled, max_steps=1)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert any("5 of the 35 unlabelled texts are labelled" in record.getMessage() for record in caplog.records)
+
+
+def test_a_single_labelled_row_a_batch_still_has_partners(tmp_path):
+    trainer = semi_supervised(tmp_path, per_device_train_batch_size=1, max_steps=2)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    with pytest.raises(ValueError, match="per_device_train_batch_size=1"):
+        semi_supervised(tmp_path, MixText(mix_within="kind"), per_device_train_batch_size=1)
+
+
+def test_twice_as_many_unlabelled_texts_by_default(tmp_path):
+    trainer = semi_supervised(tmp_path, per_device_unlabeled_batch_size=None)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert len(batch["text_labels"]) == 8
+
+
+def test_tokenised_rows_serve_without_views(tmp_path):
+    rows = [{name: row[name] for name in ("input_ids", "attention_mask")} for row in tiny_rows(20, seed=5)]
+    trainer = semi_supervised(tmp_path, rows=tiny_rows(12), unlabelled=rows)
+    trainer.train()
+    assert trainer.state.global_step == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"unlabelled": []}, ["unlabeled_dataset", "empty", "tmix"]),
+        ({"unlabelled": texts(5)}, ["5 unlabelled rows", "6 of a batch", "per_device_unlabeled_batch_size"]),
+        ({"view_columns": ["fr"]}, ["view_columns 'fr'", "text, de, ru", "augment-text"]),
+        (
+            {"view_columns": ["label"], "unlabelled": Dataset.from_list(texts(9, label=lambda i: 0))},
+            ["'label'", "int64", "not str"],
+        ),
+        (
+            {
+                "view_columns": ["de"],
+                "unlabelled": Dataset.from_list([*texts(9, views=["de"]), {"text": "w1", "de": None}]),
+            },
+            ["'de'", "None in 1 rows", "empty strings"],
+        ),
+        ({"mix_kwargs": {"temperature": 0}}, ["temperature", "positive", "0"]),
+        ({"mix_kwargs": {"temperature": -1.0}}, ["temperature", "-1.0"]),
+        ({"mix_kwargs": {"view_weights": [0, 0]}, "view_columns": ["de"]}, ["view_weights", "[0, 0]", "weight > 0"]),
+        ({"mix_kwargs": {"view_weights": [1, 1]}}, ["view_weights has 2", "1 views"]),
+        ({"augmenters": ["shuffle"]}, ["shuffle", "word_dropout"]),
+        ({"per_device_unlabeled_batch_size": 0}, ["per_device_unlabeled_batch_size", "0"]),
+        ({"per_device_train_batch_size": 25}, ["24 labelled rows", "25 of a batch", "per_device_train_batch_size"]),
+        ({"unlabelled": tiny_rows(20), "augmenters": ["span_swap"]}, ["tokenised", "raw text"]),
+        ({"accelerator_config": {"dispatch_batches": True}}, ["dispatch_batches", "accelerator_config"]),
+        ({"mix_kwargs": {"partner": "same_class"}}, ["same_class", "mixtext", "'any'"]),
+        ({"mix_preset": "fast"}, ["mix_preset='fast'", "mixtext", "paper", "official_code"]),
+        ({"mix_preset": "paper", "mix_method": "tmix"}, ["mix_preset='paper'", "tmix", "none"]),
+    ],
+    ids=range(17),
+)
+def test_what_is_wrong_is_said_before_training(tmp_path, settings, said):
+    with pytest.raises((ValueError, TypeError)) as raised:
+        semi_supervised(tmp_path / "out", **settings)
+    for part in said:
+        assert part in str(raised.value), (part, str(raised.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_unlabelled_texts_or_for_another_task_it_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"mixtext learns from unlabelled texts and has none.*--unlabeled_file"):
+        make_trainer(tiny_model(), arguments(tmp_path, mix_method="mixtext"), tiny_rows(8))
+    with pytest.raises(ValueError, match="guesses one class for each text, but the task is regression"):
+        make_trainer(
+            tiny_model(num_labels=1),
+            arguments(tmp_path, mix_method="mixtext"),
+            tiny_rows(8, "scores"),
+            unlabeled_dataset=texts(20),
+        )
+
+
+def test_hidden_labels_in_the_labelled_rows_are_refused(tmp_path):
+    rows = [{**row, "label": -1} if i == 3 else row for i, row in enumerate(labelled_texts())]
+    with pytest.raises(ValueError, match=r"`train_dataset` has no label in row 3 \(it is -1\).*unlabeled_dataset"):
+        semi_supervised(tmp_path, rows=rows).train()
+
+
+def test_a_preset_stands_behind_what_is_given(tmp_path):
+    args = arguments(tmp_path, mix_method="mixtext", mix_preset="official_code", mix_kwargs={"temperature": 0.3})
+    method = args.make_method()
+    assert method.guess_dropout and method.view_weights == "original" and method.temperature == 0.3
+    copy = type(args)(
+        **{
+            name: value
+            for name, value in json.loads(args.to_json_string()).items()
+            if name in ("output_dir", "mix_method", "mix_preset", "mix_kwargs")
+        }
+    )
+    assert copy.make_method() == method
+
+
+_MEMORY = """
+import sys
+sys.path[:0] = {paths!r}
+import torch
+from datasets import Dataset
+from runs import arguments
+from tiny import tiny_model, tiny_tokenizer
+from mixtext_hf.training import MixTrainer
+
+torch.set_num_threads(1)
+trainer = MixTrainer(
+    tiny_model(),
+    arguments({folder!r}, mix_method="mixtext", per_device_train_batch_size=4, max_steps=40, augmenters=["word_dropout"]),
+    train_dataset=[{{"text": f"w{{i}} w{{i + 1}} w3", "label": i % 3}} for i in range(24)],
+    unlabeled_dataset=Dataset.from_file({file!r}),
+    processing_class=tiny_tokenizer(),
+)
+trainer.train()
+print(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_two_million_texts_take_no_more_memory_than_twenty_thousand(tmp_path):
+    """Memory of the process's own: the system takes back pages of the file that it has mapped when it needs them."""
+    block = pa.table({"text": [f"{row['text']} number {i}" for i, row in enumerate(texts(20_000))]})
+    peaks = {}
+    for repeats in (1, 100):
+        path = tmp_path / f"{repeats}.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, block.schema) as stream:
+            for _ in range(repeats):
+                stream.write_table(block, max_chunksize=1000)
+        script = _MEMORY.format(paths=sys.path, folder=str(tmp_path / "out"), file=str(path))
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr[-3000:]
+        peaks[repeats] = int(done.stdout.splitlines()[-1])
+    assert peaks[100] < 1.1 * peaks[1], peaks
+
+
+def test_the_trainer_alone_is_enough(tmp_path):
+    """No test class in between, a datasets.Dataset on both sides, evaluation as usual."""
+    trainer = MixTrainer(
+        tiny_model(),
+        arguments(
+            tmp_path, mix_method="mixtext", per_device_train_batch_size=4, view_columns=["de"], eval_strategy="epoch"
+        ),
+        train_dataset=Dataset.from_list(labelled_texts()),
+        eval_dataset=Dataset.from_list(labelled_texts(9)),
+        unlabeled_dataset=Dataset.from_list(texts(30, views=("de",))),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.train()
+    assert len(series(trainer, "eval_loss")) == 1
