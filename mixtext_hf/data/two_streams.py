@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
@@ -67,6 +68,9 @@ class TwoStreamBatchSampler(torch.utils.data.Sampler):
         seed: int = 0,
         world_size: int = 1,
     ):
+        for name, size in (("labeled_batch_size", labeled_batch_size), ("unlabeled_batch_size", unlabeled_batch_size)):
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {size}.")
         if labeled < labeled_batch_size:
             raise ValueError(
                 f"There are {labeled} labelled rows, fewer than the {labeled_batch_size} of a batch: lower "
@@ -206,6 +210,9 @@ class UnlabeledTexts:
     def _check_columns(self, dataset: Any) -> None:
         of_arrow = isinstance(dataset, datasets.Dataset)
         names = dataset.column_names if of_arrow else list(dataset[0])
+        for number, column in enumerate(self.view_columns):
+            if column in self.text_columns or column in self.view_columns[:number]:
+                raise ValueError(f"view_columns {column!r}: that is the text itself or a view already, name it once.")
         for argument, columns in (("text column", self.text_columns), ("view_columns", self.view_columns)):
             for column in columns:
                 if column not in names:
@@ -213,15 +220,8 @@ class UnlabeledTexts:
                         f"{argument} {column!r}: the unlabelled texts have no such column, they have {', '.join(names)}. "
                         "Make views with `mixtext-hf augment-text`, or on the fly with augmenters."
                     )
-                if of_arrow and dataset.features[column].dtype not in ("string", "large_string"):
-                    raise ValueError(
-                        f"{argument} {column!r} of the unlabelled texts holds {dataset.features[column].dtype}, not str."
-                    )
-                if of_arrow and (missing := dataset.data.column(column).null_count):
-                    raise ValueError(
-                        f"{argument} {column!r} of the unlabelled texts is None in {missing} rows: remove them, or make "
-                        "them empty strings."
-                    )
+                if of_arrow:
+                    _check_strings(dataset, argument, column)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -234,9 +234,8 @@ class UnlabeledTexts:
     def views(self, index: int, round_: int) -> Views:
         """The views of row `index` in the reshuffle `round_`, a pure function of these and the seed."""
         row = self.dataset[index]
-        label = IGNORE_INDEX if self.label_column is None else row[self.label_column]
-        if self.label_column is not None and (label is None or label < 0):
-            label = IGNORE_INDEX
+        label = None if self.label_column is None else row[self.label_column]
+        known = int(label) if isinstance(label, (int, np.integer)) and label >= 0 else IGNORE_INDEX
         original = {name: value for name, value in row.items() if name != self.label_column}
         for name in self.view_columns:
             original.pop(name, None)
@@ -245,7 +244,20 @@ class UnlabeledTexts:
         for number, augmenter in enumerate(self.augmenters, start=1 + len(self.view_columns)):
             rng = np.random.default_rng([self.seed, round_, index, number])
             rows.append({**original, **{name: augmenter(row[name], rng) for name in self.text_columns}})
-        return Views(rows, int(label))
+        return Views(rows, known)
+
+
+def _check_strings(dataset: datasets.Dataset, argument: str, column: str) -> None:
+    where = f"{argument} {column!r} of the unlabelled texts"
+    feature = dataset.features[column]
+    if feature not in (datasets.Value("string"), datasets.Value("large_string")):
+        found = feature.dtype if isinstance(feature, datasets.Value) else feature
+        raise ValueError(f"{where} holds {found}, not str: name a column of texts.")
+    if dataset.data.column(column).null_count:
+        # Some of them may lie in rows that were filtered away.
+        pieces = dataset.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
+        if missing := sum(piece.column(column).null_count for piece in pieces):
+            raise ValueError(f"{where} is None in {missing} rows: remove them, or make them empty strings.")
 
 
 class TwoStreamCollator:
@@ -321,7 +333,7 @@ def _pieces(dataset: Any, columns: Sequence[str], rows: int = 10_000) -> Iterato
             yield pa.table({name: [row[name] for row in part] for name in columns})
         return
     table = dataset.data
-    is_a_file = isinstance(table, MemoryMappedTable) and dataset._indices is None
+    is_a_file = isinstance(table, MemoryMappedTable) and dataset._indices is None and Path(table.path).is_file()
     if is_a_file and {change for change, *_ in table.replays or ()} <= {"select", "replace_schema_metadata"}:
         # Read like a file: what is read through the memory map would count as memory of this process from then on.
         with pa.OSFile(table.path) as file, pa.ipc.open_stream(file) as stream:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -119,9 +119,9 @@ class MixMethod:
     presets: ClassVar[dict[str, Preset]] = {}
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, (int, float)) and self.alpha >= 0 and math.isfinite(self.alpha)):
+        if not (is_number(self.alpha) and self.alpha >= 0):
             raise ValueError(f"mix_alpha must be a finite number >= 0, got {self.alpha!r}.")
-        if not (isinstance(self.prob, (int, float)) and 0 <= self.prob <= 1):
+        if not (is_number(self.prob) and 0 <= self.prob <= 1):
             raise ValueError(f"mix_prob must lie in [0, 1], got {self.prob!r}.")
         if not isinstance(self.fold, bool):
             raise ValueError(f"mix_fold must be true or false, got {self.fold!r}.")
@@ -194,6 +194,11 @@ class MixMethod:
     def field_names(cls) -> tuple[str, ...]:
         """The names of the hyper-parameters."""
         return tuple(f.name for f in fields(cls))
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a finite number; truth values are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def scaled_layers(layers: Sequence[int], depth: int, of: int = 12) -> tuple[int, ...]:

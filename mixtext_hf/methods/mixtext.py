@@ -6,14 +6,23 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeGuard, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import MixPlan, draw_plan, mix_targets, sharpen, soft_kl_divergence
+from mixtext_hf.mixing import (
+    IGNORE_INDEX,
+    MixPlan,
+    draw_plan,
+    has_label,
+    mix_targets,
+    sharpen,
+    soft_kl_divergence,
+    to_targets,
+)
 
-from .base import MixMethod, Preset, Step, scaled_layers
+from .base import MixMethod, Preset, Step, is_number, scaled_layers
 from .tmix import TMix
 
 
@@ -110,13 +119,13 @@ class MixText(MixMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (_is_number(self.temperature) and self.temperature > 0):
+        if not (is_number(self.temperature) and self.temperature > 0):
             raise ValueError(
                 f"temperature must be a positive number, got {self.temperature!r}: 1 leaves the guesses as they are."
             )
         for name in ("lambda_u", "margin_weight", "margin"):
             value = getattr(self, name)
-            if not _is_number(value) or value < 0:
+            if not is_number(value) or value < 0:
                 raise ValueError(f"{name} must be a number >= 0, got {value!r}.")
         steps = self.ramp_steps
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 0):
@@ -140,7 +149,7 @@ class MixText(MixMethod):
         if isinstance(weights, str) and weights in ("all", "original"):
             return
         is_list = isinstance(weights, Sequence) and not isinstance(weights, str)
-        if not is_list or not all(_is_number(weight) and weight >= 0 for weight in weights):
+        if not is_list or not all(is_number(weight) and weight >= 0 for weight in weights):
             raise ValueError(
                 "view_weights must be 'all', 'original' or a list of numbers >= 0 (the original first, then the views), "
                 f"got {weights!r}."
@@ -216,21 +225,17 @@ class MixText(MixMethod):
         guess = self.guess(step, labelled)
         self._note_guess(step, guess)
 
-        num_labels = guess.shape[1]
-        own = mix_targets(
-            step.labels[:labelled],
-            *_unmixed(labelled, guess.device),
-            num_labels=num_labels,
-            problem_type="single_label_classification",
-        )
-        targets = mix_targets(
-            torch.cat([own, sharpen(guess, self.temperature).repeat(step.views, 1)]),
-            step.plan.index,
-            step.plan.lam,
-            num_labels=num_labels,
-        )
+        own = to_targets(step.labels[:labelled], num_labels=guess.shape[1])
+        targets = torch.cat([own, sharpen(guess, self.temperature).repeat(step.views, 1)])
+        # A labelled row whose label is hidden after all has no target: it is not mixed and has no loss.
+        known = has_label(step.labels)
+        known[labelled:] = True
+        plan = step.plan.among(known)
+        targets = mix_targets(targets, plan.index, plan.lam, num_labels=guess.shape[1])
+        targets = targets.masked_fill(~known.unsqueeze(-1), IGNORE_INDEX)
+
         originals = slice(labelled, labelled + texts)
-        inputs, plan = step.inputs, step.plan
+        inputs = step.inputs
         if self.margin_weight and self.mixes:
             # The margin loss looks at unmixed predictions: the originals once more, at the end, as they are.
             inputs = {name: torch.cat([value, value[originals]]) for name, value in inputs.items()}
@@ -264,7 +269,8 @@ class MixText(MixMethod):
             name: torch.cat([value[start : start + texts] for start in starts]) for name, value in step.inputs.items()
         }
         probabilities = step.forward(inputs, None, dropout=self.guess_dropout).float().softmax(dim=-1)
-        share = torch.tensor([weights[view] for view in used], device=probabilities.device) / sum(weights)
+        total = sum(weights)
+        share = torch.tensor([weights[view] / total for view in used], device=probabilities.device)
         return torch.einsum("v,vtc->tc", share, probabilities.reshape(len(used), texts, -1))
 
     def ramp(self, number: int, total: int) -> float:
@@ -319,11 +325,3 @@ class MixText(MixMethod):
             f"unbalanced, the model now learns its own mistake: raise temperature (now {self.temperature:g}; the paper "
             "uses 1 for IMDB), lower lambda_u, lengthen ramp_steps, or stop earlier."
         )
-
-
-def _unmixed(rows: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.arange(rows, device=device), torch.ones(rows, device=device)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

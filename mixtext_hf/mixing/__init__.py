@@ -11,6 +11,7 @@ from .targets import (
     sharpen,
     soft_cross_entropy,
     soft_kl_divergence,
+    to_targets,
 )
 
 
@@ -27,5 +28,6 @@ __all__ = [
     "sharpen",
     "soft_cross_entropy",
     "soft_kl_divergence",
+    "to_targets",
     "union_mask",
 ]

@@ -48,17 +48,23 @@ def mix_targets(
     Returns:
         `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are meaningless: see `has_label`.
     """
+    targets = to_targets(labels, num_labels=num_labels, problem_type=problem_type)
+    return torch.lerp(targets[index], targets, lam.float().unsqueeze(-1))
+
+
+def to_targets(
+    labels: torch.Tensor, *, num_labels: int, problem_type: ProblemType = "single_label_classification"
+) -> torch.Tensor:
+    """Labels as the rows `(B, num_labels)` float32 that can be mixed: one-hot, multi-hot, scores; see [`mix_targets`]."""
     if problem_type == "single_label_classification" and labels.dim() == 1:
         # Of all negative labels only -100 may pass: one_hot raises at the others.
-        targets = F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, 0), num_labels).float()
-    else:
-        targets = labels.float().reshape(len(labels), -1)
-        if targets.shape[1] != num_labels:
-            raise ValueError(
-                f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task."
-            )
-    weight = lam.float().unsqueeze(-1)
-    return torch.lerp(targets[index], targets, weight)
+        return F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, 0), num_labels).float()
+    targets = labels.float().reshape(len(labels), -1)
+    if targets.shape[1] != num_labels:
+        raise ValueError(
+            f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task."
+        )
+    return targets
 
 
 def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -85,7 +91,7 @@ def sharpen(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
     if not temperature > 0:
         raise ValueError(f"`temperature` must be positive, got {temperature}: 1 leaves the distribution as it is.")
     # In logarithms: p^(1/T) underflows for small T.
-    return torch.softmax(probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log() / temperature, dim=-1)
+    return torch.softmax(probabilities.log() / temperature, dim=-1)
 
 
 @dataclass(frozen=True)

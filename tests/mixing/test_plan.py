@@ -288,3 +288,24 @@ def test_a_plan_among_some_rows_mixes_no_pair_that_leaves_them():
     some = plan.among(torch.tensor([True, True, False, True]))
     assert some.index.tolist() == [1, 1, 2, 0]
     assert torch.equal(some.lam, plan.lam) and some.layer == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(draws(), st.integers(0, 9), st.integers(0, 99))
+def test_a_plan_that_goes_on_leaves_the_further_rows_alone(arguments, rows, seed):
+    plan = drawn(arguments, seed)
+    index, lam = plan.index.clone(), plan.lam.clone()
+    longer = plan.extended(rows)
+    count = len(plan)
+    assert len(longer) == count + rows
+    assert longer.index.tolist() == [*index.tolist(), *range(count, count + rows)]
+    assert longer.lam.tolist() == [*lam.tolist(), *[1.0] * rows]
+    assert (longer.layer, longer.pad) == (plan.layer, plan.pad)
+    assert longer.index.dtype == torch.int64 and longer.lam.dtype == torch.float32
+    # The plan itself is what it was.
+    assert torch.equal(plan.index, index) and torch.equal(plan.lam, lam)
+
+
+def test_a_plan_that_goes_on_stays_on_its_device():
+    plan = MixPlan(torch.tensor([1, 0]), torch.tensor([0.25, 0.5]), layer=2).to("meta").extended(3)
+    assert len(plan) == 5 and plan.index.device.type == plan.lam.device.type == "meta"

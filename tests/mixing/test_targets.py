@@ -1,5 +1,7 @@
 """Mixed targets and losses against the losses of torch, written out as weighted pairs."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixtext_hf.functional import MixedLoss, mix_targets, mixed_cross_entropy, soft_cross_entropy
-from mixtext_hf.mixing import IGNORE_INDEX, has_label
+from mixtext_hf.mixing import IGNORE_INDEX, has_label, sharpen, soft_kl_divergence
 
 
 B, C = 5, 4
@@ -212,3 +214,102 @@ def test_index_and_lam_belong_together():
     loss = MixedLoss("single_label_classification", 3)
     with pytest.raises(ValueError, match="`index` and `lam` belong together"):
         loss(torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([1, 0]))
+
+
+# ---- guesses ----
+
+
+@st.composite
+def distributions(draw, min_classes=2):
+    """Up to four distributions `(B, C)` as lists, some of them with classes of probability 0."""
+    classes = draw(st.integers(min_classes, 5))
+    weights = st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1.0)), min_size=classes, max_size=classes)
+    rows = draw(st.lists(weights.filter(any), min_size=1, max_size=4))
+    return [[weight / sum(row) for weight in row] for row in rows]
+
+
+def sharpened_by_hand(p, temperature):
+    """In logarithms relative to the largest, as the powers themselves underflow."""
+    powers = [math.exp(math.log(value / max(p)) / temperature) if value > 0 else 0.0 for value in p]
+    return [power / sum(powers) for power in powers]
+
+
+@settings(max_examples=200, deadline=None)
+@given(distributions(min_classes=1), st.sampled_from([0.01, 0.1, 0.3, 0.5, 1.0]))
+def test_sharpening_is_a_power_normalised(rows, temperature):
+    given = torch.tensor(rows)
+    actual = sharpen(given, temperature)
+    expected = torch.tensor([sharpened_by_hand(row, temperature) for row in given.tolist()])
+    # Rounding of a logarithm weighs 1/T times as much.
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6 / temperature)
+    assert actual.dtype == torch.float32 and torch.equal(given, torch.tensor(rows))
+    torch.testing.assert_close(actual.sum(dim=-1), torch.ones(len(rows)))
+    if temperature == 1.0:
+        torch.testing.assert_close(actual, given, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.5, 4.0, 10.0])
+def test_temperatures_above_1_flatten_and_leave_impossible_classes_so(temperature):
+    p = [0.7, 0.3, 0.0]
+    expected = torch.tensor(sharpened_by_hand(p, temperature))
+    torch.testing.assert_close(sharpen(torch.tensor(p), temperature), expected, rtol=0, atol=1e-6)
+
+
+def test_sharpening_works_on_any_shape_and_dtype_and_keeps_ties():
+    p = torch.softmax(torch.randn(2, 3, 4), dim=-1)
+    sharp = sharpen(p, 0.5)
+    expected = torch.stack([sharpen(row, 0.5) for row in p.flatten(0, 1)]).view_as(p)
+    torch.testing.assert_close(sharp, expected)
+    assert sharpen(p[0, 0], 0.5).shape == (4,)
+    assert sharpen(p.double(), 0.5).dtype == torch.float64
+    assert sharpen(torch.full((5,), 0.2), 0.01).tolist() == pytest.approx([0.2] * 5)
+    # Towards T = 0 the largest takes all.
+    assert sharpen(torch.tensor([0.4, 0.35, 0.25]), 1e-4).tolist() == pytest.approx([1.0, 0.0, 0.0])
+    assert sharpen(torch.tensor([1.0, 0.0]), 0.5).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("temperature", [0, -0.5, float("nan")])
+def test_temperatures_are_positive(temperature):
+    with pytest.raises(ValueError, match=r"`temperature` must be positive, got .*: 1 leaves"):
+        sharpen(torch.tensor([0.5, 0.5]), temperature)
+
+
+@settings(max_examples=200, deadline=None)
+@given(distributions(), st.integers(0, 99))
+def test_divergence_is_that_of_the_loop(rows, seed):
+    targets = torch.tensor(rows)
+    logits = torch.randn(targets.shape, generator=torch.Generator().manual_seed(seed)) * 3
+    actual = soft_kl_divergence(logits, targets)
+    assert actual.shape == (len(rows),) and actual.dtype == torch.float32
+    for value, t, z in zip(actual.tolist(), targets.tolist(), logits.tolist(), strict=True):
+        log_total = math.log(sum(math.exp(logit) for logit in z))
+        expected = sum(p * (math.log(p) - logit + log_total) for p, logit in zip(t, z, strict=True) if p > 0)
+        assert value == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert value > -1e-6
+
+
+def test_divergence_is_0_where_the_prediction_meets_the_target():
+    torch.testing.assert_close(soft_kl_divergence(LOGITS, LOGITS.softmax(dim=-1)), torch.zeros(B), rtol=0, atol=1e-6)
+
+
+def test_divergence_from_one_class_is_the_cross_entropy():
+    hot = F.one_hot(LABELS, C).float()
+    expected = F.cross_entropy(LOGITS, LABELS, reduction="none")
+    torch.testing.assert_close(soft_kl_divergence(LOGITS, hot), expected, rtol=0, atol=1e-6)
+
+
+def test_the_gradient_of_the_divergence_is_prediction_minus_target():
+    targets = mix_targets(LABELS, INDEX, LAM, num_labels=C)
+    logits = LOGITS.clone().requires_grad_()
+    soft_kl_divergence(logits, targets).sum().backward()
+    torch.testing.assert_close(logits.grad, LOGITS.softmax(dim=-1) - targets, rtol=0, atol=1e-6)
+
+
+def test_the_divergence_of_bfloat16_logits_is_computed_in_float32():
+    targets = LOGITS.roll(1, 0).softmax(dim=-1)
+    actual = soft_kl_divergence(LOGITS.bfloat16(), targets)
+    assert actual.dtype == torch.float32 and torch.equal(
+        actual, soft_kl_divergence(LOGITS.bfloat16().float(), targets)
+    )
+    # Extreme logits are no reason for a NaN.
+    assert bool(soft_kl_divergence(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])).isfinite().all())
