@@ -119,15 +119,11 @@ class AugmentTextArguments:
 
 def make_parser() -> HfArgumentParser:
     """The parser of `AugmentTextArguments`."""
-    groups: Any = AugmentTextArguments
-    parser = Parser(
-        groups,
+    return Parser(
+        AugmentTextArguments,
         prog="mixtext-hf augment-text",
-        allow_abbrev=False,
         description="Write other wordings of texts into columns beside them.",
     )
-    parser.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:

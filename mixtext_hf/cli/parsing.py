@@ -15,7 +15,14 @@ from transformers import HfArgumentParser
 
 
 class Parser(HfArgumentParser):
-    """Says what was wrong in one line, where argparse prints the list of all arguments before it."""
+    """
+    Takes `--config` as well, and says what was wrong in one line, where argparse prints the list of all arguments before it.
+    """
+
+    def __init__(self, dataclass_types: Any, **kwargs: Any):
+        # `given_names` knows whole names only.
+        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+        self.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
 
     def error(self, message: str) -> NoReturn:
         fail(self, f"{message}. See --help.")

@@ -10,11 +10,9 @@ With neither data nor a model named it runs the embedded example.
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,18 +22,19 @@ from typing import Any
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
-from transformers.trainer_utils import IntervalStrategy, get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, has_labels, load_text_datasets
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
-from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, minilm_path
+from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
 from .parsing import Parser, given_names, parse, peek, reporting_bad_input
 
 
@@ -131,16 +130,11 @@ class DataArguments:
 
 def make_parser() -> HfArgumentParser:
     """The parser of `ModelArguments`, `DataArguments` and [`MixTrainingArguments`]."""
-    groups: Any = [ModelArguments, DataArguments, MixTrainingArguments]
-    parser = Parser(
-        groups,
+    return Parser(
+        [ModelArguments, DataArguments, MixTrainingArguments],
         prog="mixtext-hf train-text",
-        # `given_names` knows whole names only.
-        allow_abbrev=False,
         description="Fine-tune a BERT-family model with hidden-state mixup.",
     )
-    parser.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -181,7 +175,7 @@ class TextRun:
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
         self.output_dir = Path(str(training_args.output_dir))
-        self.checkpoint = _check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
+        self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
         _set_up_logging(training_args)
@@ -359,7 +353,7 @@ class TextRun:
     def train(self) -> dict[str, float]:
         trainer, data = self.trainer, self.data
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
-            _remove_results(self.output_dir)
+            remove_results(self.output_dir)
         logger.info("Training on %d texts with %s.", len(data.train or ()), trainer.method)
         metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
         metrics["train_samples"] = len(data.train or ())
@@ -370,7 +364,7 @@ class TextRun:
         trainer.save_metrics("train", metrics)
         trainer.save_state()
         if trainer.is_world_process_zero():
-            _write_atomically(self.output_dir / "run.json", json.dumps(self.describe(), indent=2, default=str) + "\n")
+            write_atomically(self.output_dir / "run.json", json.dumps(self.describe(), indent=2, default=str) + "\n")
         return metrics
 
     def describe(self) -> dict[str, Any]:
@@ -426,31 +420,9 @@ class TextRun:
             self.trainer.save_metrics(f"predict{suffix}", metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                self._write_predictions(path, split, logits_of(output))
+                write_predictions(path, split, logits_of(output), self.data)
             combined |= metrics
         return combined
-
-    def _write_predictions(self, path: Path, split: Any, logits: np.ndarray) -> None:
-        ids = next((split[name] for name in ("id", "idx") if name in split.column_names), range(len(split)))
-        names, problem_type = self.data.label_names, self.data.problem_type
-        header = ["id", "prediction", *(f"probability_{name}" for name in names)]
-        if problem_type == "regression":
-            rows = [[i, float(score)] for i, score in zip(ids, logits.reshape(-1), strict=True)]
-        elif problem_type == "multi_label_classification":
-            probabilities = sigmoid(logits)
-            rows = [
-                [i, "|".join(n for n, p in zip(names, row, strict=True) if p > 0.5), *map(float, row)]
-                for i, row in zip(ids, probabilities, strict=True)
-            ]
-        else:
-            probabilities = softmax(logits)
-            rows = [[i, names[row.argmax()], *map(float, row)] for i, row in zip(ids, probabilities, strict=True)]
-        temporary = path.with_suffix(".csv.part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
-        os.replace(temporary, path)
 
 
 def _load_config(name: str, model_args: ModelArguments) -> Any:
@@ -474,38 +446,6 @@ def _task_of(config: Any) -> tuple[str | None, list[str] | None]:
     return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]
 
 
-def _check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
-    """The checkpoint to resume from, if one was asked for; an error if `output_dir` holds another run."""
-    resume = args.resume_from_checkpoint
-    if resume is not None and resume.lower() not in ("false", "no"):
-        if resume.lower() not in ("true", "yes", "last"):
-            if not (Path(resume) / "trainer_state.json").is_file():
-                raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
-            return resume
-        checkpoint = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
-        if checkpoint is None:
-            raise ValueError(f"resume_from_checkpoint={resume} was given, but {output_dir} holds no checkpoint.")
-        return checkpoint
-    traces = ("config.json", "all_results.json", "trainer_state.json", "checkpoint-*", "adapter_config.json")
-    found = sorted({path.name for trace in traces for path in output_dir.glob(trace)})
-    if args.do_train and found and not overwrite:
-        raise ValueError(
-            f"output_dir={output_dir} holds another run ({', '.join(found[:3])}): name another folder, go on with it by "
-            "--resume_from_checkpoint True, or replace it by --overwrite_output_dir."
-        )
-    return None
-
-
-def _remove_results(output_dir: Path) -> None:
-    """What another run left: results are added to those that are there, and a resumed run takes the last checkpoint."""
-    results = ("all_results.json", "train_results.json", "eval*_results.json", "predict*_results.json")
-    for pattern in (*results, "predictions*.csv", "reliability_diagram.png", "run.json", "trainer_state.json"):
-        for path in output_dir.glob(pattern):
-            path.unlink()
-    for path in output_dir.glob("checkpoint-[0-9]*"):
-        shutil.rmtree(path)
-
-
 def _set_up_logging(args: MixTrainingArguments) -> None:
     logging.basicConfig(
         format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
@@ -515,12 +455,6 @@ def _set_up_logging(args: MixTrainingArguments) -> None:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     hf_logging.set_verbosity(args.get_process_log_level())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

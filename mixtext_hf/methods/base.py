@@ -163,11 +163,15 @@ class MixMethod:
             fold=self.fold,
             per=self.per,
             prob=self.prob,
-            partner=self.partner,
             pad=self.pad,
-            labels=labels,
-            lengths=lengths,
+            **self.pairing(batch_size, labels, lengths, unlabeled),
         )
+
+    def pairing(
+        self, batch_size: int, labels: torch.Tensor | None, lengths: torch.Tensor | None, unlabeled: int
+    ) -> dict[str, Any]:
+        """Which rows may be partners, as the arguments `partner`, `labels` and `lengths` of [`draw_plan`]."""
+        return {"partner": self.partner, "labels": labels, "lengths": lengths}
 
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         r"""

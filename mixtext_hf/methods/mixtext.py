@@ -13,8 +13,6 @@ import torch
 
 from mixtext_hf.mixing import (
     IGNORE_INDEX,
-    MixPlan,
-    draw_plan,
     has_label,
     mix_targets,
     sharpen,
@@ -192,30 +190,12 @@ class MixText(MixMethod):
                 math.log(num_labels),
             )
 
-    def draw(
-        self,
-        batch_size: int,
-        *,
-        depth: int,
-        rng: np.random.Generator,
-        labels: torch.Tensor | None = None,
-        lengths: torch.Tensor | None = None,
-        unlabeled: int = 0,
-    ) -> MixPlan:
+    def pairing(
+        self, batch_size: int, labels: torch.Tensor | None, lengths: torch.Tensor | None, unlabeled: int
+    ) -> dict[str, Any]:
         if self.mix_within == "all":
-            return super().draw(batch_size, depth=depth, rng=rng, lengths=lengths)
-        return draw_plan(
-            batch_size,
-            alpha=self.alpha,
-            layers=self.layer_set(depth),
-            rng=rng,
-            fold=self.fold,
-            per=self.per,
-            prob=self.prob,
-            partner="same_class",
-            pad=self.pad,
-            labels=np.arange(batch_size) >= batch_size - unlabeled,
-        )
+            return super().pairing(batch_size, labels, lengths, unlabeled)
+        return {"partner": "same_class", "labels": np.arange(batch_size) >= batch_size - unlabeled}
 
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         if step.text_labels is None:

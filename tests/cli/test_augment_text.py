@@ -14,12 +14,9 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from filelock import FileLock
-from tokenizers import Tokenizer, models, pre_tokenizers
-from tokenizers.processors import TemplateProcessing
-from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
+from translators import WORDS, save_marian
 
 from mixtext_hf.cli import augment_text
 from mixtext_hf.cli.augment_text import AugmentTextArguments, main
@@ -28,7 +25,6 @@ from mixtext_hf.data.back_translation import Translator, back_translate
 from mixtext_hf.data.files import read_files
 
 
-WORDS = [f"w{i}" for i in range(30)]
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["spam", "ham"]), "id": Value("int32")})
 
 
@@ -37,33 +33,12 @@ def private_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def save_translator(folder: Path, seed: int) -> None:
-    vocab = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=6
-    ).save_pretrained(folder)
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "forced_eos_token_id": 1, "decoder_start_token_id": 0}
-    sizes = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 32}
-    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    model = MarianMTModel(MarianConfig(vocab_size=len(vocab), **ids, **sizes, **layers))
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.5)
-    model.generation_config.update(num_beams=2, bad_words_ids=[[0], [2]])
-    model.save_pretrained(folder)
-
-
 @pytest.fixture(scope="module")
 def translators(tmp_path_factory) -> list[str]:
     """The arguments that name random translators of de and ru, in both directions."""
     folder = tmp_path_factory.mktemp("translators")
     for seed, name in enumerate(("en-de", "de-en", "en-ru", "ru-en")):
-        save_translator(folder / name, seed)
+        save_marian(folder / name, seed, longest=6, num_beams=2, bad_words_ids=[[0], [2]])
     return [f"--forward_model={folder}/en-{{lang}}", f"--backward_model={folder}/{{lang}}-en"]
 
 

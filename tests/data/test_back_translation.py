@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from tokenizers.processors import TemplateProcessing
-from transformers import (
-    M2M100Config,
-    M2M100ForConditionalGeneration,
-    MarianConfig,
-    MarianMTModel,
-    NllbTokenizer,
-    PreTrainedTokenizerFast,
-)
+from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
+from translators import SIZES, WORDS, randomise, save_marian
 
 from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
 
 
-COMMON = {
-    "d_model": 16,
-    "encoder_layers": 1,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 16,
-    "decoder_ffn_dim": 16,
-    "dropout": 0.0,
-}
-WORDS = [f"w{i}" for i in range(30)]
 MAX_LENGTH = 12
-
-
-def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Weights large enough for translations to differ."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.5)
-
-
-def save_marian(folder: Path, seed: int = 0) -> str:
-    vocab = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=MAX_LENGTH
-    ).save_pretrained(folder)
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "forced_eos_token_id": 1, "decoder_start_token_id": 0}
-    model = MarianMTModel(MarianConfig(vocab_size=len(vocab), max_position_embeddings=32, **ids, **COMMON))
-    randomise(model, seed)
-    # As the published checkpoints have them.
-    model.generation_config.update(num_beams=4, max_length=512, bad_words_ids=[[0]])
-    model.save_pretrained(folder)
-    return str(folder)
+# As the published checkpoints have them.
+PUBLISHED = {"num_beams": 4, "max_length": 512, "bad_words_ids": [[0]]}
 
 
 @pytest.fixture(scope="module")
 def marian(tmp_path_factory) -> str:
-    return save_marian(tmp_path_factory.mktemp("marian"))
+    return save_marian(tmp_path_factory.mktemp("marian"), longest=MAX_LENGTH, **PUBLISHED)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +26,7 @@ def nllb(tmp_path_factory) -> str:
     vocab = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, **{letter: 5 + i for i, letter in enumerate("wxyz")}}
     tokenizer = NllbTokenizer(vocab=vocab, merges=[])
     tokenizer.save_pretrained(folder)
-    config = M2M100Config(vocab_size=len(tokenizer), max_position_embeddings=32, **COMMON)
+    config = M2M100Config(vocab_size=len(tokenizer), **SIZES)
     model = M2M100ForConditionalGeneration(config)
     randomise(model, 0)
     model.save_pretrained(folder)

@@ -1,0 +1,79 @@
+"""The folder of a run: whether it may be written to, and the files that are written there, each whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers.trainer_utils import get_last_checkpoint
+
+from mixtext_hf.data import TextDatasets
+from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.training import MixTrainingArguments
+
+
+def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
+    """The checkpoint to resume from, if one was asked for; an error if `output_dir` holds another run."""
+    resume = args.resume_from_checkpoint
+    if resume is not None and resume.lower() not in ("false", "no"):
+        if resume.lower() not in ("true", "yes", "last"):
+            if not (Path(resume) / "trainer_state.json").is_file():
+                raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
+            return resume
+        checkpoint = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
+        if checkpoint is None:
+            raise ValueError(f"resume_from_checkpoint={resume} was given, but {output_dir} holds no checkpoint.")
+        return checkpoint
+    traces = ("config.json", "all_results.json", "trainer_state.json", "checkpoint-*", "adapter_config.json")
+    found = sorted({path.name for trace in traces for path in output_dir.glob(trace)})
+    if args.do_train and found and not overwrite:
+        raise ValueError(
+            f"output_dir={output_dir} holds another run ({', '.join(found[:3])}): name another folder, go on with it by "
+            "--resume_from_checkpoint True, or replace it by --overwrite_output_dir."
+        )
+    return None
+
+
+def remove_results(output_dir: Path) -> None:
+    """What another run left: results are added to those that are there, and a resumed run takes the last checkpoint."""
+    results = ("all_results.json", "train_results.json", "eval*_results.json", "predict*_results.json")
+    for pattern in (*results, "predictions*.csv", "reliability_diagram.png", "run.json", "trainer_state.json"):
+        for path in output_dir.glob(pattern):
+            path.unlink()
+    for path in output_dir.glob("checkpoint-[0-9]*"):
+        shutil.rmtree(path)
+
+
+def write_predictions(path: Path, split: Any, logits: np.ndarray, data: TextDatasets) -> None:
+    """A csv of id, prediction and one probability a class (regression: id and score)."""
+    ids = next((split[name] for name in ("id", "idx") if name in split.column_names), range(len(split)))
+    names, problem_type = data.label_names, data.problem_type
+    header = ["id", "prediction", *(f"probability_{name}" for name in names)]
+    if problem_type == "regression":
+        rows = [[i, float(score)] for i, score in zip(ids, logits.reshape(-1), strict=True)]
+    elif problem_type == "multi_label_classification":
+        probabilities = sigmoid(logits)
+        rows = [
+            [i, "|".join(n for n, p in zip(names, row, strict=True) if p > 0.5), *map(float, row)]
+            for i, row in zip(ids, probabilities, strict=True)
+        ]
+    else:
+        probabilities = softmax(logits)
+        rows = [[i, names[row.argmax()], *map(float, row)] for i, row in zip(ids, probabilities, strict=True)]
+    temporary = path.with_suffix(".csv.part")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file under another name, then give it its own."""
+    temporary = path.with_suffix(path.suffix + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

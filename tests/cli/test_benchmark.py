@@ -1,0 +1,280 @@
+"""The benchmarks: what they compare is what they say, and the commands run."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from tiny import DEPTH, tiny_batch, tiny_model, tiny_tokenizer
+
+from mixtext_hf.cli import benchmark, benchmark_mixtext
+from mixtext_hf.cli.benchmark import main, make_parser
+from mixtext_hf.cli.benchmark_mixtext import (
+    OFFICIAL_LENGTH,
+    STEPS,
+    Round,
+    make_rounds,
+    make_steps,
+    mixtext_trainer,
+    official_index,
+    official_inputs,
+)
+from mixtext_hf.cli.official_mixtext import official_losses
+from mixtext_hf.mixing import MixPlan, draw_plan
+
+
+LONG = {"max_position_embeddings": 2 * OFFICIAL_LENGTH, "num_labels": 4}
+TEXTS = [" ".join(f"w{(i * j) % 40}" for j in range(1, 6 + i % 7)) for i in range(40)]
+NO_MEMORY = {"before_mib": 100.0, "peak_mib": 300.0}
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("bert"))
+    tiny_model("bert", dropout=0.1, **LONG).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def without_children(monkeypatch):
+    """A child process takes seconds to import everything, and a command starts one for each step."""
+    for module in (benchmark, benchmark_mixtext):
+        monkeypatch.setattr(module, "memory_in_child", lambda argv, step: NO_MEMORY)
+
+
+def opinionated_model():
+    """Without dropout, and with predictions far from uniform: the unlabelled loss is not small."""
+    model = tiny_model("bert", **LONG)
+    with torch.no_grad():
+        model.classifier.weight.mul_(5)
+    return model
+
+
+def unpadded_round(layer: int, seed: int = 0) -> Round:
+    """28 texts of one length, mixed across kinds and views."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = {
+        **tiny_batch(lengths=(10,) * 28, seed=seed),
+        "labels": torch.tensor([0, 1, 2, 3] + [-100] * 24),
+        "text_labels": torch.full((8,), -100),
+    }
+    lam = torch.full((28,), 0.625)  # exact in float32 and as a Python number
+    return Round(3, batch, MixPlan(torch.randperm(28, generator=generator), lam, layer=layer))
+
+
+def parse(*arguments: str):
+    return make_parser().parse_args(["mixtext", *arguments])
+
+
+# ---- the official procedure and ours are the same computation ----
+
+
+@pytest.mark.parametrize("layer", [0, 2, 3, DEPTH])
+def test_the_official_losses_are_ours(layer):
+    ours = opinionated_model()
+    official = deepcopy(ours).train()
+    round_ = unpadded_round(layer, seed=layer)
+
+    trainer = mixtext_trainer(ours, 10)
+    trainer.plan, trainer.state.global_step = round_.plan, round_.number
+    ours.train()
+    total = trainer.training_step(ours, round_.batch)
+    trainer.log({"loss": float(total)})
+    logged = trainer.state.log_history[-1]
+
+    loss_x, loss_u = official_losses(official, **official_inputs(round_))
+    (loss_x + loss_u).backward()
+
+    assert loss_x.item() == pytest.approx(logged["loss_supervised"], abs=1e-5)
+    assert loss_u.item() == pytest.approx(logged["loss_unlabeled"], abs=1e-5)
+    assert loss_x > 0.1
+    assert loss_u > 0.1
+    gradients = {name: parameter.grad for name, parameter in official.named_parameters()}
+    assert any(gradient.abs().max() > 1e-2 for gradient in gradients.values())
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_losses_depend_on_partners_lambda_and_layer():
+    """So that the test above would see a wrong one."""
+    model = opinionated_model().train()
+    right = official_inputs(unpadded_round(2))
+    partners = torch.arange(36)
+    for wrong in ({"index": partners}, {"lam": 0.75}, {"layer": 3}, {"temperature": 1.0}):
+        losses = [official_losses(model, **inputs) for inputs in (right, {**right, **wrong})]
+        assert (losses[0][1] - losses[1][1]).abs() > 1e-3, wrong
+
+
+def test_official_index():
+    plan = draw_plan(28, alpha=16.0, layers=[2], rng=np.random.default_rng(0))
+    index = official_index(plan.index)
+    assert sorted(index.tolist()) == list(range(36))
+    assert index[28:].tolist() == list(range(28, 36))
+    assert official_index(torch.arange(28)).tolist() == list(range(36))
+    ours = torch.arange(28)
+    ours[0] = 4  # the first labelled text with the first original: row 20 of the official batch
+    assert official_index(ours)[0] == 20
+    ours[12] = 27  # the first of view 1 with the last of view 2
+    assert official_index(ours)[4] == 19
+
+
+# ---- what each step computes ----
+
+
+def test_each_step_runs_the_rows_that_it_should(tiny_bert, monkeypatch):
+    """Counted at the layers: (rows, tokens) of every call."""
+    args = parse("--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0", "--seq_length", "24")
+    models = []
+    load = benchmark_mixtext.load_model
+    monkeypatch.setattr(benchmark_mixtext, "load_model", lambda name: models.append(load(name)) or models[-1])
+    steps = make_steps(list(STEPS), args)
+    assert list(steps) == list(STEPS)
+    assert len(models) == 2
+    calls = []
+    for model in models:
+        for layer in model.bert.encoder.layer:
+            layer.register_forward_hook(lambda module, args, output: calls.append(tuple(output.shape[:2])))
+    (round_,) = make_rounds(args)
+    assert round_.length == 24
+
+    def rows_of(name):
+        calls.clear()
+        steps[name](round_)
+        lengths = {length for _, length in calls}
+        assert len(lengths) == 1
+        return sum(rows for rows, _ in calls), lengths.pop()
+
+    official = 3 * 8 * DEPTH + 36 * (DEPTH + round_.plan.layer)
+    assert rows_of("mixtext") == (24 * DEPTH + 28 * DEPTH, 24)
+    assert rows_of("official") == (official, 24)
+    assert rows_of("official_256") == (official, OFFICIAL_LENGTH)
+    assert rows_of("erm") == (8 * DEPTH, 24)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_each_step_trains_its_model(tiny_bert, monkeypatch, name):
+    args = parse("--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0", "--seq_length", "8")
+    models = []
+    load = benchmark_mixtext.load_model
+    monkeypatch.setattr(benchmark_mixtext, "load_model", lambda name: models.append(load(name)) or models[-1])
+    steps = make_steps([name], args)
+    (model,) = models
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    steps[name](make_rounds(args)[0])
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert {"classifier.weight", "bert.encoder.layer.0.output.dense.weight"} <= moved
+
+
+def test_rounds_are_reproducible_and_differ(tiny_bert):
+    args = parse("--model_name_or_path", tiny_bert, "--rounds", "6", "--warmup", "1")
+    rounds, again = make_rounds(args), make_rounds(args)
+    assert [round_.number for round_ in rounds] == list(range(7))
+    for one, other in zip(rounds, again, strict=True):
+        assert torch.equal(one.plan.index, other.plan.index)
+        assert all(torch.equal(value, other.batch[name]) for name, value in one.batch.items())
+    assert len({round_.plan.layer for round_ in rounds}) > 1
+    assert len({float(round_.plan.lam[0]) for round_ in rounds}) == 7
+    lengths = torch.cat([round_.batch["attention_mask"].sum(dim=1) for round_ in rounds])
+    assert 45 <= lengths.median() <= 55
+    assert lengths.max() == 64
+    assert all(bool((lam == lam[0]).all()) for lam in (round_.plan.lam for round_ in rounds))
+
+
+# ---- the commands ----
+
+
+def test_mixtext_prints_json(tiny_bert, capsys, without_children):
+    main(["mixtext", "--model_name_or_path", tiny_bert, "--rounds", "2", "--warmup", "0", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["step"] for row in rows] == ["mixtext", "official", "official_256", "erm"]
+    assert [row["rows"] for row in rows] == [28, 36, 36, 8]
+    assert [row["tokens"] for row in rows] == [64, 64, 256, 64]
+    assert rows[0]["mixtext_time_ratio"] == rows[0]["mixtext_memory_ratio"] == 1
+    assert all(row["milliseconds"] > 0 for row in rows)
+    assert all(row["mixtext_time_ratio"] > 0 for row in rows)
+    assert all(row["steps_mib"] == 200 for row in rows)
+
+
+def test_mixtext_prints_a_table_on_real_texts(tiny_bert, capsys, without_children, tmp_path):
+    file = str(tmp_path / "texts.parquet")
+    Dataset.from_dict({"body": TEXTS, "one": TEXTS[::-1], "two": TEXTS}).to_parquet(file)
+    options = ["--text_file", file, "--text_column", "body", "--rounds", "2", "--warmup", "0"]
+    main(["mixtext", "--model_name_or_path", tiny_bert, *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(f"texts of {file}, 2 rounds")
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {text}" for text in STEPS.values()]
+    assert all(line.count("|") == lines[2].count("|") for line in lines[3:])
+
+    args = parse("--model_name_or_path", tiny_bert, *options)
+    dropped = make_rounds(args)[0].batch
+    assert dropped["attention_mask"].sum(dim=1).max() == dropped["input_ids"].shape[1] <= 13  # [CLS], 11 words, [SEP]
+    assert dropped["labels"].tolist()[4:] == [-100] * 24
+    named = make_rounds(parse("--model_name_or_path", tiny_bert, *options, "--view_columns", "one", "two"))[0].batch
+    assert torch.equal(named["input_ids"][4:12], named["input_ids"][20:28])
+    assert not torch.equal(named["input_ids"][4:12], named["input_ids"][12:20])
+    assert make_rounds(parse("--model_name_or_path", tiny_bert, *options, "--seq_length", "5"))[0].length == 5
+
+
+def test_text_compares_the_methods_that_need_no_unlabelled_texts(tiny_bert, capsys, without_children):
+    main(["text", "--model_name_or_path", tiny_bert, "--rounds", "2", "--warmup", "1", "--batch_size", "4", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in rows] == ["erm", "tmix", "manifold_mixup", "embed_mixup", "pooled_mixup"]
+    assert rows[0]["time_ratio"] == 1
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["text", "--methods", "mixtext"])
+
+
+def test_memory_in_a_child(tiny_bert):
+    argv = ["mixtext", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0"]
+    memory = benchmark_mixtext.memory_in_child(argv, "official_256")
+    assert 50 < memory["before_mib"] < memory["peak_mib"]
+
+
+# ---- what is wrong is said before anything runs ----
+
+
+def test_only_a_bert(tmp_path):
+    folder = str(tmp_path)
+    tiny_model("roberta", **LONG).save_pretrained(folder)
+    with pytest.raises(
+        ValueError, match="is a RobertaForSequenceClassification, and the official procedure is that of a"
+    ):
+        main(["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+
+
+def test_only_one_that_takes_256_tokens(tmp_path):
+    folder = str(tmp_path)
+    tiny_model("bert", num_labels=4).save_pretrained(folder)
+    with pytest.raises(ValueError, match="takes 64 tokens, and the official procedure pads to 256"):
+        main(["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--seq_length", "300"], r"--seq_length must lie in 4\.\.256, got 300"),
+        (["--rounds", "0"], "--rounds is 0"),
+        (["--warmup", "-1"], "--warmup is -1"),
+        (["--view_columns", "a", "b"], "--view_columns are columns of --text_file, and there is none"),
+        (["--text_file", "no.parquet"], r"`text_file`: there is no file 'no\.parquet'"),
+    ],
+)
+def test_wrong_options(tiny_bert, options, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        main(["mixtext", "--model_name_or_path", tiny_bert, *options])
+
+
+def test_a_file_without_the_column(tiny_bert, tmp_path):
+    file = str(tmp_path / "texts.parquet")
+    Dataset.from_dict({"body": TEXTS}).to_parquet(file)
+    with pytest.raises(
+        ValueError, match="text column 'text': the unlabelled texts have no such column, they have body"
+    ):
+        main(["mixtext", "--model_name_or_path", tiny_bert, "--text_file", file])
