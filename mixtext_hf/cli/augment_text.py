@@ -2,7 +2,7 @@
 
 ```bash
 mixtext-hf augment-text --input_file unlabelled.csv --output_file augmented.parquet \
-    --back_translate de ru --augment word_dropout:0.1 span_swap
+    --back_translate de ru --augmenters word_dropout:0.1 span_swap
 ```
 
 Killed at any moment, the same command goes on where it was and ends in the same file as if it had never been stopped.
@@ -81,7 +81,7 @@ class AugmentTextArguments:
     temperature: float = field(
         default=0.9, metadata={"help": "Of the sampling in both directions, as in MixText; 0 = beam search."}
     )
-    augment: list[str] = field(
+    augmenters: list[str] = field(
         default_factory=list,
         metadata={
             "help": f"Augmenters that need no model, each with its number if not the usual one, such as "
@@ -144,7 +144,7 @@ class AugmentRun:
         self.output = Path(args.output_file)
         _check_arguments(args)
         self._check_output()
-        self.augmenters = [make_augmenter(spec) for spec in args.augment]
+        self.augmenters = [make_augmenter(spec) for spec in args.augmenters]
         self.columns = _columns(args.back_translate, self.augmenters)
         self.dataset = read_files("input_file", resolve_files("input_file", args.input_file), args.cache_dir)
         self.text_column = _text_column(self.dataset, args.text_column)
@@ -195,7 +195,7 @@ class AugmentRun:
             "rows": len(self.texts),
             "texts_sha256": self._hash_texts(),
             "back_translate": args.back_translate,
-            "augment": [repr(augmenter) for augmenter in self.augmenters],
+            "augmenters": [repr(augmenter) for augmenter in self.augmenters],
             "seed": args.seed,
             "chunk_size": args.chunk_size,
         }
@@ -408,8 +408,8 @@ class Parts:
 
 
 def _check_arguments(args: AugmentTextArguments) -> None:
-    if not args.back_translate and not args.augment:
-        raise ValueError("Nothing to do: give --back_translate, --augment or both.")
+    if not args.back_translate and not args.augmenters:
+        raise ValueError("Nothing to do: give --back_translate, --augmenters or both.")
     for name, least in (("seed", 0), ("batch_size", 1), ("chunk_size", 1)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(args, name)}.")
@@ -432,7 +432,7 @@ def _columns(langs: Sequence[str], augmenters: Sequence[Augmenter]) -> list[str]
     columns = [f"back_translation_{lang}" for lang in langs] + [augmenter.name for augmenter in augmenters]
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
-        raise ValueError(f"--back_translate and --augment make the column {twice[0]} twice: name each only once.")
+        raise ValueError(f"--back_translate and --augmenters make the column {twice[0]} twice: name each only once.")
     return columns
 
 

@@ -60,7 +60,8 @@ def peek(parser: HfArgumentParser, argv: Sequence[str] | None, names: Sequence[s
     config, arguments = _pop_config(parser, arguments)
     few = ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
-        few.add_argument(f"--{name}")
+        # What is wrong with them is for the real parser to say.
+        few.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
     return vars(few.parse_known_args([*_to_flags({name: config.get(name) for name in names}), *arguments])[0])
 
 

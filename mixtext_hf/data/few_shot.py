@@ -4,7 +4,14 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 
-def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, seed: int) -> tuple[Dataset, Dataset]:
+def few_shot_split(
+    dataset: Dataset,
+    label_column: str,
+    labeled_per_class: int,
+    seed: int,
+    *,
+    argument: str = "labeled_per_class",
+) -> tuple[Dataset, Dataset]:
     """
     Draw `labeled_per_class` rows of every class.
 
@@ -20,6 +27,8 @@ def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, 
             Rows to draw from every class: of the feature where it is a `ClassLabel`, else of those that occur.
         seed (`int`):
             The split is a pure function of the seed and the labels.
+        argument (`str`, *optional*, defaults to `"labeled_per_class"`):
+            What errors call the number of rows.
 
     Returns:
         `tuple[Dataset, Dataset]`: the labelled rows in a seeded shuffled order, and the rest in the order of
@@ -30,7 +39,7 @@ def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, 
             f"`label_column` is {label_column!r}, but the dataset has the columns {dataset.column_names}."
         )
     if labeled_per_class < 1:
-        raise ValueError(f"`labeled_per_class` is {labeled_per_class}: it must be at least 1.")
+        raise ValueError(f"`{argument}` is {labeled_per_class}: it must be at least 1.")
     if seed < 0:
         raise ValueError(f"`seed` is {seed}: it must not be negative.")
     labels = np.asarray(dataset[label_column][:])
@@ -47,7 +56,7 @@ def few_shot_split(dataset: Dataset, label_column: str, labeled_per_class: int, 
         if len(rows) < labeled_per_class:
             name = _class_name(dataset, label_column, int(label))
             raise ValueError(
-                f"`labeled_per_class` is {labeled_per_class}, but class {name} has only {len(rows)} examples: "
+                f"`{argument}` is {labeled_per_class}, but class {name} has only {len(rows)} examples: "
                 + (f"use at most {len(rows)}, or add" if len(rows) else "add")
                 + " examples of this class."
             )

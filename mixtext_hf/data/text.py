@@ -275,7 +275,11 @@ def load_text_datasets(
         train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
     parts = []
     if rest is not None and unlabeled_rest:
-        part = rest if unlabeled_per_class is None else few_shot_split(rest, LABEL, unlabeled_per_class, seed)[0]
+        part = (
+            rest
+            if unlabeled_per_class is None
+            else few_shot_split(rest, LABEL, unlabeled_per_class, seed, argument="unlabeled_per_class")[0]
+        )
         parts.append(part)
     if splits.unlabeled is not None:
         parts.append(splits.unlabeled)
@@ -346,7 +350,11 @@ def _join_unlabeled(parts: list[Dataset], columns: TextColumns, view_columns: Se
     parts = [part.select_columns(wanted) for part in parts]
     if len(parts) > 1:
         # One part may name its classes and the other not; the ids are the same.
-        parts = [part.cast_column(LABEL, Value("int64")) if LABEL in wanted else part for part in parts]
+        int64 = Value("int64")
+        parts = [
+            part.cast_column(LABEL, int64) if LABEL in wanted and part.features[LABEL] != int64 else part
+            for part in parts
+        ]
     return datasets.concatenate_datasets(parts)
 
 

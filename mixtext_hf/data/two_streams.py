@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from datasets.table import MemoryMappedTable
+from datasets.table import ConcatenationTable, MemoryMappedTable, Table
 
 from mixtext_hf.mixing import IGNORE_INDEX
 
@@ -235,10 +235,18 @@ class UnlabeledTexts:
         """The views of row `index` in the reshuffle `round_`, a pure function of these and the seed."""
         row = self.dataset[index]
         label = None if self.label_column is None else row[self.label_column]
+        if isinstance(label, torch.Tensor) and label.dim() == 0:
+            label = label.item()
         known = int(label) if isinstance(label, (int, np.integer)) and label >= 0 else IGNORE_INDEX
         original = {name: value for name, value in row.items() if name != self.label_column}
         for name in self.view_columns:
             original.pop(name, None)
+        for name in self.view_columns:
+            if not isinstance(row[name], str):
+                raise TypeError(
+                    f"view_columns {name!r} of the unlabelled texts holds {row[name]!r} in row {index}, not a str: remove such "
+                    "rows, or make it an empty string."
+                )
         rows = [original]
         rows += [{**original, self.text_columns[0]: row[name]} for name in self.view_columns]
         for number, augmenter in enumerate(self.augmenters, start=1 + len(self.view_columns)):
@@ -298,9 +306,11 @@ class TwoStreamCollator:
 
 def sized(dataset: Any, name: str) -> int:
     """The number of rows; an error that names the argument if there is none."""
-    if not isinstance(dataset, Sized):
+    if isinstance(dataset, dict):
+        raise TypeError(f"`{name}` is a dict of splits ({', '.join(map(str, dataset))}): give one of them.")
+    if not isinstance(dataset, Sized) or isinstance(dataset, torch.utils.data.IterableDataset):
         raise TypeError(
-            f"`{name}` has no length ({type(dataset).__name__}): an order that can be resumed needs random access. Give a "
+            f"`{name}` has no rows that can be asked for by number ({type(dataset).__name__}): an order that can be resumed needs random access. Give a "
             "`datasets.Dataset`, which stays on disk, or a list."
         )
     return len(dataset)
@@ -315,7 +325,8 @@ def count_overlap(labelled: Any, texts: UnlabeledTexts) -> int:
     columns = texts.text_columns
     if not columns:
         return 0
-    known = {tuple(str(row[name]).strip() for name in columns) for row in labelled}
+    rows = (labelled[i] for i in range(len(labelled)))
+    known = {tuple(str(row[name]).strip() for name in columns) for row in rows}
     first = pa.array({key[0] for key in known}, pa.large_string())
     count = 0
     for piece in _pieces(texts.dataset, columns):
@@ -332,12 +343,29 @@ def _pieces(dataset: Any, columns: Sequence[str], rows: int = 10_000) -> Iterato
             part = [dataset[i] for i in range(start, min(start + rows, len(dataset)))]
             yield pa.table({name: [row[name] for row in part] for name in columns})
         return
-    table = dataset.data
-    is_a_file = isinstance(table, MemoryMappedTable) and dataset._indices is None and Path(table.path).is_file()
-    if is_a_file and {change for change, *_ in table.replays or ()} <= {"select", "replace_schema_metadata"}:
-        # Read like a file: what is read through the memory map would count as memory of this process from then on.
-        with pa.OSFile(table.path) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                yield batch.select(list(columns))
+    if dataset._indices is None and (blocks := _blocks(dataset.data, columns)) is not None:
+        for block in blocks:
+            if not isinstance(block, MemoryMappedTable):
+                yield block.table.select(list(columns))
+                continue
+            # Read like a file: what is read through the memory map would count as memory of this process from then on.
+            with pa.OSFile(block.path) as file, pa.ipc.open_stream(file) as stream:
+                for batch in stream:
+                    yield batch.select(list(columns))
         return
     yield from dataset.select_columns(list(columns)).with_format("arrow").iter(batch_size=rows)
+
+
+def _blocks(table: Table, columns: Sequence[str]) -> list[Any] | None:
+    """The pieces of a table that lie in one file or in memory each; `None` if the columns cannot be read off them alone."""
+    groups = table.blocks if isinstance(table, ConcatenationTable) else [[table]]
+    blocks = [next((block for block in group if set(columns) <= set(block.column_names)), None) for group in groups]
+    for block in blocks:
+        if block is None:
+            return None
+        if isinstance(block, MemoryMappedTable):
+            # Only changes that leave the columns and the rows of the file as they are.
+            changes = {change for change, *_ in block.replays or ()}
+            if not changes <= {"select", "replace_schema_metadata", "cast"} or not Path(block.path).is_file():
+                return None
+    return blocks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Citation, Forward, MixMethod, Preset, Step, scaled_layers
+from .base import Citation, Forward, MixMethod, Preset, Step, Watch, scaled_layers
 from .embed_mixup import EmbedMixup
 from .erm import ERM
 from .manifold_mixup import ManifoldMixup
@@ -46,7 +46,7 @@ def find_preset(name: str, preset: str) -> Preset:
     """
     presets = METHODS[name].presets if name in METHODS else {}
     if preset not in presets:
-        known = ", ".join(presets) if presets else "it has none"
+        known = f"choose from {', '.join(presets)}" if presets else "it has none; mix_method='mixtext' has"
         raise ValueError(f"mix_preset={preset!r} is no preset of {name}: {known}.")
     return presets[preset]
 
@@ -65,6 +65,7 @@ __all__ = [
     "Preset",
     "Step",
     "TMix",
+    "Watch",
     "find_preset",
     "make_method",
     "scaled_layers",

@@ -26,6 +26,11 @@ class Forward(Protocol):
     ) -> torch.Tensor: ...
 
 
+# Takes the averages of a logging window and over how many values each was taken, over all processes; returns what somebody
+# should be told, `None` if all is well.
+Watch = Callable[[dict[str, Any], dict[str, int]], str | None]
+
+
 def _note_nothing(terms: dict[str, torch.Tensor]) -> None:
     """Where nobody logs."""
 
@@ -186,8 +191,8 @@ class MixMethod:
         """What is logged of the averages of a logging window: numbers as they are, of tensors (lists) what they tell."""
         return averages
 
-    def alarm(self, summary: dict[str, float]) -> str | None:
-        """What somebody should be told when a logging window looks like this; `None` if all is well."""
+    def watch(self) -> Watch | None:
+        """Something that looks at every logging window of a run; `None` = nothing needs to be watched."""
         return None
 
     def hyperparameters(self) -> dict[str, Any]:

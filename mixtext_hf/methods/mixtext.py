@@ -31,6 +31,7 @@ Margin = Literal["squared", "entropy"]
 
 # A share of the guesses at which one class has taken them all, for what training is concerned.
 _COLLAPSED = 0.9
+_ENOUGH_TEXTS = 100
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,17 @@ class MixText(MixMethod):
             )
         return tuple(map(float, self.view_weights))
 
-    def check_classes(self, num_labels: int) -> None:
+    def check_views(self, views: int) -> None:
+        """Raise `ValueError` for weights of another number of views; warn where there is nothing but the originals."""
+        self.weights_of(views)
+        if views == 1:
+            logger.warning(
+                "The unlabelled texts have no views beside the originals: give view_columns or augmenters, or %s learns "
+                "its own sharpened guesses.",
+                self.name,
+            )
+
+    def warn_of_idle_margin(self, num_labels: int) -> None:
         """Warn if the margin loss can never be anything but 0 with so many classes."""
         if self.margin_weight and self.margin_loss == "entropy" and self.margin >= math.log(num_labels):
             logger.warning(
@@ -216,7 +227,7 @@ class MixText(MixMethod):
 
         originals = slice(labelled, labelled + texts)
         inputs = step.inputs
-        if self.margin_weight and self.mixes:
+        if self.margin_weight and plan.layer is not None:
             # The margin loss looks at unmixed predictions: the originals once more, at the end, as they are.
             inputs = {name: torch.cat([value, value[originals]]) for name, value in inputs.items()}
             plan = plan.extended(texts)
@@ -270,10 +281,11 @@ class MixText(MixMethod):
 
     def _note_guess(self, step: Step, guess: torch.Tensor) -> None:
         assert step.text_labels is not None
-        known = step.text_labels >= 0
+        known = (step.text_labels >= 0) & (step.text_labels < guess.shape[1])
         step.note(
             {
                 "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
+                "guess_texts": torch.tensor(float(len(guess)), device=guess.device),
                 "guess_share": sharpen(guess, self.temperature).mean(dim=0),
                 "guess_known": known.float().mean(),
                 "guess_right": (known & (guess.argmax(dim=-1) == step.text_labels)).float().mean(),
@@ -286,7 +298,7 @@ class MixText(MixMethod):
         targets), `guess_balance` (the entropy of these shares, 1 = all classes alike, 0 = one class) and, where labels
         are known, `guess_accuracy`.
         """
-        averages = dict(averages)
+        averages = {name: value for name, value in averages.items() if name != "guess_texts"}
         if (shares := averages.pop("guess_share", None)) is not None:
             averages["guess_largest_share"] = max(shares)
             entropy = -sum(share * math.log(share) for share in shares if share > 0)
@@ -296,12 +308,38 @@ class MixText(MixMethod):
             averages["guess_accuracy"] = right / known
         return averages
 
-    def alarm(self, summary: dict[str, float]) -> str | None:
-        share = summary.get("guess_largest_share", 0.0)
-        if share < _COLLAPSED:
+    def watch(self) -> CollapseWatch:
+        return CollapseWatch(self)
+
+
+class CollapseWatch:
+    """
+    Tells once when one class takes nearly all the guesses, and again only if it has let go of them in between. Judges no
+    fewer than 100 texts, however short the logging windows are.
+    """
+
+    def __init__(self, method: MixText):
+        self.method = method
+        self.texts = 0.0
+        self.totals: list[float] = []
+        self.is_told = False
+
+    def __call__(self, averages: dict[str, Any], counts: dict[str, int]) -> str | None:
+        shares = averages.get("guess_share")
+        if shares is None:
+            return None
+        texts = averages["guess_texts"] * counts["guess_texts"]
+        self.totals = [old + texts * new for old, new in zip(self.totals or [0.0] * len(shares), shares, strict=True)]
+        self.texts += texts
+        if self.texts < _ENOUGH_TEXTS:
+            return None
+        share = max(self.totals) / self.texts
+        self.texts, self.totals = 0.0, []
+        was_told, self.is_told = self.is_told, share >= _COLLAPSED
+        if was_told or not self.is_told:
             return None
         return (
             f"The guesses collapse: one class takes {share:.0%} of them. Unless the unlabelled texts are really that "
-            f"unbalanced, the model now learns its own mistake: raise temperature (now {self.temperature:g}; the paper "
-            "uses 1 for IMDB), lower lambda_u, lengthen ramp_steps, or stop earlier."
+            f"unbalanced, the model now learns its own mistake: raise temperature (now {self.method.temperature:g}; the "
+            "paper uses 1 for IMDB), lower lambda_u, lengthen ramp_steps, or stop earlier."
         )

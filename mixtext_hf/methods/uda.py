@@ -46,5 +46,13 @@ class UDA(MixText):
                     f"mix_{name.removeprefix('mix_')}={getattr(self, name)} was given, but uda does not mix: use mixtext, or drop it."
                 )
 
+    def check_views(self, views: int) -> None:
+        if views == 1:
+            raise ValueError(
+                "uda asks for the same prediction for every view of a text, and there is only the original: give "
+                "view_columns or augmenters."
+            )
+        super().check_views(views)
+
     def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
         return None

@@ -9,9 +9,10 @@ from typing import Any
 from transformers import TrainingArguments
 
 from mixtext_hf.data.augmenters import make_augmenter
-from mixtext_hf.methods import MixMethod, find_preset, make_method
+from mixtext_hf.methods import METHODS, MixMethod, find_preset, make_method
 
 
+_DEFAULT = "tmix"
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
 
 
@@ -26,7 +27,8 @@ class MixTrainingArguments(TrainingArguments):
             or `"uda"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`.
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
-            for `"mixtext"`.
+            for `"mixtext"`. The learning rates that belong to them, [`Preset.training_arguments`], are set by the command
+            line alone.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
         mix_fold (`bool`, *optional*): `lam <- max(lam, 1 - lam)`.
@@ -114,13 +116,26 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
         if self.head_learning_rate is not None and not self.head_learning_rate > 0:
             raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
+        for name in ("view_columns", "augmenters"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
+        if self.data_seed is not None and self.data_seed < 0:
+            raise ValueError(f"data_seed must be at least 0, got {self.data_seed}.")
         if self.per_device_unlabeled_batch_size is not None and self.per_device_unlabeled_batch_size < 1:
             raise ValueError(
                 f"per_device_unlabeled_batch_size must be at least 1, got {self.per_device_unlabeled_batch_size}."
             )
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
-        self.make_method()
+        if not self._waits_for_the_model():
+            self.make_method()
+
+    def _waits_for_the_model(self) -> bool:
+        """Whether no method is named and `mix_kwargs` has names that only the method of the model can have."""
+        names = set(self.mix_kwargs or ()) if isinstance(self.mix_kwargs, dict) else set()
+        known = {name for method in METHODS.values() for name in method.field_names()}
+        unnamed = self.mix_method is None and self.mix_preset is None
+        return unnamed and names <= known and not names <= set(METHODS[_DEFAULT].field_names())
 
     @property
     def unlabeled_batch_size(self) -> int:
@@ -156,7 +171,7 @@ class MixTrainingArguments(TrainingArguments):
                     f"The recipe in the config of the model (`mixtext`) cannot be used: {error} Name a method by mix_method "
                     "to do without it."
                 ) from error
-        name = self.mix_method or "tmix"
+        name = self.mix_method or _DEFAULT
         preset = {} if self.mix_preset is None else find_preset(name, self.mix_preset).hyperparameters
         return make_method(name, **{**preset, **given, **extra})
 

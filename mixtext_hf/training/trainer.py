@@ -25,7 +25,7 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.two_streams import UnlabeledTexts
-from mixtext_hf.methods import MixMethod, MixText, Step
+from mixtext_hf.methods import MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
@@ -36,6 +36,8 @@ from .arguments import MixTrainingArguments
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
+    check_same_kind,
+    label_columns,
     two_stream_loader,
     two_stream_sampler,
     unlabeled_texts,
@@ -63,8 +65,8 @@ class MixTrainer(Trainer):
             Unlabelled texts, for the methods that learn from them; others leave them alone, with a warning. Its views
             are named by `args`. A label column only serves to report how many guesses are right.
 
-    The loss of a step and its gradient are those of the mean over all labelled rows of the global batch, for every
-    method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
+    The loss of a step and its gradient are those of the mean over all labelled rows of the global batch (the consistency
+    loss: over all unlabelled rows), for every method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
     world size for most text classifiers: https://github.com/huggingface/transformers/issues/47688.)
     """
 
@@ -108,8 +110,9 @@ class MixTrainer(Trainer):
         self.unlabeled_dataset = unlabeled_dataset
         self._unlabeled_texts: UnlabeledTexts | None = None
         self._set_epoch = SetEpoch()
-        self._has_alarmed = False
+        self._watch: Watch | None = None
         self._has_warned_of_unused = False
+        self._is_made = False
         self._terms: dict[str, list[Any]] = {}
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
@@ -142,21 +145,24 @@ class MixTrainer(Trainer):
             self._choose_collator(data_collator)
             self._check_unlabeled()
         self.add_callback(self._set_epoch)
+        self._is_made = True
 
     # ---- the model and the method ----
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
-        self._adopt(model)
+        # In a search the arguments are still those of the last trial; `_hp_search_setup` settles with the new ones.
+        self._adopt(model, settle=not self._is_made)
         return model
 
-    def _adopt(self, model: nn.Module) -> None:
+    def _adopt(self, model: nn.Module, *, settle: bool = True) -> None:
         """Make the model mixable, and settle the method and the task's loss for it."""
         self.mixer: Mixer = make_mixable(model)
         config = unwrap(model).config
         self._recipe = getattr(config, "mixtext", None)
         self._config: Any = config
-        self._settle()
+        if settle:
+            self._settle()
 
     def _settle(self) -> None:
         """Everything that depends on the model and the arguments together; checked before training starts."""
@@ -185,7 +191,7 @@ class MixTrainer(Trainer):
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
-        if isinstance(self.method, MixText):
+        if isinstance(self.method, MixText) and self._trains:
             self._check_semi_supervised(self.method)
         needs_classes = self.method.partner in ("same_class", "other_class")
         if self.method.mixes and needs_classes and self.loss.problem_type != "single_label_classification":
@@ -199,13 +205,17 @@ class MixTrainer(Trainer):
             raise ValueError(
                 f"{method.name} guesses one class for each text, but the task is {self.loss.problem_type}: use tmix or erm."
             )
-        if self._trains and self.unlabeled_dataset is None:
+        if self.unlabeled_dataset is None:
             raise ValueError(
                 f"{method.name} learns from unlabelled texts and has none: give `unlabeled_dataset` (on the command line "
                 "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
             )
-        method.weights_of(self._num_views)
-        method.check_classes(self.loss.num_labels)
+        method.check_views(self._num_views)
+        if self.args.train_sampling_strategy != "random":
+            raise ValueError(
+                f"train_sampling_strategy={self.args.train_sampling_strategy!r}: labelled and unlabelled rows are drawn in an "
+                "order of their own, which is random; leave it out."
+            )
         config = self.args.accelerator_config
         if isinstance(config, AcceleratorConfig) and (config.split_batches or config.dispatch_batches):
             raise ValueError(
@@ -222,6 +232,7 @@ class MixTrainer(Trainer):
         super()._hp_search_setup(trial)
         self._settle()
         self._terms = {}
+        self._watch = self.method.watch()
         self._labels_are_checked = False
         self._config.mixtext = {
             "version": __version__,
@@ -292,28 +303,40 @@ class MixTrainer(Trainer):
         if texts is None:
             self._set_epoch.sampler = None
             return super().get_train_dataloader()
-        sampler = two_stream_sampler(self.train_dataset, texts, self.args)
+        assert isinstance(self.method, MixText)
+        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
+        if self.is_world_process_zero():
+            self.method.warn_of_idle_margin(self.loss.num_labels)
+            warn_of_overlap(self.train_dataset, texts)
+        # Smaller than the arguments say after `auto_find_batch_size` has made it so.
+        sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size)
         self._set_epoch.sampler = sampler
-        check_all_labelled(self.train_dataset, self.data_collator)
-        warn_of_overlap(self.train_dataset, texts)
-        loader = two_stream_loader(self.train_dataset, texts, sampler, self.data_collator, self.args)
+        collator = self._get_collator_with_removed_columns(self.data_collator, description="training")
+        columns = label_columns(self.data_collator)
+        loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
         return self.accelerator.prepare(loader)
 
     def _check_unlabeled(self) -> None:
         """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
         self._unlabeled_texts = None
-        if self.unlabeled_dataset is None or self.train_dataset is None:
+        if self.train_dataset is None:
             return
         if not self.method.uses_unlabeled:
-            if not self._has_warned_of_unused:
+            if self.unlabeled_dataset is not None and not self._has_warned_of_unused:
                 logger.warning(
                     "mix_method='%s' learns from labelled rows alone: `unlabeled_dataset` is not used. mixtext and uda use it.",
                     self.method.name,
                 )
+            if self._num_views > 1 and not self._has_warned_of_unused:
+                logger.warning(
+                    "view_columns and augmenters make views of unlabelled texts, which mix_method='%s' has no use for.",
+                    self.method.name,
+                )
             self._has_warned_of_unused = True
             return
+        check_same_kind(self.train_dataset, self.unlabeled_dataset)
         self._unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
-        two_stream_sampler(self.train_dataset, self._unlabeled_texts, self.args)
+        two_stream_sampler(self.train_dataset, self._unlabeled_texts, self.args, self.args.per_device_train_batch_size)
 
     def _check_label_column(self) -> None:
         """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
@@ -488,29 +511,32 @@ class MixTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
-            summary = self.method.summarise(self._averaged_terms())
-            self._raise_alarm(summary)
-            logs = {**logs, **summary}
+            logs = {**logs, **self._summary()}
         super().log(logs, start_time)
 
-    def _raise_alarm(self, summary: dict[str, float]) -> None:
-        alarm = self.method.alarm(summary)
-        if alarm is not None and not self._has_alarmed and self.is_world_process_zero():
+    def _summary(self) -> dict[str, float]:
+        """What the method makes of the averages of the window; says aloud what its watch finds in them."""
+        averages, counts = self._averaged_terms()
+        alarm = self._watch(averages, counts) if self._watch is not None else None
+        if alarm is not None and self.is_world_process_zero():
             logger.warning("Step %d: %s", self.state.global_step, alarm)
-            self._has_alarmed = True
+        return self.method.summarise(averages)
 
-    def _averaged_terms(self) -> dict[str, Any]:
-        """The mean of every term over the window and over all processes (they may have seen different terms)."""
+    def _averaged_terms(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """
+        The mean of every term over the window and over all processes (they may have seen different terms), and over how
+        many values.
+        """
         own = {name: (total.tolist(), count) for name, (total, count) in self._terms.items()}
         self._terms = {}
         everywhere = gather_object([own]) if self.args.world_size > 1 else [own]
         names = dict.fromkeys(name for terms in everywhere for name in terms)
-        averages = {}
+        averages, counts = {}, {}
         for name in names:
             pairs = [terms[name] for terms in everywhere if name in terms]
-            total = np.sum([total for total, _ in pairs], axis=0)
-            averages[name] = (total / sum(count for _, count in pairs)).tolist()
-        return averages
+            counts[name] = sum(count for _, count in pairs)
+            averages[name] = (np.sum([total for total, _ in pairs], axis=0) / counts[name]).tolist()
+        return averages, counts
 
 
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:

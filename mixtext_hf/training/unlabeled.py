@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
+import torch
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from transformers.trainer_utils import seed_worker
@@ -39,12 +42,10 @@ def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> 
         dataset (`datasets.Dataset` or `Sequence[dict]`): Rows of raw text, or tokenised ones where there are no views.
         collator (`Callable`): The collator of the labelled rows; it says which columns are text and label.
     """
-    if sized(dataset, "unlabeled_dataset") == 0:
-        raise ValueError("`unlabeled_dataset` is empty: give it at least a batch of texts, or drop it and use tmix.")
-    names = dataset.column_names if isinstance(dataset, datasets.Dataset) else list(dataset[0])
+    names = _names(dataset, "unlabeled_dataset")
     columns = (collator.text_column, collator.text_pair_column) if isinstance(collator, MixDataCollator) else ()
     text_columns = () if "input_ids" in names else tuple(column for column in columns if column is not None)
-    label_column = next((name for name in label_columns(collator) if name in names), None)
+    label_column = next((name for name in (*label_columns(collator), *_LABEL_COLUMNS) if name in names), None)
     if label_column is not None and isinstance(dataset, datasets.Dataset):
         dtype = dataset.data.schema.field(label_column).type
         if not pa.types.is_integer(dtype):
@@ -63,6 +64,37 @@ def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> 
     )
 
 
+def check_same_kind(labelled: Any, dataset: Any) -> None:
+    """Both kinds of rows go through one collator: tokenised ones with the same inputs, or raw texts."""
+    if sized(labelled, "train_dataset") == 0:
+        raise ValueError("`train_dataset` is empty: give it at least one row.")
+    one, other = (
+        set(_names(rows, name)) for rows, name in ((labelled, "train_dataset"), (dataset, "unlabeled_dataset"))
+    )
+    if ("input_ids" in one) != ("input_ids" in other):
+        ready, raw = (
+            ("train_dataset", "unlabeled_dataset") if "input_ids" in one else ("unlabeled_dataset", "train_dataset")
+        )
+        raise ValueError(
+            f"`{ready}` is tokenised (it has input_ids) and `{raw}` is not: tokenise both, or give raw texts in both (needed "
+            "for view_columns and augmenters)."
+        )
+    differing = sorted((one ^ other) & {"attention_mask", "token_type_ids"})
+    if "input_ids" in one and differing:
+        raise ValueError(
+            f"Only one of `train_dataset` and `unlabeled_dataset` has {', '.join(differing)}: tokenise both alike."
+        )
+
+
+def _names(dataset: Any, argument: str) -> list[str]:
+    if sized(dataset, argument) == 0:
+        raise ValueError(
+            f"`{argument}` is empty: give it at least a batch of texts (of what labeled_per_class leaves of train nothing may "
+            "be left), or train with mix_method='tmix', which needs none."
+        )
+    return list(dataset.column_names if isinstance(dataset, datasets.Dataset) else dataset[0])
+
+
 def label_columns(collator: Any) -> tuple[str, ...]:
     """Where a collator looks for the label."""
     return collator.label_columns if isinstance(collator, MixDataCollator) else _LABEL_COLUMNS
@@ -73,11 +105,24 @@ def data_seed(args: MixTrainingArguments) -> int:
     return args.seed if args.data_seed is None else args.data_seed
 
 
-def check_all_labelled(labelled: Any, collator: Any) -> None:
-    """Every row of the labelled data must have a label: each counts as one in the loss."""
+def check_all_labelled(labelled: Any, collator: Any, num_labels: int) -> None:
+    """Every row of the labelled data must have a class: each counts as one in the loss."""
     columns = label_columns(collator)
-    for number, row in enumerate(labelled):
+    for number in range(len(labelled)):
+        row = labelled[number]
         label = next((row[name] for name in columns if name in row), None)
+        if isinstance(label, (torch.Tensor, np.generic)):
+            label = label.tolist()
+        if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+            raise ValueError(
+                f"The label of row {number} of `train_dataset` is {label!r} ({type(label).__name__}): beside unlabelled texts "
+                "labels are class ids, whole numbers from 0."
+            )
+        if label is not None and label >= num_labels:
+            raise ValueError(
+                f"The label of row {number} of `train_dataset` is {label}, but the model has num_labels={num_labels} "
+                f"(labels 0 to {num_labels - 1}): load it with the number of classes of the data."
+            )
         if label is None or label < 0:
             raise ValueError(
                 f"`train_dataset` has no label in row {number} (it is {label}), where each row counts as a labelled one: "
@@ -96,31 +141,41 @@ def warn_of_overlap(labelled: Any, texts: UnlabeledTexts) -> None:
         )
 
 
-def two_stream_sampler(labelled: Any, texts: UnlabeledTexts, args: MixTrainingArguments) -> TwoStreamBatchSampler:
-    """The order of labelled and unlabelled rows."""
+def two_stream_sampler(
+    labelled: Any, texts: UnlabeledTexts, args: MixTrainingArguments, batch_size: int
+) -> TwoStreamBatchSampler:
+    """The order of labelled and unlabelled rows, with `batch_size` labelled ones in a batch and others in proportion."""
     return TwoStreamBatchSampler(
         sized(labelled, "train_dataset"),
         len(texts),
-        labeled_batch_size=args.per_device_train_batch_size,
-        unlabeled_batch_size=args.unlabeled_batch_size,
+        labeled_batch_size=batch_size,
+        unlabeled_batch_size=max(args.unlabeled_batch_size * batch_size // args.per_device_train_batch_size, 1),
         seed=data_seed(args),
         world_size=args.world_size,
     )
 
 
 def two_stream_loader(
-    labelled: Any, texts: UnlabeledTexts, sampler: TwoStreamBatchSampler, collator: Any, args: MixTrainingArguments
+    labelled: Any,
+    texts: UnlabeledTexts,
+    sampler: TwoStreamBatchSampler,
+    collator: Any,
+    columns: Sequence[str],
+    args: MixTrainingArguments,
 ) -> DataLoader:
     """The loader, not yet prepared for several processes."""
     return DataLoader(
         TwoStreams(labelled, texts),
         batch_sampler=sampler,
-        collate_fn=TwoStreamCollator(collator, label_columns(collator)),
+        collate_fn=TwoStreamCollator(collator, columns),
         num_workers=args.dataloader_num_workers,
         pin_memory=args.dataloader_pin_memory,
         persistent_workers=args.dataloader_persistent_workers,
         prefetch_factor=args.dataloader_prefetch_factor,
         worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
+        # Otherwise the loader takes its seed from the global generator, and so changes what dropout draws: by another
+        # amount in a resumed run, where the workers persist.
+        generator=torch.Generator().manual_seed(data_seed(args)),
     )
 
 

@@ -80,7 +80,7 @@ def whole(tmp_path_factory, translators) -> Path:
     return folder / "whole.parquet"
 
 
-VIEWS = ["--back_translate", "de", "ru", "--augment", "word_dropout:0.3", "span_swap"]
+VIEWS = ["--back_translate", "de", "ru", "--augmenters", "word_dropout:0.3", "span_swap"]
 COLUMNS = ["back_translation_de", "back_translation_ru", "word_dropout", "span_swap"]
 SIZES = ["--chunk_size=4", "--batch_size=3"]
 
@@ -137,7 +137,7 @@ def test_other_files_and_no_model(tmp_path, suffix):
         write(first, content, features=None)
     (tmp_path / f"b.{suffix}").write_bytes(first.read_bytes())
     out = tmp_path / "out.parquet"
-    main([f"--input_file={tmp_path}/*.{suffix}", f"--output_file={out}", "--augment", "word_swap"])
+    main([f"--input_file={tmp_path}/*.{suffix}", f"--output_file={out}", "--augmenters", "word_swap"])
     result = read(out)
     assert result.column_names == ["id", "sentence", "word_swap"] and len(result) == 6
     assert result["sentence"][:] == [row["sentence"] for row in content] * 2
@@ -152,7 +152,7 @@ def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
     results = []
     for size in (1, 3, 20, 500):
         out = tmp_path / f"{size}.parquet"
-        main([f"--input_file={texts}", f"--output_file={out}", "--augment", "span_swap", f"--chunk_size={size}"])
+        main([f"--input_file={texts}", f"--output_file={out}", "--augmenters", "span_swap", f"--chunk_size={size}"])
         results.append(read(out)[:])
         assert pq.ParquetFile(out).num_row_groups == {1: 5, 3: 6, 20: 3, 500: 1}[size]
     assert results[0]["id"] == ids(47)
@@ -194,8 +194,8 @@ def test_one_language_needs_no_pattern(tmp_path, texts, translators):
 
 def test_replacing_columns(tmp_path, texts, capsys):
     first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
-    main([f"--input_file={texts}", f"--output_file={first}", "--augment", "word_dropout"])
-    flags = [f"--input_file={first}", f"--output_file={second}", "--augment", "word_dropout:0.5", "--seed=1"]
+    main([f"--input_file={texts}", f"--output_file={first}", "--augmenters", "word_dropout"])
+    flags = [f"--input_file={first}", f"--output_file={second}", "--augmenters", "word_dropout:0.5", "--seed=1"]
     message = refused(capsys, tmp_path, flags)
     assert "['word_dropout'] already" in message and "--overwrite_columns" in message
     main([*flags, "--overwrite_columns"])
@@ -207,7 +207,7 @@ def test_replacing_columns(tmp_path, texts, capsys):
 
 def test_a_yaml_file(tmp_path, texts):
     config = tmp_path / "config.yaml"
-    config.write_text(f"input_file: {texts}\naugment: [word_dropout, span_swap]\nseed: 3\n")
+    config.write_text(f"input_file: {texts}\naugmenters: [word_dropout, span_swap]\nseed: 3\n")
     main([f"--config={config}", f"--output_file={tmp_path / 'out.parquet'}"])
     assert read(tmp_path / "out.parquet").column_names[-2:] == ["word_dropout", "span_swap"]
 
@@ -320,7 +320,10 @@ def test_notes_count_all_chunks_of_a_run_that_was_killed(tmp_path, translators, 
         (["--max_length=5"], "max_length is None there and 5 here"),
         (["--dtype=bfloat16"], "dtype is 'float32' there and 'bfloat16' here"),
         (["--back_translate", "de"], "back_translate is ['de', 'ru'] there and ['de'] here"),
-        (["--augment", "word_dropout"], "augment is ['WordDropout(probability=0.3)', 'SpanSwap(span=0.1)'] there"),
+        (
+            ["--augmenters", "word_dropout"],
+            "augmenters is ['WordDropout(probability=0.3)', 'SpanSwap(span=0.1)'] there",
+        ),
     ],
 )
 def test_other_arguments_are_no_way_to_go_on(tmp_path, texts, translators, monkeypatch, capsys, flags, said):
@@ -380,7 +383,7 @@ def test_two_processes(tmp_path, texts, translators, monkeypatch, capsys):
 
 def test_replacing_the_file(tmp_path, texts, capsys):
     out = tmp_path / "out.parquet"
-    flags = [f"--input_file={texts}", f"--output_file={out}", "--augment", "word_dropout"]
+    flags = [f"--input_file={texts}", f"--output_file={out}", "--augmenters", "word_dropout"]
     main(flags)
     before = out.read_bytes()
     message = refused(capsys, tmp_path, [*flags, "--seed=1"])
@@ -388,7 +391,7 @@ def test_replacing_the_file(tmp_path, texts, capsys):
     main([*flags, "--seed=1", "--overwrite_output_file"])
     assert out.read_bytes() != before
     # In its own place, with another column beside the one it has.
-    own = [f"--input_file={out}", f"--output_file={out}", "--augment", "span_swap", "--overwrite_output_file"]
+    own = [f"--input_file={out}", f"--output_file={out}", "--augmenters", "span_swap", "--overwrite_output_file"]
     main(own)
     assert read(out).column_names == ["text", "label", "id", "word_dropout", "span_swap"]
 
@@ -423,9 +426,9 @@ def refused(capsys, folder: Path, flags: list[str]) -> str:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--augment", "synonyms"], ["'synonyms'", "word_dropout, word_swap, span_swap"]),
-        (["--augment", "word_dropout:2"], ["word_dropout", "probability", "2.0"]),
-        (["--augment", "span_swap", "span_swap:0.2"], ["span_swap", "twice"]),
+        (["--augmenters", "synonyms"], ["'synonyms'", "word_dropout, word_swap, span_swap"]),
+        (["--augmenters", "word_dropout:2"], ["word_dropout", "probability", "2.0"]),
+        (["--augmenters", "span_swap", "span_swap:0.2"], ["span_swap", "twice"]),
         (["--back_translate", "de", "de"], ["back_translation_de", "twice"]),
         (["--seed=-1"], ["--seed", "at least 0", "-1"]),
         (["--seed=one"], ["--seed", "'one'"]),
@@ -450,7 +453,7 @@ def refused(capsys, folder: Path, flags: list[str]) -> str:
     ],
 )
 def test_wrong_arguments(tmp_path, capsys, texts, translators, flags, said):
-    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augment", "word_swap"]
+    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augmenters", "word_swap"]
     message = refused(capsys, tmp_path, [*given, *translators, *flags])
     for part in said:
         assert part in message
@@ -458,10 +461,10 @@ def test_wrong_arguments(tmp_path, capsys, texts, translators, flags, said):
 
 def test_arguments_that_are_missing(tmp_path, capsys, texts):
     out = f"--output_file={tmp_path / 'out.parquet'}"
-    assert "--input_file" in refused(capsys, tmp_path, [out, "--augment", "word_swap"])
-    assert "--output_file" in refused(capsys, tmp_path, [f"--input_file={texts}", "--augment", "word_swap"])
+    assert "--input_file" in refused(capsys, tmp_path, [out, "--augmenters", "word_swap"])
+    assert "--output_file" in refused(capsys, tmp_path, [f"--input_file={texts}", "--augmenters", "word_swap"])
     message = refused(capsys, tmp_path, [f"--input_file={texts}", out])
-    assert "Nothing to do" in message and "--back_translate" in message and "--augment" in message
+    assert "Nothing to do" in message and "--back_translate" in message and "--augmenters" in message
 
 
 @pytest.mark.parametrize(
@@ -476,7 +479,7 @@ def test_arguments_that_are_missing(tmp_path, capsys, texts):
 )
 def test_wrong_files(tmp_path, capsys, content, said):
     texts = write(tmp_path / "texts.parquet", content, features=None)
-    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augment", "word_swap"]
+    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augmenters", "word_swap"]
     message = refused(capsys, tmp_path, given)
     for part in said:
         assert part in message
@@ -484,14 +487,14 @@ def test_wrong_files(tmp_path, capsys, content, said):
 
 def test_the_text_column_is_not_replaced(tmp_path, capsys):
     texts = write(tmp_path / "texts.parquet", [{"word_swap": "a b"}], features=None)
-    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augment", "word_swap"]
+    given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augmenters", "word_swap"]
     message = refused(capsys, tmp_path, [*given, "--text_column=word_swap", "--overwrite_columns"])
     assert "--text_column word_swap" in message and "rename" in message
 
 
 def test_folders_in_the_way(tmp_path, capsys, texts):
     out = tmp_path / "out.parquet"
-    flags = [f"--input_file={texts}", f"--output_file={out}", "--augment", "word_swap", "--overwrite_output_file"]
+    flags = [f"--input_file={texts}", f"--output_file={out}", "--augmenters", "word_swap", "--overwrite_output_file"]
     parts = tmp_path / "out.parquet.part"
     parts.write_text("mine")
     assert f"{parts} is a file" in refused(capsys, tmp_path, flags)

@@ -343,12 +343,14 @@ def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv)
     assert sorted(run.data.unlabeled["text"]) == sorted(run.data.rest["text"]) and len(run.data.rest) == 6
     assert run.trainer.unlabeled_dataset is run.data.unlabeled
     assert make_run([*flags, "--mix_method=tmix"]).trainer.unlabeled_dataset is None
-    few = make_run([*flags, "--mix_method=uda", "--unlabeled_per_class=1"]).data.unlabeled
+    few = make_run([*flags, "--mix_method=uda", "--augmenters=span_swap", "--unlabeled_per_class=1"]).data.unlabeled
     assert sorted(few["label"]) == [0, 1, 2] and set(few["text"]) <= set(run.data.rest["text"])
     more = write(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
-    alone = make_run([*flags, "--mix_method=uda", f"--unlabeled_file={more}"]).data.unlabeled
+    alone = make_run([*flags, "--mix_method=mixtext", f"--unlabeled_file={more}"]).data.unlabeled
     assert len(alone) == 7 and set(alone["label"]) == {2}
-    both = make_run([*flags, "--mix_method=uda", f"--unlabeled_file={more}", "--unlabeled_rest=True"]).data.unlabeled
+    both = make_run(
+        [*flags, "--mix_method=mixtext", f"--unlabeled_file={more}", "--unlabeled_rest=True"]
+    ).data.unlabeled
     assert sorted(both["text"]) == sorted([*run.data.rest["text"], *alone["text"]]) and len(both["label"]) == 13
 
 

@@ -84,7 +84,7 @@ def test_the_weights_stay_equal_on_both_ranks(ranks):
 
 
 def test_consistency_training_makes_the_trajectory_of_one_process(ranks, tmp_path):
-    assert_same_trajectory(consistency(tmp_path, 16), ranks[0]["runs"]["uda 8x1"])
+    assert_same_trajectory(consistency(tmp_path, 16), ranks[0]["runs"]["consistency 8x1"])
 
 
 def test_ranks_never_see_the_same_unlabelled_row_in_a_step(ranks):

@@ -26,7 +26,7 @@ from runs import (
 from tiny import tiny_model
 from transformers import Trainer
 
-from mixtext_hf.methods import UDA
+from mixtext_hf.methods import MixText
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     for batch, accumulation in ((8, 1), (4, 2)):
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
     runs["uneven labels"] = uneven_labels(folder)
-    runs["uda 8x1"] = consistency(folder, 8)
+    runs["consistency 8x1"] = consistency(folder, 8)
     results = {"runs": runs, "random": random_plans(folder), "two streams": two_streams(folder)}
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     torch.distributed.destroy_process_group()
@@ -69,12 +69,12 @@ def random_plans(folder: Path) -> dict[str, object]:
 
 
 def consistency(folder: Path, batch: int) -> dict[str, list[float]]:
-    """UDA on rows that both ranks together see in the order of one process; also called there."""
+    """MixText without mixing, on rows that both ranks together see in the order of one process; also called there."""
     trainer = make_trainer(
         tiny_model("bert"),
         arguments(folder, per_device_train_batch_size=batch, per_device_unlabeled_batch_size=batch),
         tiny_rows(48),
-        method=UDA(ramp_steps=2, margin_weight=0.3),
+        method=MixText(alpha=0.0, ramp_steps=2, margin_weight=0.3),
         unlabeled_dataset=unlabelled_rows(64),
     )
     trainer.train()

@@ -13,7 +13,9 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from runs import RecordingTrainer, StopAt, arguments, assert_same_weights, make_trainer, series, tiny_rows, weights
 from tiny import tiny_model, tiny_tokenizer
+from transformers import DataCollatorWithPadding
 
+from mixtext_hf.data import MixDataCollator
 from mixtext_hf.methods import UDA, MixText, TMix
 from mixtext_hf.training import MixTrainer
 
@@ -179,7 +181,9 @@ def test_reduced_precision_keeps_the_gradient_of_the_encoder(tmp_path):
     """Autocast keeps casted weights; those that the guess casts without gradient must not serve the training pass."""
     changes = []
     for bf16 in (False, True):
-        trainer = semi_supervised(tmp_path, UDA(ramp_steps=0), bf16=bf16, max_steps=1, learning_rate=1.0)
+        trainer = semi_supervised(
+            tmp_path, UDA(ramp_steps=0), bf16=bf16, max_steps=1, learning_rate=1.0, view_columns=["de"]
+        )
         before = weights(trainer.model)
         trainer.train()
         after = weights(trainer.model)
@@ -201,15 +205,30 @@ def test_supervised_methods_leave_the_unlabelled_texts_alone(tmp_path, caplog):
     assert_same_weights(weights(trainer.model), weights(plain.model))
 
 
-def test_a_collapse_is_told_once(tmp_path, caplog):
-    trainer = semi_supervised(tmp_path, MixText(temperature=0.5, ramp_steps=0), view_columns=["de"])
+def test_a_collapse_is_told_once_there_are_enough_texts(tmp_path, caplog):
+    settings = {"view_columns": ["de"], "logging_steps": 1, "num_train_epochs": 8, "learning_rate": 1e-9}
+    trainer = semi_supervised(tmp_path, MixText(temperature=0.5, ramp_steps=0), **settings)
     with torch.no_grad():
         trainer.model.classifier.bias[1] = 50.0
-    with caplog.at_level(logging.WARNING):
-        trainer.train()
-    said = [record.getMessage() for record in caplog.records if "collapse" in record.getMessage()]
-    assert len(said) == 1 and "temperature (now 0.5" in said[0] and "lambda_u" in said[0]
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            trainer.train()
+        said = [record.getMessage() for record in caplog.records if "collapse" in record.getMessage()]
+        # 17 steps of 6 texts.
+        assert len(said) == 1 and said[0].startswith("Step 17: ")
+        assert "temperature (now 0.5" in said[0] and "lambda_u" in said[0]
     assert series(trainer, "guess_largest_share")[0] > 0.99 and series(trainer, "guess_balance")[0] < 0.01
+
+
+def test_a_watch_tells_again_only_after_all_was_well():
+    watch, counts = MixText().watch(), {"guess_texts": 10}
+    told = []
+    for share in (0.95, 0.95, 0.6, 0.91, 0.95):
+        told.append(watch({"guess_share": [share, 1 - share], "guess_texts": 12.0}, counts))
+    assert [alarm is not None for alarm in told] == [True, False, False, True, False]
+    assert watch({"mix_lambda": 0.5}, {}) is None
+    assert TMix().watch() is None
 
 
 def test_overlapping_texts_are_counted(tmp_path, caplog):
@@ -268,10 +287,16 @@ def test_tokenised_rows_serve_without_views(tmp_path):
         ({"unlabelled": tiny_rows(20), "augmenters": ["span_swap"]}, ["tokenised", "raw text"]),
         ({"accelerator_config": {"dispatch_batches": True}}, ["dispatch_batches", "accelerator_config"]),
         ({"mix_kwargs": {"partner": "same_class"}}, ["same_class", "mixtext", "'any'"]),
+        ({"view_columns": "de"}, ["view_columns", "'de'", "list"]),
+        ({"data_seed": -1}, ["data_seed", "-1"]),
+        ({"train_sampling_strategy": "sequential"}, ["train_sampling_strategy='sequential'", "leave it out"]),
+        ({"unlabelled": tiny_rows(20)}, ["unlabeled_dataset", "tokenised", "train_dataset"]),
+        ({"unlabelled": {"train": texts(20)}}, ["unlabeled_dataset", "dict of splits", "train"]),
+        ({"unlabelled": ({"text": "w1"} for _ in range(9))}, ["unlabeled_dataset", "by number", "generator"]),
         ({"mix_preset": "fast"}, ["mix_preset='fast'", "mixtext", "paper", "official_code"]),
         ({"mix_preset": "paper", "mix_method": "tmix"}, ["mix_preset='paper'", "tmix", "none"]),
     ],
-    ids=range(17),
+    ids=range(23),
 )
 def test_what_is_wrong_is_said_before_training(tmp_path, settings, said):
     with pytest.raises((ValueError, TypeError)) as raised:
@@ -279,6 +304,145 @@ def test_what_is_wrong_is_said_before_training(tmp_path, settings, said):
     for part in said:
         assert part in str(raised.value), (part, str(raised.value))
     assert not (tmp_path / "out").exists()
+
+
+def test_views_without_a_use_are_told(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        semi_supervised(tmp_path, TMix(), view_columns=["de"])
+    assert any("view_columns and augmenters" in record.getMessage() for record in caplog.records)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        semi_supervised(tmp_path, MixText())
+    assert any("no views beside the originals" in record.getMessage() for record in caplog.records)
+    with pytest.raises(ValueError, match=r"uda asks for the same prediction.*view_columns or augmenters"):
+        semi_supervised(tmp_path, UDA())
+
+
+def test_a_recipe_with_weights_needs_no_views_to_predict(tmp_path):
+    settings = {"mix_kwargs": {"view_weights": [0, 1]}, "view_columns": ["de"], "num_train_epochs": 1}
+    trained = semi_supervised(tmp_path / "a", mix_method="mixtext", **settings)
+    trained.train()
+    args = arguments(tmp_path / "b")
+    again = MixTrainer(trained.model, args, eval_dataset=labelled_texts(6), processing_class=tiny_tokenizer())
+    assert again.method.view_weights == (0.0, 1.0)
+    assert again.evaluate()["eval_loss"] > 0
+
+
+def test_hyperparameters_alone_change_the_recipe_of_the_model(tmp_path):
+    model = tiny_model()
+    model.config.mixtext = {
+        "version": "0",
+        "method": "mixtext",
+        "hyperparameters": MixText(lambda_u=0.5).hyperparameters(),
+    }
+    args = arguments(tmp_path, mix_kwargs={"temperature": 0.3})
+    trainer = make_trainer(model, args, labelled_texts(), unlabeled_dataset=texts(20))
+    assert trainer.method == MixText(lambda_u=0.5, temperature=0.3)
+    with pytest.raises(ValueError, match="tmix has no hyper-parameter 'temperature'"):
+        make_trainer(tiny_model(), args, labelled_texts())
+
+
+class OutOfMemory(RecordingTrainer):
+    """Runs out of memory with more than so many rows."""
+
+    def training_step(self, model, inputs, *args, **kwargs):
+        self.rows = getattr(self, "rows", [])
+        self.rows.append((len(inputs["labels"]), len(inputs["text_labels"])))
+        if len(inputs["labels"]) > 10:
+            raise RuntimeError("CUDA out of memory. Tried to allocate")
+        return super().training_step(model, inputs, *args, **kwargs)
+
+
+def test_a_batch_that_does_not_fit_shrinks_in_proportion(tmp_path):
+    settings = {"auto_find_batch_size": True, "per_device_train_batch_size": 8, "per_device_unlabeled_batch_size": 16}
+    trainer = semi_supervised(tmp_path, MixText(), unlabelled=texts(40), kind=OutOfMemory, max_steps=2, **settings)
+    trainer.train()
+    labelled, unlabelled = trainer.rows[-1]
+    assert trainer.rows[0] == (24, 16) and labelled <= 10
+    assert unlabelled == pytest.approx(2 * (labelled - unlabelled), abs=2)
+
+
+class OnlyByNumber(torch.utils.data.Dataset):
+    """Rows for which asking beyond the last is no IndexError."""
+
+    def __init__(self, rows):
+        self.rows = dict(enumerate(rows))
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, number):
+        return self.rows[number]
+
+
+def test_data_sets_that_can_only_be_asked_by_number(tmp_path):
+    rows, unlabelled = OnlyByNumber(labelled_texts()), OnlyByNumber(texts(30, views=("de",)))
+    trainer = MixTrainer(
+        tiny_model(),
+        arguments(tmp_path, mix_method="mixtext", per_device_train_batch_size=4, view_columns=["de"], max_steps=2),
+        data_collator=MixDataCollator(tiny_tokenizer(), text_column="text"),
+        train_dataset=rows,
+        unlabeled_dataset=unlabelled,
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 2
+
+
+def test_columns_that_the_model_does_not_take_are_removed(tmp_path):
+    rows = [{**row, "text": "w1"} for row in tiny_rows(12)]
+    unlabelled = [{**row, "text": "w2"} for row in tiny_rows(20, seed=5)]
+    trainer = MixTrainer(
+        tiny_model(),
+        arguments(tmp_path, mix_method="mixtext", per_device_train_batch_size=4, max_steps=2),
+        data_collator=DataCollatorWithPadding(tiny_tokenizer()),
+        train_dataset=Dataset.from_list(rows),
+        unlabeled_dataset=Dataset.from_list(unlabelled),
+    )
+    trainer.train()
+    assert trainer.state.global_step == 2
+
+
+def test_a_search_goes_on_after_a_trial_with_a_bad_value(tmp_path):
+    pytest.importorskip("optuna")
+    tried = []
+
+    def hp_space(trial):
+        temperature = (-1.0, 0.5, 0.7)[trial.number]
+        tried.append(temperature)
+        trial.suggest_float("learning_rate", 0.01, 0.1)
+        return {"mix_kwargs": {"temperature": temperature}}
+
+    trainer = RecordingTrainer(
+        args=arguments(tmp_path, mix_method="mixtext", per_device_train_batch_size=4, max_steps=1),
+        model_init=lambda: tiny_model(),
+        train_dataset=labelled_texts(),
+        eval_dataset=labelled_texts(6),
+        unlabeled_dataset=texts(30),
+        processing_class=tiny_tokenizer(),
+    )
+    best = trainer.hyperparameter_search(hp_space, n_trials=3, direction="minimize", catch=(ValueError,))
+    assert tried == [-1.0, 0.5, 0.7] and best.run_id in ("1", "2")
+    assert trainer.method.temperature == 0.7
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{**row, "label": "sports"} for row in labelled_texts()], ["row 0", "'sports'", "class ids"]),
+        ([{**row, "label": [0.5, 0.5, 0.0]} for row in labelled_texts()], ["row 0", "list", "class ids"]),
+        (
+            [{**row, "label": 3 if i == 7 else 0} for i, row in enumerate(labelled_texts())],
+            ["row 7", "3", "num_labels=3"],
+        ),
+    ],
+    ids=["names", "soft", "beyond"],
+)
+def test_wrong_labels_of_the_labelled_rows(tmp_path, rows, said):
+    with pytest.raises(ValueError) as raised:
+        semi_supervised(tmp_path, rows=rows).train()
+    for part in said:
+        assert part in str(raised.value)
 
 
 def test_without_unlabelled_texts_or_for_another_task_it_is_refused(tmp_path):
@@ -320,6 +484,7 @@ import torch
 from datasets import Dataset
 from runs import arguments
 from tiny import tiny_model, tiny_tokenizer
+from transformers import DataCollatorWithPadding
 from mixtext_hf.training import MixTrainer
 
 torch.set_num_threads(1)
