@@ -505,7 +505,9 @@ def test_no_texts_at_all_are_refused(empty):
 
 def test_a_stream_of_texts_is_refused():
     stream = datasets.Dataset.from_list(ROWS).to_iterable_dataset()
-    with pytest.raises(TypeError, match=r"`unlabeled_dataset` has no rows that can be asked for by number \(IterableDataset\).*Give a"):
+    with pytest.raises(
+        TypeError, match=r"`unlabeled_dataset` has no rows that can be asked for by number \(IterableDataset\).*Give a"
+    ):
         UnlabeledTexts(stream, text_columns=["text"])
 
 
