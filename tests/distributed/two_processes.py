@@ -127,16 +127,26 @@ def two_streams(folder: Path) -> dict[str, object]:
 
     whole = train("whole")
     seen = list(whole.seen)
-    train("stopped", callbacks=(StopAt(6),))
-    resumed = train("stopped", resume=True)
-    one, other = weights(whole.model), weights(resumed.model)
-    return {
+    one = weights(whole.model)
+    results = {
         "steps": whole.state.global_step,
         "seen": seen,
-        "seen again": list(resumed.seen),
-        "bit-equal": all(torch.equal(one[name], other[name]) for name in one),
         "weights": {name: value.double().sum().item() for name, value in one.items()},
+        "resumes": True,
     }
+    train("stopped", callbacks=(StopAt(6),))
+    try:
+        resumed = train("stopped", resume=True)
+    except RuntimeError as error:
+        # Older releases of transformers load to `cpu:0`, which torch does not know: no Trainer resumes there.
+        if "tagged with cpu:0" not in str(error):
+            raise
+        results["resumes"] = False
+        return results
+    other = weights(resumed.model)
+    results["seen again"] = list(resumed.seen)
+    results["bit-equal"] = all(torch.equal(one[name], other[name]) for name in one)
+    return results
 
 
 if __name__ == "__main__":
