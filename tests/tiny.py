@@ -86,6 +86,31 @@ def tiny_config(model_type: str, *, dropout: float = 0.0, **overrides):
     return config
 
 
+# Each family with each kind of attention it has, and what else changes where the mask goes.
+VARIANTS = [
+    (family, attention, {})
+    for family in FAMILIES
+    for attention in (("eager",) if family in WITHOUT_SDPA else ("eager", "sdpa"))
+]
+VARIANTS += [
+    ("deberta-v2", "eager", {"conv_kernel_size": 3, "conv_act": "gelu"}),
+    ("modernbert", "sdpa", {"classifier_pooling": "mean"}),
+]
+
+
+def variant_name(value) -> str:
+    """A part of a variant as a part of the name of a test."""
+    return ",".join(value) if isinstance(value, dict) else str(value)
+
+
+def widen(model: torch.nn.Module, std: float) -> None:
+    """Draw the matrices of a model anew, large enough for rows to differ."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=std)
+
+
 def tiny_model(
     model_type: str = "bert", attention: str = "eager", *, dropout: float = 0.0, seed: int = 0, **overrides
 ):
@@ -93,10 +118,7 @@ def tiny_model(
     config = tiny_config(model_type, dropout=dropout, **overrides)
     torch.manual_seed(seed)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.2)
+    widen(model, std=0.2)
     return model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from tiny import widen
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
@@ -27,10 +28,7 @@ SIZES = {
 def randomise(model: torch.nn.Module, seed: int) -> None:
     """Weights large enough for translations to differ."""
     torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.5)
+    widen(model, std=0.5)
 
 
 def save_marian(folder: Path, seed: int = 0, *, longest: int = 12, **generation: object) -> str:

@@ -20,7 +20,7 @@ from mixtext_hf.mixing import (
     to_targets,
 )
 
-from .base import MixMethod, Preset, Step, is_number, scaled_layers
+from .base import Preset, Step, is_number
 from .tmix import TMix
 
 
@@ -35,7 +35,7 @@ _ENOUGH_TEXTS = 100
 
 
 @dataclass(frozen=True)
-class MixText(MixMethod):
+class MixText(TMix):
     r"""
     Guess labels for the unlabelled texts, sharpen them, and mix hidden states and labels across all rows of the batch.
 
@@ -60,8 +60,6 @@ class MixText(MixMethod):
             predictions of the unlabelled originals.
     """
 
-    alpha: float = 16.0
-    fold: bool = True
     temperature: float = 0.5
     lambda_u: float = 1.0
     ramp_steps: int | None = None
@@ -77,7 +75,6 @@ class MixText(MixMethod):
         "L = L_x + w(t) lambda_u L_u + gamma_m L_margin,  y_u = Sharpen(sum_k w_k p(x_u^k) / sum_k w_k, T),  "
         "L_u = KL(mix(y) || p(TMix(x)))"
     )
-    citation = TMix.citation
     uses_unlabeled: ClassVar[bool] = True
     presets: ClassVar[dict[str, Preset]] = {
         "ours": Preset({}, {}),
@@ -158,9 +155,6 @@ class MixText(MixMethod):
                 f"view_weights are {list(weights)}: no view is left to guess from, give at least one a weight > 0."
             )
         object.__setattr__(self, "view_weights", tuple(float(weight) for weight in weights))
-
-    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
-        return scaled_layers((7, 9, 12), depth)
 
     def weights_of(self, views: int) -> tuple[float, ...]:
         """

@@ -30,5 +30,5 @@ class TMix(MixMethod):
         url="https://aclanthology.org/2020.acl-main.194",
     )
 
-    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]]:
+    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
         return scaled_layers((7, 9, 12), depth)

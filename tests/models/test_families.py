@@ -2,7 +2,17 @@
 
 import pytest
 import torch
-from tiny import DEPTH, FAMILIES, WITHOUT_CHECKPOINTING, WITHOUT_SDPA, has_family, tiny_batch, tiny_model
+from tiny import (
+    DEPTH,
+    FAMILIES,
+    VARIANTS,
+    WITHOUT_CHECKPOINTING,
+    WITHOUT_SDPA,
+    has_family,
+    tiny_batch,
+    tiny_model,
+    variant_name,
+)
 from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixPlan, make_mixable
@@ -21,23 +31,11 @@ def _needs(family):
         pytest.skip(f"the installed transformers has no {family}")
 
 
-def _variants():
-    for family in FAMILIES:
-        for attention in ("eager",) if family in WITHOUT_SDPA else ("eager", "sdpa"):
-            yield family, attention, {}
-    yield "deberta-v2", "eager", {"conv_kernel_size": 3, "conv_act": "gelu"}
-    yield "modernbert", "sdpa", {"classifier_pooling": "mean"}
-
-
-def _name(value):
-    return ",".join(value) if isinstance(value, dict) else str(value)
-
-
 def test_the_list_of_tested_types_is_this_one():
     assert set(FAMILIES) == TESTED_MODEL_TYPES
 
 
-@pytest.mark.parametrize("family, attention, overrides", list(_variants()), ids=_name)
+@pytest.mark.parametrize("family, attention, overrides", VARIANTS, ids=variant_name)
 def test_equals_two_streams_at_every_layer(family, attention, overrides):
     _needs(family)
     model = tiny_model(family, attention, **overrides).eval()

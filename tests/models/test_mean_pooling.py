@@ -10,12 +10,15 @@ from runs import arguments, assert_same_weights, make_trainer, tiny_rows, weight
 from tiny import (
     DEPTH,
     FAMILIES,
+    VARIANTS,
     WITHOUT_CHECKPOINTING,
     WITHOUT_SDPA,
     has_family,
     tiny_batch,
     tiny_config,
     tiny_model,
+    variant_name,
+    widen,
 )
 from transformers import (
     AutoModel,
@@ -48,10 +51,7 @@ def pooling_model(family="bert", attention="eager", *, seed=0, dropout=0.0, **ov
     config = tiny_config(family, dropout=dropout, **overrides)
     torch.manual_seed(seed)
     model = MeanPoolingForSequenceClassification._from_config(config, attn_implementation=attention)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.2)
+    widen(model, std=0.2)
     return model.eval()
 
 
@@ -156,19 +156,7 @@ def test_the_head_starts_as_the_linear_layers_of_torch_do():
 # ---- mixing ----
 
 
-def _variants():
-    for family in FAMILIES:
-        for attention in ("eager",) if family in WITHOUT_SDPA else ("eager", "sdpa"):
-            yield family, attention, {}
-    yield "deberta-v2", "eager", {"conv_kernel_size": 3, "conv_act": "gelu"}
-    yield "modernbert", "sdpa", {"classifier_pooling": "mean"}
-
-
-def _name(value):
-    return ",".join(value) if isinstance(value, dict) else str(value)
-
-
-@pytest.mark.parametrize("family, attention, overrides", list(_variants()), ids=_name)
+@pytest.mark.parametrize("family, attention, overrides", VARIANTS, ids=variant_name)
 def test_equals_two_streams_at_every_layer(family, attention, overrides):
     model, batch = pooling_model(family, attention, **overrides), tiny_batch()
     plain = model(**batch).logits
