@@ -143,6 +143,11 @@ class MixTrainingArguments(TrainingArguments):
         return self.per_device_unlabeled_batch_size or 2 * self.per_device_train_batch_size
 
     @property
+    def num_views(self) -> int:
+        """Views of an unlabelled text, the original included."""
+        return 1 + len(self.view_columns or ()) + len(self.augmenters or ())
+
+    @property
     def named_in_method(self) -> list[str]:
         """Those of the arguments that describe the method and were given."""
         names = ("mix_method", "mix_preset", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")

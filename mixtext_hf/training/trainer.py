@@ -15,33 +15,33 @@ from typing import Any
 
 import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
-from accelerate.utils import gather_object
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-from transformers.trainer_pt_utils import AcceleratorConfig
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.two_streams import UnlabeledTexts
 from mixtext_hf.methods import MixMethod, MixText, Step, Watch
-from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss, MixPlan, has_label
+from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
+from .labels import check_label_column, check_labels
+from .terms import Terms
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
     check_same_kind,
+    check_semi_supervised,
     label_columns,
     two_stream_loader,
     two_stream_sampler,
     unlabeled_texts,
     warn_of_overlap,
+    warn_of_unused,
 )
 
 
@@ -113,7 +113,7 @@ class MixTrainer(Trainer):
         self._watch: Watch | None = None
         self._has_warned_of_unused = False
         self._is_made = False
-        self._terms: dict[str, list[Any]] = {}
+        self._terms = Terms(args)
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
         self._labels_are_checked = False
@@ -192,7 +192,7 @@ class MixTrainer(Trainer):
             label_smoothing=self.args.label_smoothing_factor,
         )
         if isinstance(self.method, MixText) and self._trains:
-            self._check_semi_supervised(self.method)
+            check_semi_supervised(self.method, self.loss, self.unlabeled_dataset, self.args)
         needs_classes = self.method.partner in ("same_class", "other_class")
         if self.method.mixes and needs_classes and self.loss.problem_type != "single_label_classification":
             raise ValueError(
@@ -200,38 +200,11 @@ class MixTrainer(Trainer):
                 f"{self.loss.problem_type}: use 'any' or 'nearest_length'."
             )
 
-    def _check_semi_supervised(self, method: MixText) -> None:
-        if self.loss.problem_type != "single_label_classification":
-            raise ValueError(
-                f"{method.name} guesses one class for each text, but the task is {self.loss.problem_type}: use tmix or erm."
-            )
-        if self.unlabeled_dataset is None:
-            raise ValueError(
-                f"{method.name} learns from unlabelled texts and has none: give `unlabeled_dataset` (on the command line "
-                "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
-            )
-        method.check_views(self._num_views)
-        if self.args.train_sampling_strategy != "random":
-            raise ValueError(
-                f"train_sampling_strategy={self.args.train_sampling_strategy!r}: labelled and unlabelled rows are drawn in an "
-                "order of their own, which is random; leave it out."
-            )
-        config = self.args.accelerator_config
-        if isinstance(config, AcceleratorConfig) and (config.split_batches or config.dispatch_batches):
-            raise ValueError(
-                "accelerator_config cuts batches into pieces (split_batches or dispatch_batches), but one of labelled and "
-                "unlabelled rows cannot be cut: leave both off."
-            )
-
-    @property
-    def _num_views(self) -> int:
-        return 1 + len(self.args.view_columns or ()) + len(self.args.augmenters or ())
-
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
         super()._hp_search_setup(trial)
         self._settle()
-        self._terms = {}
+        self._terms = Terms(self.args)
         self._watch = self.method.watch()
         self._labels_are_checked = False
         self._config.mixtext = {
@@ -297,7 +270,7 @@ class MixTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
             raise ValueError("`train_dataset` is empty: give it at least one row.")
-        self._check_label_column()
+        check_label_column(self.train_dataset, self.data_collator, self.loss)
         self._check_unlabeled()
         texts = self._unlabeled_texts
         if texts is None:
@@ -322,35 +295,13 @@ class MixTrainer(Trainer):
         if self.train_dataset is None:
             return
         if not self.method.uses_unlabeled:
-            if self.unlabeled_dataset is not None and not self._has_warned_of_unused:
-                logger.warning(
-                    "mix_method='%s' learns from labelled rows alone: `unlabeled_dataset` is not used. mixtext and uda use it.",
-                    self.method.name,
-                )
-            if self._num_views > 1 and not self._has_warned_of_unused:
-                logger.warning(
-                    "view_columns and augmenters make views of unlabelled texts, which mix_method='%s' has no use for.",
-                    self.method.name,
-                )
+            if not self._has_warned_of_unused:
+                warn_of_unused(self.method, self.unlabeled_dataset, self.args)
             self._has_warned_of_unused = True
             return
         check_same_kind(self.train_dataset, self.unlabeled_dataset)
         self._unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
         two_stream_sampler(self.train_dataset, self._unlabeled_texts, self.args, self.args.per_device_train_batch_size)
-
-    def _check_label_column(self) -> None:
-        """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
-        dataset, collator = self.train_dataset, self.data_collator
-        if self.loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator):
-            return
-        if isinstance(dataset, datasets.Dataset):
-            name = next((name for name in collator.label_columns if name in dataset.column_names), None)
-            if name is not None:
-                column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
-                # Negative ones are hidden, and a column of nothing else is for the first batch to judge.
-                largest = pc.max(column).as_py() if pa.types.is_integer(column.type) else None
-                if largest is not None and largest >= 0:
-                    self._check_class(largest)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -368,41 +319,10 @@ class MixTrainer(Trainer):
                 "collator its name."
             )
         if not self._labels_are_checked:
-            self._check_labels(batches[0]["labels"])
+            check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
+            self._labels_are_checked = True
         count = torch.stack([has_label(batch["labels"]).sum() for batch in batches]).sum().to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
-
-    def _check_labels(self, labels: torch.Tensor) -> None:
-        """Do the labels fit the task? Looked at once, before the first step."""
-        self._labels_are_checked = True
-        if labels.dim() == 2 and labels.shape[1] > 1 and self._config.problem_type is None:
-            raise ValueError(
-                f"The labels are rows of {labels.shape[1]} numbers and the model does not say what they are: set "
-                "model.config.problem_type to 'multi_label_classification' (0/1 for each class) or to "
-                "'single_label_classification' (soft targets that sum to 1)."
-            )
-        if self.loss.problem_type == "regression" and not labels.is_floating_point():
-            raise ValueError(
-                "The labels are integers, but the task is regression, where -1 is a score and no hidden class: give floats, "
-                "or make the collator with is_regression=True."
-            )
-        if self.loss.problem_type == "single_label_classification" and labels.dim() == 1:
-            if labels.is_floating_point():
-                raise ValueError(
-                    f"The labels are floats, but the model has {self.loss.num_labels} classes: give integer classes, or "
-                    "load the model with num_labels=1 for regression."
-                )
-            labels = labels[labels != IGNORE_INDEX]
-            for label in (labels.min(), labels.max()) if len(labels) else ():
-                self._check_class(int(label))
-
-    def _check_class(self, label: int) -> None:
-        num_labels = self.loss.num_labels
-        if not 0 <= label < num_labels:
-            raise ValueError(
-                f"A label is {label}, but the model has num_labels={num_labels} (labels 0 to {num_labels - 1}): load it "
-                "with the number of classes of the data."
-            )
 
     # ---- one step ----
 
@@ -427,7 +347,7 @@ class MixTrainer(Trainer):
             rng=rng,
             labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
             lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
-            unlabeled=0 if texts is None else len(texts) * self._num_views,
+            unlabeled=0 if texts is None else len(texts) * self.args.num_views,
         )
 
     def compute_loss(
@@ -467,10 +387,10 @@ class MixTrainer(Trainer):
                 plan=plan,
                 loss=self.loss,
                 text_labels=text_labels,
-                views=self._num_views,
+                views=self.args.num_views,
                 number=self.state.global_step,
                 total=max(self.state.max_steps, 1),
-                note=self._note,
+                note=self._terms.add,
             )
         )
         early = torch.zeros((), device=self.args.device)
@@ -480,12 +400,12 @@ class MixTrainer(Trainer):
                 loss = torch.stack(list(terms.values())).sum() * scale
                 self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
             early = early + loss.detach()
-            self._note(terms)
+            self._terms.add(terms)
         terms = next(losses)
-        self._note(terms)
-        self._note({"mix_lambda": plan.lam.mean()})
+        self._terms.add(terms)
+        self._terms.add({"mix_lambda": plan.lam.mean()})
         if isinstance(plan.layer, int):
-            self._note({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
+            self._terms.add({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
         return torch.stack(list(terms.values())).sum() * scale + early
 
     def _loss_scale(self, labels: torch.Tensor) -> torch.Tensor | float:
@@ -502,13 +422,6 @@ class MixTrainer(Trainer):
 
     # ---- logging ----
 
-    def _note(self, terms: dict[str, torch.Tensor]) -> None:
-        """Add to the averages of the logging window; stays on the device until they are logged."""
-        for name, value in terms.items():
-            total = self._terms.setdefault(name, [torch.zeros((), device=self.args.device), 0])
-            total[0] = total[0] + value.detach().float()  # of any shape
-            total[1] += 1
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
             logs = {**logs, **self._summary()}
@@ -516,27 +429,11 @@ class MixTrainer(Trainer):
 
     def _summary(self) -> dict[str, float]:
         """What the method makes of the averages of the window; says aloud what its watch finds in them."""
-        averages, counts = self._averaged_terms()
+        averages, counts = self._terms.averages()
         alarm = self._watch(averages, counts) if self._watch is not None else None
         if alarm is not None and self.is_world_process_zero():
             logger.warning("Step %d: %s", self.state.global_step, alarm)
         return self.method.summarise(averages)
-
-    def _averaged_terms(self) -> tuple[dict[str, Any], dict[str, int]]:
-        """
-        The mean of every term over the window and over all processes (they may have seen different terms), and over how
-        many values.
-        """
-        own = {name: (total.tolist(), count) for name, (total, count) in self._terms.items()}
-        self._terms = {}
-        everywhere = gather_object([own]) if self.args.world_size > 1 else [own]
-        names = dict.fromkeys(name for terms in everywhere for name in terms)
-        averages, counts = {}, {}
-        for name in names:
-            pairs = [terms[name] for terms in everywhere if name in terms]
-            counts[name] = sum(count for _, count in pairs)
-            averages[name] = (np.sum([total for total, _ in pairs], axis=0) / counts[name]).tolist()
-        return averages, counts
 
 
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:

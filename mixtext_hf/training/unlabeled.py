@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import seed_worker
 
 from mixtext_hf.data import MixDataCollator
@@ -25,13 +26,55 @@ from mixtext_hf.data.two_streams import (
     count_overlap,
     sized,
 )
+from mixtext_hf.methods import MixMethod, MixText
+from mixtext_hf.mixing import MixedLoss
 
 from .arguments import MixTrainingArguments
+from .labels import check_class
 
 
 logger = logging.getLogger(__name__)
 
 _LABEL_COLUMNS = ("label", "labels", "label_ids")
+
+
+def check_semi_supervised(method: MixText, loss: MixedLoss, dataset: Any, args: MixTrainingArguments) -> None:
+    """Can `method` learn from unlabelled texts here? Raises `ValueError` if the task, the data or the arguments forbid it."""
+    if loss.problem_type != "single_label_classification":
+        raise ValueError(
+            f"{method.name} guesses one class for each text, but the task is {loss.problem_type}: use tmix or erm."
+        )
+    if dataset is None:
+        raise ValueError(
+            f"{method.name} learns from unlabelled texts and has none: give `unlabeled_dataset` (on the command line "
+            "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
+        )
+    method.check_views(args.num_views)
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"train_sampling_strategy={args.train_sampling_strategy!r}: labelled and unlabelled rows are drawn in an "
+            "order of their own, which is random; leave it out."
+        )
+    config = args.accelerator_config
+    if isinstance(config, AcceleratorConfig) and (config.split_batches or config.dispatch_batches):
+        raise ValueError(
+            "accelerator_config cuts batches into pieces (split_batches or dispatch_batches), but one of labelled and "
+            "unlabelled rows cannot be cut: leave both off."
+        )
+
+
+def warn_of_unused(method: MixMethod, dataset: Any, args: MixTrainingArguments) -> None:
+    """Say what was given for unlabelled texts to a method that learns from labelled rows alone."""
+    if dataset is not None:
+        logger.warning(
+            "mix_method='%s' learns from labelled rows alone: `unlabeled_dataset` is not used. mixtext and uda use it.",
+            method.name,
+        )
+    if args.num_views > 1:
+        logger.warning(
+            "view_columns and augmenters make views of unlabelled texts, which mix_method='%s' has no use for.",
+            method.name,
+        )
 
 
 def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> UnlabeledTexts:
@@ -118,16 +161,12 @@ def check_all_labelled(labelled: Any, collator: Any, num_labels: int) -> None:
                 f"The label of row {number} of `train_dataset` is {label!r} ({type(label).__name__}): beside unlabelled texts "
                 "labels are class ids, whole numbers from 0."
             )
-        if label is not None and label >= num_labels:
-            raise ValueError(
-                f"The label of row {number} of `train_dataset` is {label}, but the model has num_labels={num_labels} "
-                f"(labels 0 to {num_labels - 1}): load it with the number of classes of the data."
-            )
         if label is None or label < 0:
             raise ValueError(
                 f"`train_dataset` has no label in row {number} (it is {label}), where each row counts as a labelled one: "
                 "move such rows to `unlabeled_dataset`."
             )
+        check_class(label, num_labels, which=f"The label of row {number} of `train_dataset`")
 
 
 def warn_of_overlap(labelled: Any, texts: UnlabeledTexts) -> None:

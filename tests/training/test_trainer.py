@@ -141,7 +141,7 @@ def test_a_second_training_starts_with_empty_averages(tmp_path):
     trainer.train()  # its 4th step is in no log
     trainer.train()
     assert trainer.state.log_history[0]["mix_lambda"] == 1.0
-    assert trainer._terms["mix_lambda"][1] == 1  # what came after the only log of the second run
+    assert trainer._terms.averages()[1]["mix_lambda"] == 1  # what came after the only log of the second run
 
 
 # ---- when it mixes ----

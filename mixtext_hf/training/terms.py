@@ -1,0 +1,41 @@
+"""The named terms of the loss, and what else a step notes, averaged over the logging window and over all processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from transformers import TrainingArguments
+
+
+class Terms:
+    """Running sums that stay on the device until they are logged."""
+
+    def __init__(self, args: TrainingArguments):
+        self._args = args
+        self._sums: dict[str, list[Any]] = {}
+
+    def add(self, terms: dict[str, torch.Tensor]) -> None:
+        """Add to the averages of the window; tensors of any shape, of one shape under one name."""
+        for name, value in terms.items():
+            total = self._sums.setdefault(name, [torch.zeros((), device=self._args.device), 0])
+            total[0] = total[0] + value.detach().float()
+            total[1] += 1
+
+    def averages(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """
+        End the window: the mean of every term over it and over all processes (they may have seen different terms), and
+        over how many values.
+        """
+        own = {name: (total.tolist(), count) for name, (total, count) in self._sums.items()}
+        self._sums = {}
+        everywhere = gather_object([own]) if self._args.world_size > 1 else [own]
+        names = dict.fromkeys(name for terms in everywhere for name in terms)
+        averages, counts = {}, {}
+        for name in names:
+            pairs = [terms[name] for terms in everywhere if name in terms]
+            counts[name] = sum(count for _, count in pairs)
+            averages[name] = (np.sum([total for total, _ in pairs], axis=0) / counts[name]).tolist()
+        return averages, counts
