@@ -35,6 +35,7 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf.data import recognise_columns
 from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, make_augmenter
 from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
+from mixtext_hf.data.columns import holds_texts, type_name
 from mixtext_hf.data.files import read_files, resolve_files
 
 from .parsing import Parser, parse, reporting_bad_input
@@ -451,9 +452,8 @@ def _text_column(dataset: Dataset, name: str | None) -> str:
         name = columns.text
     if name not in names:
         raise ValueError(f"--text_column {name}: there is no such column, choose from {', '.join(names)}.")
-    feature = dataset.features[name]
-    if feature not in (Value("string"), Value("large_string")):
-        found = feature.dtype if isinstance(feature, Value) else type(feature).__name__
+    if not holds_texts(dataset, name):
+        found = type_name(dataset.features[name])
         raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
     return name
 

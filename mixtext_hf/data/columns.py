@@ -1,7 +1,14 @@
-"""Which column of a table is the text, which its partner, which the label. Looks at names only, never at values."""
+"""Which column of a table is the text, which its partner, which the label, and whether a column holds texts at all.
+
+Recognising looks at names only, never at values, so that what is found does not depend on the rows.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset, Value
+from datasets.features.features import FeatureType
 
 
 # Names that data sets on the Hub use, in lower case. A pair is recognised before a single text.
@@ -52,6 +59,11 @@ class TextColumns:
     text: str
     text_pair: str | None = None
     label: str | tuple[str, ...] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns: both of a pair task, else the only one."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
 
 
 def recognise_columns(
@@ -104,6 +116,26 @@ def recognise_columns(
     if not labels:
         labels = _recognise_label([name for name in names if name not in (text, text_pair)], names, require_label)
     return TextColumns(text, text_pair, labels if len(labels) > 1 else next(iter(labels), None))
+
+
+def holds_texts(dataset: Dataset, column: str) -> bool:
+    """Whether a column is one of strings. Its type tells, so some of them may be missing: see [`rows_without_text`]."""
+    return dataset.features[column] in (Value("string"), Value("large_string"))
+
+
+def type_name(feature: FeatureType) -> str:
+    """What to call the type of a column in an error."""
+    return feature.dtype if isinstance(feature, Value) else type(feature).__name__
+
+
+def rows_without_text(dataset: Dataset, column: str) -> np.ndarray:
+    """The rows in which a column of texts holds `None`."""
+    if not dataset.data.column(column).null_count:
+        return np.empty(0, dtype=np.int64)
+    # Some of them may lie in rows that were filtered away.
+    pieces = dataset.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
+    is_none = [piece.column(column).is_null().to_numpy() for piece in pieces]
+    return np.flatnonzero(np.concatenate([np.empty(0, dtype=bool), *is_none]))
 
 
 def _label_names(label: str | Sequence[str] | None, column_names: list[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from datasets.table import ConcatenationTable, MemoryMappedTable, Table
 from mixtext_hf.mixing import IGNORE_INDEX
 
 from .augmenters import Augmenter
+from .columns import holds_texts, rows_without_text
 
 
 _LABELLED, _UNLABELLED = 0, 1
@@ -257,15 +258,12 @@ class UnlabeledTexts:
 
 def _check_strings(dataset: datasets.Dataset, argument: str, column: str) -> None:
     where = f"{argument} {column!r} of the unlabelled texts"
-    feature = dataset.features[column]
-    if feature not in (datasets.Value("string"), datasets.Value("large_string")):
+    if not holds_texts(dataset, column):
+        feature = dataset.features[column]
         found = feature.dtype if isinstance(feature, datasets.Value) else feature
         raise ValueError(f"{where} holds {found}, not str: name a column of texts.")
-    if dataset.data.column(column).null_count:
-        # Some of them may lie in rows that were filtered away.
-        pieces = dataset.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
-        if missing := sum(piece.column(column).null_count for piece in pieces):
-            raise ValueError(f"{where} is None in {missing} rows: remove them, or make them empty strings.")
+    if missing := len(rows_without_text(dataset, column)):
+        raise ValueError(f"{where} is None in {missing} rows: remove them, or make them empty strings.")
 
 
 class TwoStreamCollator:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from filelock import FileLock
+from table_files import write_table
 from translators import WORDS, save_marian
 
 from mixtext_hf.cli import augment_text
@@ -55,27 +56,16 @@ def ids(count: int) -> list[int]:
     return list(range(100, 100 + count))
 
 
-def write(path: Path, content: list[dict], features: Features | None = FEATURES) -> str:
-    dataset = Dataset.from_list(content, features=features)
-    if path.suffix == ".parquet":
-        dataset.to_parquet(path)
-    elif path.suffix == ".jsonl":
-        dataset.to_json(path)
-    else:
-        dataset.to_csv(path, index=False)
-    return str(path)
-
-
 @pytest.fixture
 def texts(tmp_path) -> str:
-    return write(tmp_path / "texts.parquet", rows(23))
+    return write_table(tmp_path / "texts.parquet", rows(23), FEATURES)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, translators) -> Path:
     """What a run that is never stopped makes of the texts."""
     folder = tmp_path_factory.mktemp("whole")
-    texts = write(folder / "texts.csv", rows(23), features=None)
+    texts = write_table(folder / "texts.csv", rows(23))
     main([*command(texts, folder / "whole.parquet", translators), f"--cache_dir={folder}"])
     return folder / "whole.parquet"
 
@@ -131,10 +121,7 @@ def test_every_view_of_every_text(tmp_path, texts, translators, capsys):
 def test_other_files_and_no_model(tmp_path, suffix):
     content = [{"id": str(i), "sentence": f'one two, "three"\nnumber {i}'} for i in range(3)]
     first = tmp_path / f"a.{suffix}"
-    if suffix == "tsv":
-        Dataset.from_list(content).to_csv(first, index=False, sep="\t")
-    else:
-        write(first, content, features=None)
+    write_table(first, content)
     (tmp_path / f"b.{suffix}").write_bytes(first.read_bytes())
     out = tmp_path / "out.parquet"
     main([f"--input_file={tmp_path}/*.{suffix}", f"--output_file={out}", "--augmenters", "word_swap"])
@@ -148,7 +135,7 @@ def test_other_files_and_no_model(tmp_path, suffix):
 def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
     """More chunks than are written at a time, and a last one that is not full."""
     monkeypatch.setattr(augment_text, "_ROWS_AT_A_TIME", 10)
-    texts = write(tmp_path / "texts.parquet", rows(47))
+    texts = write_table(tmp_path / "texts.parquet", rows(47), FEATURES)
     results = []
     for size in (1, 3, 20, 500):
         out = tmp_path / f"{size}.parquet"
@@ -161,7 +148,7 @@ def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
 
 def test_empty_and_long_texts(tmp_path, translators, capsys):
     content = ["", "w1", "  ", " ".join(WORDS), "w2 w3"]
-    texts = write(tmp_path / "texts.parquet", [{"text": text} for text in content], features=None)
+    texts = write_table(tmp_path / "texts.parquet", [{"text": text} for text in content])
     out = tmp_path / "out.parquet"
     main(command(texts, out, translators))
     result = read(out)
@@ -261,7 +248,7 @@ def test_a_killed_run_goes_on(tmp_path, texts, translators, whole, monkeypatch, 
 
 
 def test_a_process_that_is_killed(tmp_path, translators):
-    texts = write(tmp_path / "texts.parquet", rows(60))
+    texts = write_table(tmp_path / "texts.parquet", rows(60), FEATURES)
     whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
     parts = Path(f"{stopped}.part")
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
@@ -300,7 +287,7 @@ def test_a_process_that_is_killed(tmp_path, translators):
 
 
 def test_notes_count_all_chunks_of_a_run_that_was_killed(tmp_path, translators, monkeypatch, capsys):
-    texts = write(tmp_path / "texts.parquet", [{"text": " ".join(WORDS)}] * 12, features=None)
+    texts = write_table(tmp_path / "texts.parquet", [{"text": " ".join(WORDS)}] * 12)
     kill_after(monkeypatch, 4)
     with pytest.raises(Killed):
         main(command(texts, tmp_path / "out.parquet", translators))
@@ -357,12 +344,12 @@ def test_other_texts_are_no_way_to_go_on(tmp_path, texts, translators, monkeypat
         content[-1]["text"] += " w1"
     elif change == "the order":
         content.reverse()
-    write(Path(texts), content)
+    write_table(Path(texts), content, FEATURES)
     message = refused(capsys, tmp_path, command(texts, out, translators))
     assert "texts_sha256" in message and ("rows is 23 there and 24 here" in message) == (change == "a row more")
     # Other labels are no reason to begin anew.
     monkeypatch.undo()
-    write(Path(texts), [{**row, "label": 1} for row in rows(23)])
+    write_table(Path(texts), [{**row, "label": 1} for row in rows(23)], FEATURES)
     main(command(texts, out, translators))
     assert set(read(out)["label"]) == {1}
 
@@ -478,7 +465,7 @@ def test_arguments_that_are_missing(tmp_path, capsys, texts):
     ids=["missing", "numbers", "no-text", "pair"],
 )
 def test_wrong_files(tmp_path, capsys, content, said):
-    texts = write(tmp_path / "texts.parquet", content, features=None)
+    texts = write_table(tmp_path / "texts.parquet", content)
     given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augmenters", "word_swap"]
     message = refused(capsys, tmp_path, given)
     for part in said:
@@ -486,7 +473,7 @@ def test_wrong_files(tmp_path, capsys, content, said):
 
 
 def test_the_text_column_is_not_replaced(tmp_path, capsys):
-    texts = write(tmp_path / "texts.parquet", [{"word_swap": "a b"}], features=None)
+    texts = write_table(tmp_path / "texts.parquet", [{"word_swap": "a b"}])
     given = [f"--input_file={texts}", f"--output_file={tmp_path / 'out.parquet'}", "--augmenters", "word_swap"]
     message = refused(capsys, tmp_path, [*given, "--text_column=word_swap", "--overwrite_columns"])
     assert "--text_column word_swap" in message and "rename" in message

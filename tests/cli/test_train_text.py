@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Features, Value
 from safetensors.torch import load_file
+from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
@@ -78,25 +79,14 @@ def rows(count: int, names=("ham", "spam", "egg"), seed: int = 0, **columns) -> 
     return [{"text": text, "label": names[i % len(names)]} for i, text in enumerate(texts(count, seed))]
 
 
-def write(path: Path, content: list[dict], features: Features | None = None) -> str:
-    dataset = Dataset.from_list(content, features=features)
-    if path.suffix == ".parquet":
-        dataset.to_parquet(path)
-    elif path.suffix == ".json":
-        dataset.to_json(path)
-    else:
-        dataset.to_csv(path, index=False)
-    return str(path)
-
-
 @pytest.fixture
 def train_csv(tmp_path) -> str:
-    return write(tmp_path / "train.csv", rows(12))
+    return write_table(tmp_path / "train.csv", rows(12))
 
 
 @pytest.fixture
 def dev_csv(tmp_path) -> str:
-    return write(tmp_path / "dev.csv", rows(9, seed=1))
+    return write_table(tmp_path / "dev.csv", rows(9, seed=1))
 
 
 def read_predictions(path: Path) -> list[dict[str, str]]:
@@ -116,9 +106,9 @@ def test_train_evaluate_and_predict(tmp_path, base, suffix):
     out = tmp_path / "out"
     test_rows = [{**row, "id": f"row-{i}"} for i, row in enumerate(rows(7, seed=2))]
     files = [
-        f"--train_file={write(tmp_path / f'train.{suffix}', rows(12))}",
-        f"--validation_file={write(tmp_path / f'dev.{suffix}', rows(9, seed=1))}",
-        f"--test_file={write(tmp_path / f'test.{suffix}', test_rows)}",
+        f"--train_file={write_table(tmp_path / f'train.{suffix}', rows(12))}",
+        f"--validation_file={write_table(tmp_path / f'dev.{suffix}', rows(9, seed=1))}",
+        f"--test_file={write_table(tmp_path / f'test.{suffix}', test_rows)}",
     ]
     flags = [f"--model_name_or_path={base}", f"--output_dir={out}", "--mix_method=tmix", "--mix_alpha=0.5"]
     returned = main([*files, *flags, *COMMON, "--do_train", "--do_eval", "--do_predict"])
@@ -159,8 +149,8 @@ def test_hidden_labels_give_predictions_and_no_metrics(tmp_path, base):
     numbered = [{"text": row["text"], "label": i % 3} for i, row in enumerate(rows(12))]
     results = main(
         [
-            f"--train_file={write(tmp_path / 'train.csv', numbered)}",
-            f"--test_file={write(tmp_path / 'test.csv', hidden)}",
+            f"--train_file={write_table(tmp_path / 'train.csv', numbered)}",
+            f"--test_file={write_table(tmp_path / 'test.csv', hidden)}",
             f"--model_name_or_path={base}",
             f"--output_dir={out}",
             "--do_train",
@@ -182,7 +172,7 @@ def test_pairs(tmp_path, base):
     ]
     run = make_run(
         [
-            f"--train_file={write(tmp_path / 'train.csv', content)}",
+            f"--train_file={write_table(tmp_path / 'train.csv', content)}",
             f"--model_name_or_path={base}",
             f"--output_dir={tmp_path / 'out'}",
             "--do_train",
@@ -199,7 +189,7 @@ def test_pairs(tmp_path, base):
 def test_several_label_columns(tmp_path, base):
     out = tmp_path / "out"
     content = [{"text": text, "toxic": i % 2, "rude": i % 3 // 2} for i, text in enumerate(texts(12))]
-    path = write(tmp_path / "train.csv", content)
+    path = write_table(tmp_path / "train.csv", content)
     results = main(
         [
             f"--train_file={path}",
@@ -231,8 +221,8 @@ def test_regression_by_the_name_of_its_task(tmp_path, base):
         {"sentence1": one, "sentence2": two, "label": float(i % 5)}
         for i, (one, two) in enumerate(zip(texts(12), texts(12, seed=1), strict=True))
     ]
-    path = write(tmp_path / "data.csv", content)
-    hidden = write(tmp_path / "test.csv", [{**row, "label": -1.0} for row in content])
+    path = write_table(tmp_path / "data.csv", content)
+    hidden = write_table(tmp_path / "test.csv", [{**row, "label": -1.0} for row in content])
     results = main(
         [
             "--task_name=stsb",
@@ -265,12 +255,12 @@ def test_mnli_is_evaluated_on_both_of_its_splits(tmp_path, base):
         both = zip(texts(count, seed), texts(count, seed + 1), strict=True)
         return [{"premise": one, "hypothesis": two, "label": i % 3} for i, (one, two) in enumerate(both)]
 
-    matched = write(tmp_path / "matched.csv", pairs(6, 2))
-    mismatched = write(tmp_path / "mismatched.csv", pairs(9, 4))
+    matched = write_table(tmp_path / "matched.csv", pairs(6, 2))
+    mismatched = write_table(tmp_path / "mismatched.csv", pairs(9, 4))
     results = main(
         [
             "--task_name=mnli",
-            f"--train_file={write(tmp_path / 'train.csv', pairs(12, 0))}",
+            f"--train_file={write_table(tmp_path / 'train.csv', pairs(12, 0))}",
             f"--validation_file={matched},{mismatched}",
             f"--model_name_or_path={base}",
             f"--output_dir={tmp_path / 'out'}",
@@ -319,7 +309,7 @@ def viewed(count: int, seed: int = 5, **columns) -> list[dict]:
 
 
 def test_mixtext_on_a_file_of_texts(tmp_path, base, train_csv, dev_csv):
-    out, unlabelled = tmp_path / "out", write(tmp_path / "more.parquet", viewed(20))
+    out, unlabelled = tmp_path / "out", write_table(tmp_path / "more.parquet", viewed(20))
     files = [f"--train_file={train_csv}", f"--validation_file={dev_csv}", f"--unlabeled_file={unlabelled}"]
     flags = [f"--model_name_or_path={base}", f"--output_dir={out}", "--mix_method=mixtext", "--logging_steps=1"]
     views = ["--view_columns", "de", "--augmenters", "word_dropout:0.3", "--per_device_unlabeled_batch_size=5"]
@@ -345,7 +335,7 @@ def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv)
     assert make_run([*flags, "--mix_method=tmix"]).trainer.unlabeled_dataset is None
     few = make_run([*flags, "--mix_method=uda", "--augmenters=span_swap", "--unlabeled_per_class=1"]).data.unlabeled
     assert sorted(few["label"]) == [0, 1, 2] and set(few["text"]) <= set(run.data.rest["text"])
-    more = write(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
+    more = write_table(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
     alone = make_run([*flags, "--mix_method=mixtext", f"--unlabeled_file={more}"]).data.unlabeled
     assert len(alone) == 7 and set(alone["label"]) == {2}
     both = make_run(
@@ -393,7 +383,7 @@ def predict_with(model, test_file, out, *flags):
 
 
 def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
-    texts_only = write(tmp_path / "texts.csv", [{"text": text} for text in texts(24)])
+    texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(24)])
     results = predict_with(trained, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
     assert list(predictions[0]) == ["id", "prediction", *(f"probability_{name}" for name in NAMES)]
@@ -408,16 +398,16 @@ def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
     typed = Features({"text": Value("string"), "label": ClassLabel(names=sorted(NAMES))})
     as_class = [{**row, "label": sorted(NAMES).index(row["label"])} for row in by_name]
     for path in (
-        write(tmp_path / "names.csv", by_name),
-        write(tmp_path / "ids.csv", by_id),
-        write(tmp_path / "classes.parquet", as_class, typed),
+        write_table(tmp_path / "names.csv", by_name),
+        write_table(tmp_path / "ids.csv", by_id),
+        write_table(tmp_path / "classes.parquet", as_class, typed),
     ):
         out = tmp_path / Path(path).stem
         results = predict_with(trained, path, out, "--do_eval")
         assert results["predict_accuracy"] == results["eval_accuracy"] == 1.0, path
         assert list(read_predictions(out / "predictions.csv")[0])[2:] == [f"probability_{name}" for name in NAMES]
     # One class alone is data enough for a model that knows the others.
-    alone = write(tmp_path / "alone.csv", [row for row in by_name if row["label"] == "ham"])
+    alone = write_table(tmp_path / "alone.csv", [row for row in by_name if row["label"] == "ham"])
     assert predict_with(trained, alone, tmp_path / "alone")["predict_accuracy"] == 1.0
 
 
@@ -427,7 +417,7 @@ def test_classes_that_are_named_by_numbers_are_looked_up_by_name(tmp_path):
         tmp_path / "model", id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)}
     )
     content = [{"text": text, "label": 1 + i % 3} for i, text in enumerate(texts(12))]
-    path = write(tmp_path / "test.csv", content)
+    path = write_table(tmp_path / "test.csv", content)
     results = predict_with(model, path, tmp_path / "out")
     found = [row["prediction"] for row in read_predictions(tmp_path / "out" / "predictions.csv")]
     hits = [str(row["label"]) == name for row, name in zip(content, found, strict=True)]
@@ -440,7 +430,7 @@ def test_a_model_without_names_takes_the_ids_of_the_data(tmp_path):
     content = [{"text": text, "label": 2 * (i % 2)} for i, text in enumerate(texts(12))]
     accuracies = [
         predict_with(model, path, tmp_path / Path(path).suffix[1:])["predict_accuracy"]
-        for path in (write(tmp_path / "t.csv", content), write(tmp_path / "t.parquet", content, typed))
+        for path in (write_table(tmp_path / "t.csv", content), write_table(tmp_path / "t.parquet", content, typed))
     ]
     predictions = read_predictions(tmp_path / "csv" / "predictions.csv")
     found = [int(row["prediction"].removeprefix("LABEL_")) for row in predictions]
@@ -456,7 +446,7 @@ def test_a_trained_multi_label_model_alone(tmp_path):
         label2id={name: i for i, name in enumerate(names)},
         problem_type="multi_label_classification",
     )
-    texts_only = write(tmp_path / "texts.csv", [{"text": text} for text in texts(12)])
+    texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(12)])
     predict_with(model, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
     assert list(predictions[0])[2:] == [f"probability_{name}" for name in names]
@@ -472,14 +462,15 @@ def test_a_trained_multi_label_model_alone(tmp_path):
         for text, chosen in zip(texts(12), found, strict=True)
     ]
     by_columns = predict_with(
-        model, write(tmp_path / "c.csv", columns), tmp_path / "two", "--label_column=kind,toxic,rude"
+        model, write_table(tmp_path / "c.csv", columns), tmp_path / "two", "--label_column=kind,toxic,rude"
     )
-    by_lists = predict_with(model, write(tmp_path / "l.json", lists), tmp_path / "three")
+    by_lists = predict_with(model, write_table(tmp_path / "l.json", lists), tmp_path / "three")
     assert by_columns["predict_subset_accuracy"] == by_lists["predict_subset_accuracy"] == 1.0
 
 
 def test_training_that_goes_on_keeps_the_order_of_the_classes(tmp_path, trained):
-    flags = ["--train_file", write(tmp_path / "train.csv", rows(24)), f"--output_dir={tmp_path / 'out'}", "--do_train"]
+    path = write_table(tmp_path / "train.csv", rows(24))
+    flags = [f"--train_file={path}", f"--output_dir={tmp_path / 'out'}", "--do_train"]
     run = make_run([*COMMON, *flags, "--model_name_or_path", trained])
     assert run.data.label_names == NAMES
     labels = [NAMES[i] for i in run.data.train["label"]]
@@ -492,14 +483,14 @@ def test_epochs_replace_the_steps_of_the_embedded_example(tmp_path):
 
 
 def test_labels_that_the_model_does_not_have_are_refused(tmp_path, trained, capsys):
-    path = write(tmp_path / "test.csv", rows(6, names=("ham", "bacon")))
+    path = write_table(tmp_path / "test.csv", rows(6, names=("ham", "bacon")))
     message = refused(capsys, tmp_path / "out", [f"--test_file={path}", "--do_predict"], model=trained)
     assert "'bacon'" in message and str(NAMES) in message and "does not have" in message
 
 
 def test_a_model_of_another_task_is_refused(tmp_path, trained, capsys):
     content = [{"sentence1": text, "sentence2": text, "label": float(i)} for i, text in enumerate(texts(4))]
-    path = write(tmp_path / "test.csv", content)
+    path = write_table(tmp_path / "test.csv", content)
     flags = [f"--test_file={path}", "--task_name=stsb", "--do_predict"]
     message = refused(capsys, tmp_path / "out", flags, model=trained)
     assert "model_name_or_path" in message and "3 outputs" in message and "regression" in message
@@ -727,13 +718,13 @@ def test_a_missing_file(tmp_path, capsys, base):
 
 
 def test_a_text_that_is_missing(tmp_path, capsys, base):
-    path = write(tmp_path / "train.parquet", [{"text": "w1", "label": 0}, {"text": None, "label": 1}])
+    path = write_table(tmp_path / "train.parquet", [{"text": "w1", "label": 0}, {"text": None, "label": 1}])
     message = refused(capsys, tmp_path / "out", [f"--train_file={path}", "--do_train"], model=base)
     assert "'text'" in message and "None" in message and "row 1" in message
 
 
 def test_labels_of_test_that_train_does_not_have(tmp_path, capsys, base, train_csv):
-    path = write(tmp_path / "test.csv", rows(4, names=("ham", "bacon")))
+    path = write_table(tmp_path / "test.csv", rows(4, names=("ham", "bacon")))
     flags = [f"--train_file={train_csv}", f"--test_file={path}", "--do_train", "--do_predict"]
     message = refused(capsys, tmp_path / "out", flags, model=base)
     assert "'test'" in message and "'bacon'" in message and "training split does not have" in message
@@ -756,7 +747,7 @@ def test_another_run_in_the_output_dir_is_left_alone(tmp_path, capsys, base, tra
 
 
 def test_a_classifier_of_another_number_of_classes(tmp_path, capsys, trained, base):
-    path = write(tmp_path / "train.csv", rows(8, names=("yes", "no")))
+    path = write_table(tmp_path / "train.csv", rows(8, names=("yes", "no")))
     flags = [f"--train_file={path}", "--do_train"]
     with pytest.raises(SystemExit) as stopped:
         make_run([f"--model_name_or_path={trained}", f"--output_dir={tmp_path / 'out'}", *COMMON, *flags])

@@ -8,9 +8,9 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_files import write_table
 
-from mixtext_hf.data import GLUE_TASKS, TextColumns, TextDatasets, has_labels, load_text_datasets
-from mixtext_hf.data import text as text_module
+from mixtext_hf.data import GLUE_TASKS, TextColumns, TextDatasets, has_labels, load_text_datasets, sources
 from mixtext_hf.data.labels import normalise_labels
 
 
@@ -25,18 +25,7 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    def write_rows(name: str, rows: list[Row], features: Features | None = None) -> str:
-        path = tmp_path / name
-        dataset = Dataset.from_list(rows, features=features)
-        if path.suffix == ".parquet":
-            dataset.to_parquet(path)
-        elif path.suffix in (".json", ".jsonl"):
-            dataset.to_json(path)
-        else:
-            dataset.to_csv(path, sep="\t" if path.suffix == ".tsv" else ",", index=False)
-        return str(path)
-
-    return write_rows
+    return lambda name, rows, features=None: write_table(tmp_path / name, rows, features)
 
 
 def with_labels(labels: list[Any], column: str = "label") -> list[Row]:
@@ -552,7 +541,7 @@ def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch, nam
     features = Features({"text": Value("string"), "label": ClassLabel(names=["numpy", "scipy"])})
     train = Dataset.from_list([{"text": f"text {i}", "label": i % 2} for i in range(20)], features=features)
     test = train.select([0, 1])
-    monkeypatch.setattr(text_module, "docstring_corpus", lambda: (train, test, {"numpy": "1", "scipy": "2"}))
+    monkeypatch.setattr(sources, "docstring_corpus", lambda: (train, test, {"numpy": "1", "scipy": "2"}))
     data: TextDatasets = load_text_datasets(dataset_name=name, labeled_per_class=2, seed=5)
     assert data.train is not None and data.rest is not None
     assert (len(data.train), len(data.rest), len(data.test["test"]), data.validation) == (4, 16, 2, {})

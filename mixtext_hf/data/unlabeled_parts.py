@@ -1,0 +1,107 @@
+"""The unlabelled texts of a run: what few-shot training leaves of its training split, texts of their own, or both."""
+
+from collections.abc import Sequence
+
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, Value
+
+from .columns import TextColumns
+from .few_shot import few_shot_split
+from .labels import LABEL
+
+
+def join_unlabeled(
+    rest: Dataset | None,
+    texts: Dataset | None,
+    *,
+    columns: TextColumns,
+    view_columns: Sequence[str],
+    per_class: int | None,
+    seed: int,
+) -> Dataset | None:
+    """
+    Join the parts that there are, as texts, views, and labels if all parts have them.
+
+    Args:
+        rest (`datasets.Dataset`, *optional*):
+            What is left over of the training split.
+        texts (`datasets.Dataset`, *optional*):
+            Texts of files of their own, as [`with_known_labels`] gives them.
+        columns ([`TextColumns`]):
+            The text columns.
+        view_columns (`Sequence[str]`):
+            Columns with another wording each.
+        per_class (`int`, *optional*):
+            Take only this many texts of each class of `rest`.
+        seed (`int`):
+            Seed of that choice.
+
+    Returns:
+        `datasets.Dataset`: `None` if there is no part.
+    """
+    if rest is not None and per_class is not None:
+        rest, _ = few_shot_split(rest, LABEL, per_class, seed, argument="unlabeled_per_class")
+    parts = [part for part in (rest, texts) if part is not None]
+    return _join(parts, [*columns.texts, *view_columns]) if parts else None
+
+
+def with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names: Sequence[str]) -> Dataset:
+    """
+    The unlabelled texts with what is known of their classes: ids of `names` in a column `"label"`, -1 where a class is
+    hidden or unknown; without that column if they have none. Nothing about them is wrong, since nobody learns from them.
+
+    Args:
+        split (`datasets.Dataset`):
+            The texts.
+        label (`str` or `tuple[str, ...]`, *optional*):
+            Column of the label, or one column a class, in the data as it was found.
+        names (`Sequence[str]`):
+            Names of the classes in the order of their ids.
+    """
+    if not isinstance(label, str) or label not in split.column_names:
+        return split.remove_columns(LABEL) if LABEL in split.column_names else split
+    feature = split.features[label]
+    column: pa.ChunkedArray = split.select_columns([label]).with_format("arrow")[:].column(label)
+    if not (
+        pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ):
+        return split.remove_columns(label)
+    numbers = all(name.lstrip("-").isdigit() for name in names)
+    ids = {name: number for number, name in enumerate(names)}
+
+    def id_of(value: str | int | None) -> int:
+        if isinstance(value, int) and isinstance(feature, ClassLabel):
+            value = feature.int2str(value) if 0 <= value < len(feature.names) else None
+        elif isinstance(value, int) and not numbers:
+            return value if 0 <= value < len(names) else -1
+        return -1 if value is None else ids.get(str(value), -1)
+
+    values = column.unique()
+    known = pa.array([id_of(value) for value in values.to_pylist()], pa.int64())
+    found = known.take(pc.index_in(column, value_set=values).combine_chunks())
+    return split.remove_columns(label).add_column(LABEL, found.to_numpy(zero_copy_only=False))
+
+
+def _join(parts: list[Dataset], wanted: list[str]) -> Dataset:
+    """One data set of the wanted columns, with the labels if all parts have them."""
+    for part in parts:
+        missing = [name for name in wanted if name not in part.column_names]
+        if missing:
+            raise ValueError(
+                f"The unlabelled texts have no column {', '.join(map(repr, missing))} (their columns are "
+                f"{part.column_names}): name others with --view_columns, make them with `mixtext-hf augment-text`, or use "
+                "--augmenters, which need none."
+            )
+    if all(LABEL in part.column_names for part in parts):
+        wanted = [*wanted, LABEL]
+    parts = [part.select_columns(wanted) for part in parts]
+    if len(parts) > 1:
+        # One part may name its classes and the other not; the ids are the same.
+        int64 = Value("int64")
+        parts = [
+            part.cast_column(LABEL, int64) if LABEL in wanted and part.features[LABEL] != int64 else part
+            for part in parts
+        ]
+    return datasets.concatenate_datasets(parts)
