@@ -13,6 +13,9 @@ from .mixing import (
     soft_cross_entropy,
     union_mask,
 )
+from .mixing.graph_cut import solve_grid_cut
+from .mixing.puzzle import puzzle_mix
+from .mixing.transport import transport
 from .models import Mixer, make_mixable
 
 
@@ -25,6 +28,9 @@ __all__ = [
     "mix_targets",
     "mix_tensors",
     "mixed_cross_entropy",
+    "puzzle_mix",
     "soft_cross_entropy",
+    "solve_grid_cut",
+    "transport",
     "union_mask",
 ]

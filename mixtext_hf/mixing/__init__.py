@@ -1,11 +1,13 @@
 """The ground floor: tensors in, tensors out. Knows no model and no trainer."""
 
+from .details import Blocks, BoxCentre
 from .interpolation import mix_tensors, union_mask
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
     IGNORE_INDEX,
     MixedLoss,
     has_label,
+    jensen_shannon_divergence,
     mix_targets,
     mixed_cross_entropy,
     sharpen,
@@ -18,10 +20,13 @@ from .targets import (
 __all__ = [
     "HEAD",
     "IGNORE_INDEX",
+    "Blocks",
+    "BoxCentre",
     "MixPlan",
     "MixedLoss",
     "draw_plan",
     "has_label",
+    "jensen_shannon_divergence",
     "mix_targets",
     "mix_tensors",
     "mixed_cross_entropy",

@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
+from .details import Detail
+
 
 Layer = int | Literal["head"] | None
 Per = Literal["batch", "example"]
@@ -50,6 +52,8 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
+        detail ([`BoxCentre`] or [`Blocks`], *optional*):
+            What a method that mixes pixels draws besides; `None` where it needs nothing or mixes nothing.
 
     Raises:
         `ValueError`: if shapes or dtypes are wrong, or (checked on the CPU only, to avoid a device synchronisation)
@@ -60,6 +64,7 @@ class MixPlan:
     lam: torch.Tensor
     layer: Layer = None
     pad: Padding = "mix"
+    detail: Detail | None = None
 
     def __post_init__(self) -> None:
         if self.index.dim() != 1 or self.index.dtype != torch.int64:
@@ -107,7 +112,8 @@ class MixPlan:
         device = torch.device(device)
         if self.index.device == device and self.lam.device == device:
             return self
-        return replace(self, index=self.index.to(device), lam=self.lam.to(device))
+        detail = None if self.detail is None else self.detail.to(device)
+        return replace(self, index=self.index.to(device), lam=self.lam.to(device), detail=detail)
 
 
 def draw_plan(

@@ -7,6 +7,7 @@ over the rows that have one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -78,6 +79,24 @@ def soft_kl_divergence(logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
     Its gradient is that of [`soft_cross_entropy`]; its value is 0 where the prediction meets the target.
     """
     return torch.xlogy(targets, targets).sum(dim=-1) + soft_cross_entropy(logits, targets)
+
+
+def jensen_shannon_divergence(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    r"""
+    How much several predictions of the same rows disagree: `1/K sum_k KL(p_k || mean of all p)` (Hendrycks et al. 2020,
+    eq. 1).
+
+    Args:
+        logits (`Sequence[torch.Tensor]`): `K` tensors of shape `(B, C)`.
+
+    Returns:
+        `torch.Tensor` of shape `(B,)`, float32, in nats, between 0 and `ln K`.
+    """
+    probabilities = [logit.float().softmax(dim=-1) for logit in logits]
+    # The floor of the official code: a class that no prediction has any weight on must not give the logarithm of 0.
+    log_mean = torch.stack(probabilities).mean(dim=0).clamp(min=1e-7).log()
+    divergences = [(torch.xlogy(p, p) - p * log_mean).sum(dim=-1) for p in probabilities]
+    return torch.stack(divergences).mean(dim=0)
 
 
 def sharpen(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -1,0 +1,109 @@
+"""Rectangles of one image inside another: CutMix (Yun et al. 2019) pastes a part of the partner, ResizeMix (Qin et al.
+2020) the whole partner made smaller. Every row has its own rectangle; nothing loops over rows or waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def cutmix_box(lam: torch.Tensor, centre: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    r"""
+    The box that CutMix replaces (Yun et al. 2019, eq. 2): its sides are `sqrt(1 - lam)` of those of the image, and it
+    is clipped at the border. Rounded as in torchvision and timm: the centre is a whole pixel, and half a side, rounded
+    down, reaches either way.
+
+    Args:
+        lam (`torch.Tensor` of shape `(B,)`, floating, in `[0, 1]`): What the row keeps of itself, but for the clipping.
+        centre (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1)`): `(y, x)` in sides; uniform in CutMix.
+        size (pair of `int`): `(H, W)`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 4)`, int64: `(y0, y1, x0, x1)` in pixels, the ends excluded.
+    """
+    # In double precision: roundings of a float32 root must not move the border.
+    half_share = 0.5 * (1 - lam.double()).sqrt()
+    edges = []
+    for axis, side in enumerate(size):
+        half, middle = (half_share * side).long(), (centre[:, axis].double() * side).long()
+        edges += [(middle - half).clamp(min=0), (middle + half).clamp(max=side)]
+    return torch.stack(edges, dim=1)
+
+
+def paste_boxes(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""
+    Replace a box of each image by the same box of its partner (Yun et al. 2019, eq. 1).
+
+    Args:
+        images (`torch.Tensor` of shape `(B, C, H, W)`): Never changed in place.
+        index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
+        boxes (`torch.Tensor` of shape `(B, 4)`, int64): See [`cutmix_box`].
+
+    Returns:
+        The mixed images, of the shape and dtype of `images`, and the label weight `(B,)` float32 of the original: the
+        share of the area that it keeps.
+    """
+    return _paste(images, images[index], boxes)
+
+
+def resizemix(
+    images: torch.Tensor, index: torch.Tensor, tau: torch.Tensor, centre: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""
+    Paste the whole partner, resized by `tau`, into each image (Qin et al. 2020). It is never cut: the label weight
+    counts objects that can be seen.
+
+    Every row has a scale of its own, so the resizing (the mean over the area that a new pixel covers) is written as two
+    products with a matrix for each row. Library resizing knows one size a call: rows would be looped over, by sizes that
+    the host would have to wait for. Bilinear sampling of a grid would do it in one call, but skips pixels when it shrinks.
+
+    Args:
+        images (`torch.Tensor` of shape `(B, C, H, W)`, floating): Never changed in place.
+        index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
+        tau (`torch.Tensor` of shape `(B,)`, floating, in `[0, 1]`): Side of the pasted image in sides; rounded down to
+            pixels. 0 pastes nothing.
+        centre (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1)`):
+            `(y, x)`: where among the places that hold the whole pasted image its centre lies, 0 = first, 1 = last.
+
+    Returns:
+        The mixed images, of the shape and dtype of `images`, and the label weight `(B,)` float32 of the original: `1 -
+        area pasted`, which is `1 - tau^2` but for the rounding.
+    """
+    size = images.shape[2:]
+    lengths = [(tau.double() * side).long() for side in size]
+    starts = [
+        (centre[:, axis].double() * (side - length + 1)).long()
+        for axis, (side, length) in enumerate(zip(size, lengths, strict=True))
+    ]
+    precision = torch.promote_types(images.dtype, torch.float32)
+    rows, columns = (
+        _area_weights(start, length, side).to(precision).unsqueeze(1)
+        for start, length, side in zip(starts, lengths, size, strict=True)
+    )
+    pasted = rows @ images[index].to(precision) @ columns.mT
+    (top, left), (height, width) = starts, lengths
+    boxes = torch.stack([top, top + height, left, left + width], dim=1)
+    return _paste(images, pasted.to(images.dtype), boxes)
+
+
+def _area_weights(start: torch.Tensor, length: torch.Tensor, side: int) -> torch.Tensor:
+    """
+    Weights `(B, side, side)` with which old pixels (last dimension) enter the new ones when an axis of `side` pixels is
+    resized to `length` `(B,)` and put at `start` `(B,)`: the overlaps with what a new pixel covers. 0 outside.
+    """
+    pixel = torch.arange(side, device=start.device)
+    scale = side / length.clamp(min=1).double().view(-1, 1, 1)
+    begin = (pixel - start.unsqueeze(1)).unsqueeze(2) * scale
+    overlap = torch.minimum(begin + scale, pixel + 1.0) - torch.maximum(begin, pixel.double())
+    return overlap.clamp(min=0) / scale
+
+
+def _paste(images: torch.Tensor, pasted: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    height, width = images.shape[2:]
+    y0, y1, x0, x1 = boxes.unsqueeze(2).unbind(dim=1)
+    y, x = torch.arange(height, device=boxes.device), torch.arange(width, device=boxes.device)
+    is_inside = ((y >= y0) & (y < y1)).unsqueeze(2) & ((x >= x0) & (x < x1)).unsqueeze(1)
+    area = ((y1 - y0) * (x1 - x0)).squeeze(1)
+    return torch.where(is_inside.unsqueeze(1), pasted, images), 1 - area / (height * width)
