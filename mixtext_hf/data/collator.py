@@ -80,7 +80,7 @@ class MixDataCollator:
         batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:
-            batch["labels"] = _label_tensor([row[label_column] for row in features], label_column, self.is_regression)
+            batch["labels"] = label_tensor([row[label_column] for row in features], label_column, self.is_regression)
         return batch
 
     def _pad_ready(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -123,7 +123,8 @@ class MixDataCollator:
         return texts
 
 
-def _label_tensor(labels: list[Any], column: str, is_regression: bool = False) -> torch.Tensor:
+def label_tensor(labels: list[Any], column: str, is_regression: bool = False) -> torch.Tensor:
+    """The labels of a batch as [`MixDataCollator`] gives them; `column` is their name in errors."""
     labels = [
         label.tolist() if isinstance(label, np.ndarray | np.generic | torch.Tensor) else label for label in labels
     ]

@@ -169,6 +169,16 @@ def load_hub(
     )
 
 
+def check_one_source(dataset_name: str | None, dataset_config_name: str | None, others: Sequence[str]) -> None:
+    """Raise `ValueError` if a data set is named and `others`, the names of arguments, are given too."""
+    if dataset_name is not None and others:
+        raise ValueError(
+            f"`dataset_name` is {dataset_name!r}, but {others} is given too: name only one source of data."
+        )
+    if dataset_name is None and dataset_config_name is not None:
+        raise ValueError(f"`dataset_config_name` is {dataset_config_name!r} without a `dataset_name`: name both.")
+
+
 def find_glue_task(name: str | None) -> GlueTask | None:
     """The GLUE task of this name; a `ValueError` if there is none."""
     if name is not None and name not in GLUE_TASKS:
@@ -191,14 +201,7 @@ def load_text_splits(
     The arguments are those of [`load_text_datasets`], and `files` its files by the names of their arguments.
     """
     given_files = {argument: value for argument, value in files.items() if value is not None}
-    if dataset_name is not None and (task is not None or given_files):
-        other = [*(["task_name"] if task is not None else []), *given_files]
-        raise ValueError(
-            f"`dataset_name` is {dataset_name!r}, but {other} is given too: name only one source of data."
-        )
-    if dataset_name is None and dataset_config_name is not None:
-        raise ValueError(f"`dataset_config_name` is {dataset_config_name!r} without a `dataset_name`: name both.")
-
+    check_one_source(dataset_name, dataset_config_name, [*(["task_name"] if task is not None else []), *given_files])
     if task is None and not given_files and dataset_name in (None, DOCSTRINGS):
         train, test, versions = docstring_corpus()
         return Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, Value
 
 from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
-from .few_shot import few_shot_split
 from .glue import GlueTask
 from .labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, has_labels, normalise_labels
+from .selection import check_limits, check_selections, select_rows
 from .sources import Splits, find_glue_task, load_text_splits
-from .stratified import hold_out
 from .unlabeled_parts import join_unlabeled, with_known_labels
 
 
@@ -169,7 +167,9 @@ def load_text_datasets(
         "max_predict_samples": max_predict_samples,
     }
     files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
-    _check_arguments(limits, seed, validation_split_fraction, problem_type)
+    check_limits(limits, seed, validation_split_fraction)
+    if problem_type is not None and problem_type not in PROBLEM_TYPES:
+        raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
     task = find_glue_task(task_name)
     if task is not None:
         problem_type = _problem_type_of(task, problem_type)
@@ -180,7 +180,8 @@ def load_text_datasets(
         splits.add_unlabeled(unlabeled_file, cache_dir)
     if unlabeled_rest is None:
         unlabeled_rest = unlabeled_file is None
-    _check_selections(splits, limits, validation_split_fraction, unlabeled_rest)
+    _check_unlabeled_per_class(limits, unlabeled_rest)
+    check_selections(splits, limits, validation_split_fraction)
 
     found = _find_columns(splits, task, text_column, text_pair_column, label_column)
     columns, problem_type, names = _normalise_labels(splits, found, problem_type, label_names)
@@ -188,7 +189,13 @@ def load_text_datasets(
         _check_texts(splits.unlabeled, UNLABELED, columns)
         splits.unlabeled = with_known_labels(splits.unlabeled, found.label, names)
 
-    rest = _select_rows(splits, limits, validation_split_fraction, seed, problem_type)
+    single_label = problem_type == SINGLE_LABEL
+    if labeled_per_class is not None and not single_label:
+        raise ValueError(
+            f"`labeled_per_class` needs single-label classes, but the labels are {problem_type}: "
+            "use `max_train_samples` to train on few examples."
+        )
+    rest = select_rows(splits, limits, validation_split_fraction, seed, by_class=single_label)
     unlabeled = join_unlabeled(
         rest if unlabeled_rest else None,
         splits.unlabeled,
@@ -210,20 +217,6 @@ def load_text_datasets(
     return TextDatasets(train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source)
 
 
-def _check_arguments(
-    limits: Mapping[str, int | None], seed: int, validation_split_fraction: float | None, problem_type: str | None
-) -> None:
-    for name, value in limits.items():
-        if value is not None and value < 1:
-            raise ValueError(f"`{name}` is {value}: it must be at least 1; leave it out for no limit.")
-    if seed < 0:
-        raise ValueError(f"`seed` is {seed}: it must not be negative.")
-    if validation_split_fraction is not None and not 0 < validation_split_fraction < 1:
-        raise ValueError(f"`validation_split_fraction` is {validation_split_fraction}: it must be between 0 and 1.")
-    if problem_type is not None and problem_type not in PROBLEM_TYPES:
-        raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
-
-
 def _problem_type_of(task: GlueTask, problem_type: str | None) -> str:
     if problem_type not in (None, task.problem_type):
         raise ValueError(
@@ -232,20 +225,13 @@ def _problem_type_of(task: GlueTask, problem_type: str | None) -> str:
     return task.problem_type
 
 
-def _check_selections(
-    splits: Splits, limits: Mapping[str, int | None], validation_split_fraction: float | None, unlabeled_rest: bool
-) -> None:
+def _check_unlabeled_per_class(limits: Mapping[str, int | None], unlabeled_rest: bool) -> None:
     labeled_per_class, unlabeled_per_class = limits["labeled_per_class"], limits["unlabeled_per_class"]
     if unlabeled_per_class is not None and (labeled_per_class is None or not unlabeled_rest):
         raise ValueError(
             f"`unlabeled_per_class` is {unlabeled_per_class}: it takes texts of what `labeled_per_class` leaves of the "
             "training split; give labeled_per_class too (and unlabeled_rest, beside an unlabeled_file)."
         )
-    if validation_split_fraction is not None and (splits.train is None or splits.validation):
-        reason = "there is no training split" if splits.train is None else "there is a validation split already"
-        raise ValueError(f"`validation_split_fraction` is {validation_split_fraction}, but {reason}: leave it out.")
-    if labeled_per_class is not None and splits.train is None:
-        raise ValueError(f"`labeled_per_class` is {labeled_per_class}, but there is no training split: leave it out.")
 
 
 def _find_columns(
@@ -308,40 +294,3 @@ def _normalise_labels(
     splits.replace(normalised)
     any_labels = any(has_labels(split) for split in normalised.values())
     return TextColumns(found.text, found.text_pair, LABEL if any_labels else None), problem_type, names
-
-
-def _select_rows(
-    splits: Splits,
-    limits: Mapping[str, int | None],
-    validation_split_fraction: float | None,
-    seed: int,
-    problem_type: str,
-) -> Dataset | None:
-    """Choose the rows of the splits, in place; what `labeled_per_class` leaves over of the training split."""
-    train, rest = splits.train, None
-    labeled_per_class, max_train_samples = limits["labeled_per_class"], limits["max_train_samples"]
-    single_label = problem_type == SINGLE_LABEL
-    if labeled_per_class is not None and not single_label:
-        raise ValueError(
-            f"`labeled_per_class` needs single-label classes, but the labels are {problem_type}: "
-            "use `max_train_samples` to train on few examples."
-        )
-    if train is not None and validation_split_fraction is not None:
-        size = min(max(round(len(train) * validation_split_fraction), 1), len(train) - 1)
-        train, held_out = hold_out(train, size, seed, LABEL if single_label else None)
-        splits.validation = {"validation": held_out}
-    if train is not None and labeled_per_class is not None:
-        train, rest = few_shot_split(train, LABEL, labeled_per_class, seed)
-    if train is not None and max_train_samples is not None:
-        train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
-    splits.train = train
-    for kind, limit in ((splits.validation, limits["max_eval_samples"]), (splits.test, limits["max_predict_samples"])):
-        kind.update({name: _at_most(split, limit, seed) for name, split in kind.items()})
-    return rest
-
-
-def _at_most(split: Dataset, limit: int | None, seed: int) -> Dataset:
-    if limit is None or limit >= len(split):
-        return split
-    # Not the first rows: many files are sorted by class.
-    return split.select(np.sort(np.random.default_rng(seed).permutation(len(split))[:limit]))

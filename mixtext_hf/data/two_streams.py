@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import datasets
 import numpy as np
@@ -22,17 +22,10 @@ from mixtext_hf.mixing import IGNORE_INDEX
 
 from .augmenters import Augmenter
 from .columns import holds_texts, rows_without_text
+from .row_id import RowId
 
 
 _LABELLED, _UNLABELLED = 0, 1
-
-
-class RowId(NamedTuple):
-    """A row of a batch: of which stream, which one, and how often that stream has been shuffled anew by then."""
-
-    stream: int
-    row: int
-    round: int
 
 
 class TwoStreamBatchSampler(torch.utils.data.Sampler):

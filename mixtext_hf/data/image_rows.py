@@ -1,0 +1,151 @@
+"""The rows of images that training sees: decoded, augmented, and with their views. In which order, and how often.
+
+What a row becomes is a pure function of (seed, epoch, row): the sampler says the epoch with each row, nothing remembers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+
+from .image_arrays import to_array
+from .row_id import RowId
+from .two_streams import sized
+
+
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class ImageRows(torch.utils.data.Dataset):
+    r"""
+    The rows that an [`EpochSampler`] names, each image augmented anew in every epoch.
+
+    Args:
+        dataset (`datasets.Dataset` or `Sequence[dict]`): The rows, with images in any form that [`to_array`] takes.
+        image_column (`str`, *optional*, defaults to `"image"`): Column of the image.
+        label_column (`str`, *optional*, defaults to `"label"`): Column of the label.
+        augmentations (`Sequence[Callable]`, *optional*):
+            Each takes `(image, rng)` and gives an image, uint8 arrays `(H, W, C)`; applied one after the other.
+        views (`Callable`, *optional*):
+            Makes a view of the augmented image, as [`AugMixChains`] does: `(image, rng)` to an image.
+        num_views (`int`, *optional*, defaults to 0): How many views.
+        seed (`int`, *optional*, defaults to 0):
+            Row `i` in epoch `e` is augmented with `numpy.random.default_rng([seed, e, i, 0])`, and its view `k`, counted
+            from 1, made with `numpy.random.default_rng([seed, e, i, k])`.
+
+    Raises:
+        `ValueError`: if there are no rows, a column is missing, or views were counted but not given, or given and not
+            counted.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        *,
+        image_column: str = "image",
+        label_column: str = "label",
+        augmentations: Sequence[Augmentation] = (),
+        views: Augmentation | None = None,
+        num_views: int = 0,
+        seed: int = 0,
+    ):
+        if sized(dataset, "dataset") == 0:
+            raise ValueError("`dataset` is empty: give it at least one image.")
+        if num_views < 0 or (num_views > 0) != (views is not None):
+            raise ValueError(
+                f"`num_views` is {num_views} and `views` is {views!r}: give what makes views and how many, at least 1, or "
+                "neither."
+            )
+        if isinstance(dataset, datasets.Dataset):
+            dataset = _plain(dataset, image_column, label_column)
+        self.dataset = dataset
+        self.image_column, self.label_column = image_column, label_column
+        self.augmentations = tuple(augmentations)
+        self.views, self.num_views = views, num_views
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, which: RowId) -> dict[str, Any]:
+        """
+        Returns:
+            `dict[str, Any]`: `"image"`, uint8 `(H, W, C)`; `"label"`, as the data has it; and, if there are any, `"views"`,
+            a list of `num_views` images of the same shape.
+
+        Raises:
+            `ValueError`: if the image cannot be read; it names the row.
+        """
+        index, epoch = which.row, which.round
+        image, label = self._read(index)
+        if self.augmentations:
+            rng = self._rng(epoch, index, 0)
+            for augmentation in self.augmentations:
+                image = augmentation(image, rng)
+        row = {"image": image, "label": label}
+        if self.views is not None:
+            row["views"] = [self.views(image, self._rng(epoch, index, view)) for view in range(1, self.num_views + 1)]
+        return row
+
+    def _read(self, index: int) -> tuple[np.ndarray, Any]:
+        try:
+            row = self.dataset[index]
+            return to_array(row[self.image_column]), row[self.label_column]
+        except KeyError as error:
+            raise ValueError(
+                f"Row {index} has no column {error}, it has {sorted(row)}: rows need an image and a label (a transform that was "
+                "set on the data must leave both alone)."
+            ) from error
+        # What PIL raises for files that are broken, and `to_array` for what is no image.
+        except (OSError, SyntaxError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"Row {index}, column {self.image_column!r}: {error} Remove or replace this row."
+            ) from error
+
+    def _rng(self, epoch: int, index: int, view: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, index, view])
+
+
+def _plain(dataset: datasets.Dataset, image_column: str, label_column: str) -> datasets.Dataset:
+    """The two columns alone, since reading a row reads all there are, in no other format than that of `datasets`."""
+    for argument, column in (("image_column", image_column), ("label_column", label_column)):
+        if column not in dataset.column_names:
+            raise ValueError(f"`{argument}` is {column!r}, but the data has the columns {dataset.column_names}.")
+    if dataset.format["type"] == "custom":
+        # Somebody's transform: it may need the other columns.
+        return dataset
+    return dataset.select_columns([image_column, label_column]).with_format(None)
+
+
+class EpochSampler(torch.utils.data.Sampler):
+    r"""
+    All rows in random order, each with the epoch: what an [`ImageRows`] asks for.
+
+    Args:
+        num_rows (`int`): Number of rows there are.
+        seed (`int`, *optional*, defaults to 0): With the epoch, the only thing that the order depends on.
+    """
+
+    def __init__(self, num_rows: int, *, seed: int = 0):
+        if num_rows < 1:
+            raise ValueError(f"`num_rows` is {num_rows}: there must be at least one.")
+        self.num_rows, self.seed = num_rows, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __iter__(self) -> Iterator[RowId]:
+        epoch = self.epoch
+        # Five numbers: numpy fills fewer than four up with zeros, and [seed, epoch] would be the augmentation of row 0.
+        order = np.random.default_rng([self.seed, epoch, 0, 0, 1]).permutation(self.num_rows)
+        for row in order:
+            yield RowId(0, int(row), epoch)

@@ -1,0 +1,320 @@
+"""From what a user names (a Hub id, a folder of images, files, or nothing) to images that are ready to train on.
+
+Splits are found by `sources.py`, labels brought into one convention by `labels.py`, rows chosen by `selection.py`, as for
+texts; here are the columns, the forms that images are stored in, and the order of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import datasets
+from datasets import Dataset, LargeList, List, Value
+
+from .columns import rows_without_text, type_name
+from .digits import digits
+from .image_arrays import to_array
+from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
+from .selection import check_limits, check_selections, select_rows
+from .sources import Splits, check_one_source, load_files, load_hub
+
+
+DIGITS = "digits"
+
+IMAGE = "image"
+# Columns that the collator takes for pixels that are ready for the model.
+_READY = ("pixel_values", "views")
+
+# Names that data sets on the Hub use, in lower case. The first tier that has a match decides.
+_IMAGE_TIERS = (("image", "images", "img", "imgs"), ("picture", "photo", "pixels", "pixel_values"))
+_LABEL_TIERS = (
+    ("label", "labels"),
+    ("fine_label", "fine_labels"),
+    ("class", "category", "target", "coarse_label", "coarse_labels"),
+)
+
+
+@dataclass
+class ImageDatasets:
+    """
+    The splits of an image classification task, with everything a training run must know about them.
+
+    Args:
+        train (`datasets.Dataset`, *optional*):
+            The training split (the chosen examples, when few were asked for).
+        validation (`dict[str, datasets.Dataset]`):
+            Validation splits by name; none is `{}`.
+        test (`dict[str, datasets.Dataset]`):
+            Test splits by name.
+        rest (`datasets.Dataset`, *optional*):
+            What `labeled_per_class` left over of the training split.
+        image_column (`str`):
+            Always `"image"`: PIL images, or lists of integers where the data stores arrays.
+        label_column (`str`, *optional*):
+            Always `"label"`, or `None` when no split has labels.
+        label_names (`list[str]`):
+            Names of the classes in the order of their ids.
+        image_shape (`tuple[int, int, int]`):
+            Height, width and channels of the first row of the first split.
+        source (`dict[str, Any]`):
+            Where the data came from and how it was selected, JSON-serialisable.
+    """
+
+    train: Dataset | None
+    validation: dict[str, Dataset]
+    test: dict[str, Dataset]
+    rest: Dataset | None
+    image_column: str
+    label_column: str | None
+    label_names: list[str]
+    image_shape: tuple[int, int, int]
+    source: dict[str, Any]
+
+    problem_type: ClassVar[str] = SINGLE_LABEL
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+
+    @property
+    def num_labels(self) -> int:
+        """Outputs of the classification head: one a class."""
+        return len(self.label_names)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the first image."""
+        return self.image_shape[2]
+
+
+def load_image_datasets(
+    *,
+    dataset_name: str | None = None,
+    dataset_config_name: str | None = None,
+    train_file: str | Sequence[str] | None = None,
+    validation_file: str | Sequence[str] | None = None,
+    test_file: str | Sequence[str] | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    label_names: Sequence[str] | None = None,
+    labeled_per_class: int | None = None,
+    max_train_samples: int | None = None,
+    max_eval_samples: int | None = None,
+    max_predict_samples: int | None = None,
+    seed: int = 0,
+    validation_split_fraction: float | None = None,
+    revision: str | None = None,
+    cache_dir: str | None = None,
+    token: str | bool | None = None,
+) -> ImageDatasets:
+    """
+    Load an image data set and bring it into the form that training, evaluation and prediction expect.
+
+    Every selection is a pure function of the labels and `seed`, the same as that of [`load_text_datasets`], in this order:
+    `validation_split_fraction` splits a validation set off the training split, `labeled_per_class` chooses the labelled
+    examples from what stays, `max_train_samples` limits those.
+
+    Args:
+        dataset_name (`str`, *optional*):
+            Id of a data set on the Hub, or a local folder: one sub-folder of images for each class (in a folder for each
+            of `train`, `validation` and `test`, if there are several splits), or whatever else `datasets.load_dataset`
+            can read. `"digits"`, also the default when neither a data set nor a file is named, is [`digits`].
+        dataset_config_name (`str`, *optional*):
+            Configuration of `dataset_name`.
+        train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
+            Parquet, csv, tsv, json or jsonl files: paths or glob patterns, several in a sequence or separated by commas.
+            The images in them are encoded bytes (as `datasets` writes them, or plain), arrays of uint8 `(H, W)` or
+            `(H, W, C)`, or paths of image files, seen from the working directory.
+        image_column (`str`, *optional*):
+            Column of the image; recognised by its name by default.
+        label_column (`str`, *optional*):
+            Column of the label; recognised by its name by default.
+        label_names (`Sequence[str]`, *optional*):
+            Names of the classes in the order of their ids, as a trained model knows them: the labels of the data are looked
+            up among them, and they are the classes of data without labels.
+        labeled_per_class (`int`, *optional*):
+            Keep only this many training examples of each class; the others become `rest`.
+        max_train_samples (`int`, *optional*):
+            Keep the first so many rows of the shuffled training split.
+        max_eval_samples, max_predict_samples (`int`, *optional*):
+            Keep so many rows of each validation or test split, chosen at random, in the order of the file.
+        seed (`int`, *optional*, defaults to `0`):
+            Seed of all selections. The test split of the digits does not depend on it.
+        validation_split_fraction (`float`, *optional*):
+            Share of the training split that becomes the validation split, of each class alike. Only for data that has no
+            validation split.
+        revision (`str`, *optional*):
+            Branch, tag or commit of the data set on the Hub.
+        cache_dir (`str`, *optional*):
+            Where `datasets` keeps its files.
+        token (`str` or `bool`, *optional*):
+            Token for private data sets on the Hub.
+
+    Returns:
+        [`ImageDatasets`]
+
+    Raises:
+        `ValueError`: if an argument or the data is wrong. Images are not all decoded here: of each split the first one is,
+            and an image that is missing is found; one whose bytes are broken is named when it is read.
+        `FileNotFoundError`: if there is no such file, folder or data set.
+    """
+    limits = {
+        "labeled_per_class": labeled_per_class,
+        "max_train_samples": max_train_samples,
+        "max_eval_samples": max_eval_samples,
+        "max_predict_samples": max_predict_samples,
+    }
+    files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
+    given_files = {argument: value for argument, value in files.items() if value is not None}
+    check_limits(limits, seed, validation_split_fraction)
+    check_one_source(dataset_name, dataset_config_name, list(given_files))
+    if given_files:
+        splits = load_files(given_files, cache_dir=cache_dir)
+    elif dataset_name in (None, DIGITS):
+        train, test, versions = digits()
+        splits = Splits(train, {}, {"test": test}, {"dataset": DIGITS, "package_versions": versions})
+    else:
+        splits = load_hub(str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token)
+    check_selections(splits, limits, validation_split_fraction)
+
+    # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.
+    first = next(iter(splits.by_name().values()))
+    found = recognise_image_columns(
+        first.column_names, image=image_column, label=label_column, require_label=splits.train is not None
+    )
+    splits.replace({name: _as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
+    shapes = [_first_shape(split, name) for name, split in splits.by_name().items()]
+    label, names = _normalise_labels(splits, found.get("label_column"), label_names)
+    rest = select_rows(splits, limits, validation_split_fraction, seed)
+
+    by_name = {"train": splits.train, "rest": rest, **splits.validation, **splits.test}
+    source = {
+        **splits.source,
+        "sizes": {name: len(split) for name, split in by_name.items() if split is not None},
+        "seed": seed,
+        "validation_split_fraction": validation_split_fraction,
+        **limits,
+    }
+    return ImageDatasets(splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source)
+
+
+def recognise_image_columns(
+    column_names: Iterable[str], *, image: str | None = None, label: str | None = None, require_label: bool = False
+) -> dict[str, str]:
+    """
+    Find the image and the label column of a table. Names that are given win; the others are recognised by their usual names
+    (case does not matter), and what cannot be told for certain is an error, never a guess.
+
+    Args:
+        column_names (`Iterable[str]`): The columns there are.
+        image (`str`, *optional*): Column of the image.
+        label (`str`, *optional*): Column of the label.
+        require_label (`bool`, *optional*, defaults to `False`): Whether a table without a label column is an error.
+
+    Returns:
+        `dict[str, str]`: the column names by the names of the arguments that take them, `"image_column"` and, if there is
+        one, `"label_column"`.
+    """
+    names = list(column_names)
+    for argument, name in (("image_column", image), ("label_column", label)):
+        if name is not None and name not in names:
+            raise ValueError(
+                f"`{argument}` is {name!r}, but there is no such column. The columns are {names}: choose one of them with "
+                f"--{argument}."
+            )
+    image = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
+    if image is None:
+        raise ValueError(
+            f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are "
+            f"{names}: name one with --image_column."
+        )
+    label = label or _recognise([name for name in names if name != image], names, "label", _LABEL_TIERS)
+    if label == image:
+        raise ValueError(f"`label_column` is {label!r}, which is also the image column: name another one.")
+    if label is None and require_label:
+        raise ValueError(
+            f"`label_column` cannot be recognised, no column has one of the usual names of a label. The columns are {names}: "
+            "name one with --label_column, or put the images into a sub-folder for each class."
+        )
+    return {"image_column": image} if label is None else {"image_column": image, "label_column": label}
+
+
+def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Sequence[str]]) -> str | None:
+    for tier in tiers:
+        found = [name for name in free if name.lower() in tier]
+        if len(found) > 1:
+            raise ValueError(
+                f"`{what}_column` cannot be recognised, several columns could be the {what}: {found}. The columns are "
+                f"{names}: name one with --{what}_column."
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _as_images(split: Dataset, split_name: str, column: str) -> Dataset:
+    """The split with its images in the column `"image"`, decoded where they are files."""
+    where = f"The image column {column!r} of the split {split_name!r}"
+    if column not in split.column_names:
+        raise ValueError(
+            f"{where} does not exist, the columns are {split.column_names}: all splits need the same image column. Rename "
+            "it, or name a common one with --image_column."
+        )
+    feature = split.features[column]
+    if _holds_files(feature):
+        # `datasets.Image` knows all of these, and decodes them when a row is read.
+        split = split.cast_column(column, datasets.Image())
+    elif not isinstance(
+        feature, datasets.Image | List | LargeList | datasets.Array2D | datasets.Array3D
+    ) and feature != Value("null"):
+        raise ValueError(
+            f"{where} holds {type_name(feature)}, no images: name a column of images, of their encoded bytes, of uint8 "
+            "arrays or of paths with --image_column."
+        )
+    missing = rows_without_text(split, column)
+    if len(missing):
+        raise ValueError(f"{where} holds None at row {missing[0]}, in {len(missing)} rows in all: remove these rows.")
+    if column != IMAGE:
+        # One name for all data; one that is called "pixel_values" would be taken for ready as it is.
+        split = split.remove_columns([name for name in split.column_names if name == IMAGE])
+        split = split.rename_column(column, IMAGE)
+    return split.remove_columns([name for name in split.column_names if name in _READY])
+
+
+def _holds_files(feature: Any) -> bool:
+    if isinstance(feature, datasets.Image):
+        return not feature.decode
+    if isinstance(feature, dict):
+        return {"bytes", "path"} >= set(feature)
+    return feature in (Value("binary"), Value("large_binary"), Value("string"), Value("large_string"))
+
+
+def _first_shape(split: Dataset, split_name: str) -> tuple[int, int, int]:
+    try:
+        height, width, channels = to_array(split.select_columns([IMAGE])[0][IMAGE]).shape
+    # What PIL raises for files that are broken, and `to_array` for what is no image.
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The image in row 0 of the split {split_name!r} cannot be used: {error} Name another --image_column, or correct "
+            "the data."
+        ) from error
+    return height, width, channels
+
+
+def _normalise_labels(
+    splits: Splits, label: str | None, label_names: Sequence[str] | None
+) -> tuple[str | None, list[str]]:
+    """Bring the labels of the splits, in place, into one convention; the label column after that, and the classes."""
+    if label is None:
+        return None, list(label_names or ())
+    for name, split in splits.by_name().items():
+        feature = split.features.get(label)
+        if isinstance(feature, List | LargeList):
+            raise ValueError(
+                f"The label column {label!r} of the split {name!r} holds {type_name(feature)}: an image has one class, a "
+                "name or a whole number. Name another column with --label_column."
+            )
+    normalised, _, names = normalise_labels(
+        splits.by_name(), label, problem_type=SINGLE_LABEL, text_columns=(IMAGE,), label_names=label_names
+    )
+    splits.replace(normalised)
+    return LABEL if any(has_labels(split) for split in normalised.values()) else None, names
