@@ -9,8 +9,10 @@ from .version import __version__ as __version__
 
 
 if TYPE_CHECKING:
+    from .data import ImageCollator as ImageCollator
     from .data import MixDataCollator as MixDataCollator
     from .data import few_shot_split as few_shot_split
+    from .data import load_image_datasets as load_image_datasets
     from .data import load_text_datasets as load_text_datasets
     from .evaluation import make_compute_metrics as make_compute_metrics
     from .functional import MixPlan as MixPlan
@@ -19,25 +21,58 @@ if TYPE_CHECKING:
     from .functional import mix_targets as mix_targets
     from .functional import mix_tensors as mix_tensors
     from .functional import mixed_cross_entropy as mixed_cross_entropy
+    from .functional import puzzle_mix as puzzle_mix
+    from .functional import solve_grid_cut as solve_grid_cut
     from .methods import ERM as ERM
     from .methods import UDA as UDA
+    from .methods import AugMix as AugMix
+    from .methods import CutMix as CutMix
     from .methods import EmbedMixup as EmbedMixup
     from .methods import ManifoldMixup as ManifoldMixup
     from .methods import MixText as MixText
+    from .methods import Mixup as Mixup
+    from .methods import MixupCutMix as MixupCutMix
     from .methods import PooledMixup as PooledMixup
+    from .methods import PuzzleMix as PuzzleMix
+    from .methods import ResizeMix as ResizeMix
     from .methods import TMix as TMix
     from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
+    from .models import MixableModelForImageClassification as MixableModelForImageClassification
     from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
     from .training import MixTrainer as MixTrainer
     from .training import MixTrainingArguments as MixTrainingArguments
 
 _HOMES = {
-    "data": ("MixDataCollator", "few_shot_split", "load_text_datasets"),
+    "data": ("ImageCollator", "MixDataCollator", "few_shot_split", "load_image_datasets", "load_text_datasets"),
     "evaluation": ("make_compute_metrics",),
-    "functional": ("MixPlan", "draw_plan", "make_mixable", "mix_targets", "mix_tensors", "mixed_cross_entropy"),
-    "methods": ("ERM", "UDA", "EmbedMixup", "ManifoldMixup", "MixText", "PooledMixup", "TMix"),
+    "functional": (
+        "MixPlan",
+        "draw_plan",
+        "make_mixable",
+        "mix_targets",
+        "mix_tensors",
+        "mixed_cross_entropy",
+        "puzzle_mix",
+        "solve_grid_cut",
+    ),
+    "methods": (
+        "ERM",
+        "UDA",
+        "AugMix",
+        "CutMix",
+        "EmbedMixup",
+        "ManifoldMixup",
+        "MixText",
+        "Mixup",
+        "MixupCutMix",
+        "PooledMixup",
+        "PuzzleMix",
+        "ResizeMix",
+        "TMix",
+    ),
     "models": (
         "MeanPoolingForSequenceClassification",
+        "MixableModelForImageClassification",
         "MixableModelForSequenceClassification",
     ),
     "training": ("MixTrainer", "MixTrainingArguments"),

@@ -7,7 +7,12 @@ import importlib.util
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 
 DEPTH = 4
@@ -65,7 +70,20 @@ FAMILIES = (
     "xlm-roberta",
 )
 WITHOUT_SDPA = {"convbert", "deberta", "deberta-v2", "fnet", "megatron-bert", "mpnet", "rembert", "roformer"}
-WITHOUT_CHECKPOINTING = {"albert", "mpnet"}
+WITHOUT_CHECKPOINTING = {
+    "albert",
+    "mpnet",
+    "bit",
+    "convnext",
+    "convnextv2",
+    "efficientnet",
+    "levit",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "regnet",
+    "resnet",
+    "textnet",
+}
 
 
 def has_family(model_type: str) -> bool:
@@ -132,6 +150,165 @@ def tiny_batch(lengths=(12, 7, 10, 4), seed: int = 1, longest: int | None = None
         input_ids[row, :length] = torch.randint(5, VOCAB_SIZE, (length,), generator=generator)
         attention_mask[row, :length] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+# ---- image classifiers ----
+
+# Higher than wide, but for the models that take nothing but squares.
+IMAGE_SIZE = (48, 32)
+_BLOCKS = {
+    "image_size": IMAGE_SIZE,
+    "patch_size": 8,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 3,
+}
+_SQUARE_BLOCKS = {**_BLOCKS, "image_size": 32}
+_STAGES = {"hidden_sizes": [8, 12, 16], "depths": [1, 2, 1]}
+_RESNET = {**_STAGES, "embedding_size": 8}
+_SWIN = {
+    "image_size": IMAGE_SIZE,
+    "patch_size": 4,
+    "embed_dim": 8,
+    "depths": [1, 2, 1],
+    "num_heads": [2, 2, 2],
+    "window_size": 2,
+}
+_PYRAMID = {
+    **_STAGES,
+    "num_encoder_blocks": 3,
+    "hidden_sizes": [8, 8, 16],
+    "sr_ratios": [4, 2, 1],
+    "patch_sizes": [7, 3, 3],
+    "strides": [4, 2, 2],
+    "num_attention_heads": [1, 2, 2],
+    "mlp_ratios": [2, 2, 2],
+}
+_IMAGES = {
+    "beit": _BLOCKS,
+    "bit": {**_RESNET, "hidden_sizes": [8, 16, 16], "num_groups": 2},
+    "clip": {"vision_config": _SQUARE_BLOCKS},
+    "convnext": {**_STAGES, "num_stages": 3},
+    "convnextv2": {**_STAGES, "num_stages": 3},
+    "data2vec-vision": _BLOCKS,
+    "deit": _BLOCKS,
+    "dinov2": {**_SQUARE_BLOCKS, "mlp_ratio": 2},
+    "dinov2_with_registers": {**_SQUARE_BLOCKS, "mlp_ratio": 2},
+    "donut-swin": _SWIN,
+    "efficientnet": {"width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 128},
+    "focalnet": {
+        "image_size": IMAGE_SIZE,
+        "embed_dim": 8,
+        "depths": [1, 2, 1],
+        "focal_levels": [2, 2, 2],
+        "focal_windows": [3, 3, 3],
+    },
+    "hiera": {
+        "image_size": IMAGE_SIZE,
+        "embed_dim": 8,
+        "depths": [1, 2, 1],
+        "num_heads": [1, 2, 2],
+        "num_query_pool": 2,
+        "masked_unit_size": (4, 4),
+        "masked_unit_attention": (True, True, False),
+    },
+    "ijepa": _BLOCKS,
+    "levit": {
+        "image_size": 64,
+        "hidden_sizes": [16, 16, 32],
+        "num_attention_heads": [2, 2, 2],
+        "depths": [1, 2, 1],
+        "key_dim": [8, 8, 8],
+    },
+    "metaclip_2": {"vision_config": _SQUARE_BLOCKS},
+    "mobilenet_v1": {"depth_multiplier": 0.1, "min_depth": 4},
+    "mobilenet_v2": {"depth_multiplier": 0.1, "min_depth": 4, "depth_divisible_by": 4},
+    "mobilevit": {
+        "hidden_sizes": [8, 8, 16],
+        "neck_hidden_sizes": [8, 8, 8, 12, 12, 16, 24],
+        "num_attention_heads": 2,
+    },
+    "mobilevitv2": {
+        "image_size": (96, 64),
+        "width_multiplier": 0.1,
+        "base_attn_unit_dims": [80, 80, 80],
+        "n_attn_blocks": [1, 1, 1],
+    },
+    "pvt_v2": _PYRAMID,
+    "regnet": {**_RESNET, "groups_width": 4},
+    "resnet": {**_RESNET, "layer_type": "basic"},
+    "segformer": _PYRAMID,
+    "siglip": {"vision_config": _SQUARE_BLOCKS},
+    "swin": _SWIN,
+    "swinv2": _SWIN,
+    "textnet": {
+        "stem_out_channels": 8,
+        "hidden_sizes": [8, 8, 12, 16],
+        "conv_layer_kernel_sizes": [[[3, 3]], [[3, 3], [1, 3]], [[3, 1]]],
+        "conv_layer_strides": [[2], [2, 1], [2]],
+    },
+    "vit": _BLOCKS,
+    "vit_msn": _BLOCKS,
+}
+IMAGE_FAMILIES = tuple(_IMAGES)
+# Each family as it comes, and what else changes how layers and heads are called.
+IMAGE_VARIANTS = [(family, {}) for family in IMAGE_FAMILIES]
+IMAGE_VARIANTS += [
+    ("beit", {"use_relative_position_bias": True}),
+    ("beit", {"use_shared_relative_position_bias": True}),
+    ("beit", {"use_shared_relative_position_bias": True, "attention": "eager"}),
+    ("bit", {"layer_type": "bottleneck"}),
+    ("data2vec-vision", {"use_shared_relative_position_bias": True}),
+    ("deit", {"architecture": "DeiTForImageClassificationWithTeacher"}),
+    ("levit", {"architecture": "LevitForImageClassificationWithTeacher"}),
+    ("pvt_v2", {"linear_attention": True}),
+    ("resnet", {"layer_type": "bottleneck", "downsample_in_first_stage": True}),
+    ("swin", {"use_absolute_embeddings": True, "attention": "eager"}),
+    ("vit", {"attention": "eager"}),
+]
+
+
+def tiny_image_model(
+    model_type: str = "vit",
+    *,
+    attention: str | None = None,
+    architecture: str | None = None,
+    seed: int = 0,
+    **overrides,
+):
+    """A random `...ForImageClassification` without dropout, in evaluation mode; rows differ in their logits."""
+    config = AutoConfig.for_model(model_type, **{**_IMAGES[model_type], "num_labels": 3, **overrides})
+    # Where there are two classes for a type, the config must say which.
+    plain = {"deit": "DeiTForImageClassification", "levit": "LevitForImageClassification"}.get(model_type)
+    if architecture or plain:
+        config.architectures = [architecture or plain]
+    for part in (config, getattr(config, "vision_config", config)):
+        for name, value in part.to_dict().items():
+            if "drop" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
+    torch.manual_seed(seed)
+    model = AutoModelForImageClassification.from_config(config, attn_implementation=attention)
+    widen(model, std=0.2)
+    # Batch norms take over the statistics of a batch: else activations vanish or explode with the depth.
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        torch.nn.init.ones_(norm.weight)
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(**tiny_images(model_type, rows=16))
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def tiny_images(model_type: str = "vit", rows: int = 4, seed: int = 1):
+    """Random `pixel_values` `(rows, 3, H, W)` of the size that the tiny model of this family takes."""
+    own = _IMAGES[model_type]
+    size = own.get("vision_config", own).get("image_size", IMAGE_SIZE)
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(seed)
+    return {"pixel_values": torch.randn(rows, 3, height, width, generator=generator)}
 
 
 def tiny_tokenizer(words=()):

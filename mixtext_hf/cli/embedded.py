@@ -6,8 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transformers import ResNetConfig
+
 
 MINILM = "minilm"
+SMALL_RESNET = "small-resnet"
 
 # Few labels, few steps: what `mixtext-hf train-text` runs when neither data nor a model is named.
 DEFAULTS: dict[str, Any] = {
@@ -25,6 +28,45 @@ DEFAULTS: dict[str, Any] = {
     "logging_steps": 20,
     "output_dir": "mixtext-output",
 }
+
+# What `mixtext-hf train-image` runs then: handwritten digits of 32 pixels, few of each.
+DIGITS_DEFAULTS: dict[str, Any] = {
+    "do_train": True,
+    "do_eval": True,
+    "labeled_per_class": 20,
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 128,
+    "num_train_epochs": 40,
+    "learning_rate": 2e-3,
+    "lr_scheduler_type": "cosine",
+    "image_augmentations": ["crop:2"],
+    "save_strategy": "no",
+    "logging_steps": 50,
+    "output_dir": "mixtext-output",
+}
+
+
+def small_resnet(num_channels: int, num_labels: int) -> ResNetConfig:
+    """
+    A ResNet of 1.2 million parameters: three stages of one basic block each, of 64, 128 and 256 channels.
+
+    The stem halves the image twice, so images of less than 32 pixels leave little for the last stage.
+    """
+    config = ResNetConfig(
+        num_channels=num_channels, embedding_size=64, hidden_sizes=[64, 128, 256], depths=[1, 1, 1], layer_type="basic"
+    )
+    config.num_labels = num_labels
+    return config
+
+
+def small_image_processor(size: tuple[int, int], num_channels: int) -> Any:
+    """The image processor of [`small_resnet`]: resizes to `size` (height, width), and maps pixels to -1..1."""
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    height, width = size
+    return ViTImageProcessorPil(
+        size={"height": height, "width": width}, image_mean=[0.5] * num_channels, image_std=[0.5] * num_channels
+    )
 
 
 def minilm_path() -> str:

@@ -11,6 +11,7 @@ from mixtext_hf.version import __version__
 
 COMMANDS = {
     "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
+    "train-image": ("train_image", "train an image classifier with a mixing method"),
     "demo": ("demo", "compare ERM and TMix on the embedded example"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
     "benchmark": ("benchmark", "time and memory of each method against a plain step"),

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+from .augmix import AugMix
 from .base import Citation, Forward, MixMethod, Preset, Step, Watch, scaled_layers
+from .cutmix import CutMix
 from .embed_mixup import EmbedMixup
 from .erm import ERM
 from .manifold_mixup import ManifoldMixup
 from .mixtext import MixText
+from .mixup import Mixup
+from .mixup_cutmix import MixupCutMix
+from .pixels import PIXELS, PixelMix
 from .pooled_mixup import PooledMixup
+from .puzzlemix import PuzzleMix
+from .resizemix import ResizeMix
 from .tmix import TMix
 from .uda import UDA
 
 
 METHODS: dict[str, type[MixMethod]] = {
-    method.name: method for method in (ERM, TMix, ManifoldMixup, EmbedMixup, PooledMixup, MixText, UDA)
+    method.name: method
+    for method in (
+        ERM,
+        TMix,
+        ManifoldMixup,
+        EmbedMixup,
+        PooledMixup,
+        MixText,
+        UDA,
+        Mixup,
+        CutMix,
+        MixupCutMix,
+        ResizeMix,
+        AugMix,
+        PuzzleMix,
+    )
 }
 
 
@@ -29,6 +51,11 @@ def make_method(name: str, **hyperparameters: Any) -> MixMethod:
     if name not in METHODS:
         raise ValueError(f"Unknown mix_method {name!r}: choose from {', '.join(METHODS)}.")
     method = METHODS[name]
+    for alias, own in method.aliases.items():
+        if alias in hyperparameters:
+            if own in hyperparameters:
+                raise ValueError(f"{alias} and {own} are one hyper-parameter of {name}: give it once.")
+            hyperparameters[own] = hyperparameters.pop(alias)
     unknown = sorted(set(hyperparameters) - set(method.field_names()))
     if unknown:
         raise ValueError(
@@ -46,7 +73,7 @@ def find_preset(name: str, preset: str) -> Preset:
     """
     presets = METHODS[name].presets if name in METHODS else {}
     if preset not in presets:
-        known = f"choose from {', '.join(presets)}" if presets else "it has none; mix_method='mixtext' has"
+        known = f"choose from {', '.join(presets)}" if presets else "it has none; mixtext and puzzlemix have"
         raise ValueError(f"mix_preset={preset!r} is no preset of {name}: {known}.")
     return presets[preset]
 
@@ -54,15 +81,23 @@ def find_preset(name: str, preset: str) -> Preset:
 __all__ = [
     "ERM",
     "METHODS",
+    "PIXELS",
     "UDA",
+    "AugMix",
     "Citation",
+    "CutMix",
     "EmbedMixup",
     "Forward",
     "ManifoldMixup",
     "MixMethod",
     "MixText",
+    "Mixup",
+    "MixupCutMix",
+    "PixelMix",
     "PooledMixup",
     "Preset",
+    "PuzzleMix",
+    "ResizeMix",
     "Step",
     "TMix",
     "Watch",

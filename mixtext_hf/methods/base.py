@@ -54,6 +54,11 @@ class Step:
         number (`int`): Optimiser steps done so far.
         total (`int`): Optimiser steps of the whole run.
         note (`Callable`): Takes named tensors that are to be logged, averaged, and are no part of the loss.
+        saliency_forward ([`Forward`], *optional*):
+            The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
+            with respect to the inputs alone.
+        pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*):
+            What images were normalised with: pixels in `[0, 1]` are `images * std + mean`.
     """
 
     forward: Forward
@@ -66,6 +71,9 @@ class Step:
     number: int = 0
     total: int = 1
     note: Callable[[dict[str, torch.Tensor]], None] = _note_nothing
+    saliency_forward: Forward | None = None
+    pixel_mean: torch.Tensor | None = None
+    pixel_std: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,9 @@ class MixMethod:
     equation: ClassVar[str]
     citation: ClassVar[Citation | None] = None
     mixes: ClassVar[bool] = True
-    passes: ClassVar[int] = 1  # how many losses `losses` yields
+    mixes_pixels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = False
+    aliases: ClassVar[dict[str, str]] = {}  # other names of hyper-parameters, as timm has them
     presets: ClassVar[dict[str, Preset]] = {}
 
     def __post_init__(self) -> None:
@@ -158,8 +167,12 @@ class MixMethod:
         labels: torch.Tensor | None = None,
         lengths: torch.Tensor | None = None,
         unlabeled: int = 0,
+        image_size: tuple[int, int] | None = None,
     ) -> MixPlan:
-        """Draw this step's plan, see [`draw_plan`]; the last `unlabeled` rows are views of unlabelled texts."""
+        """
+        Draw this step's plan, see [`draw_plan`]; the last `unlabeled` rows are views of unlabelled texts, images are of
+        `image_size` (height, width).
+        """
         return draw_plan(
             batch_size,
             alpha=self.alpha,
@@ -177,6 +190,10 @@ class MixMethod:
     ) -> dict[str, Any]:
         """Which rows may be partners, as the arguments `partner`, `labels` and `lengths` of [`draw_plan`]."""
         return {"partner": self.partner, "labels": labels, "lengths": lengths}
+
+    def passes(self, plan: MixPlan) -> int:
+        """How many losses [`~MixMethod.losses`] yields under this plan."""
+        return 1
 
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         r"""
@@ -198,6 +215,16 @@ class MixMethod:
     def hyperparameters(self) -> dict[str, Any]:
         """All hyper-parameters, JSON-serialisable."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def refuse_mixing(self) -> None:
+        """Raise `ValueError` if one of the hyper-parameters of mixing was given to a method that does not mix."""
+        for field in fields(MixMethod):
+            default = type(self).__dataclass_fields__[field.name].default
+            if getattr(self, field.name) != default:
+                raise ValueError(
+                    f"mix_{field.name}={getattr(self, field.name)} was given, but {self.name} does not mix: name a mixing "
+                    "method or drop it."
+                )
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

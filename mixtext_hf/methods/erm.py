@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 from .base import MixMethod
@@ -20,9 +20,4 @@ class ERM(MixMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in fields(self):
-            if getattr(self, field.name) != field.default:
-                raise ValueError(
-                    f"mix_{field.name}={getattr(self, field.name)} was given, but erm does not mix: name a mixing method "
-                    "or drop it."
-                )
+        self.refuse_mixing()

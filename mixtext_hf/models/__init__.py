@@ -1,6 +1,6 @@
 """Ordinary transformers models whose hidden states can be mixed."""
 
-from .auto import MixableModelForSequenceClassification
+from .auto import MixableModelForImageClassification, MixableModelForSequenceClassification
 from .mean_pooling import MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .mixer import Mixer
@@ -12,6 +12,7 @@ __all__ = [
     "TESTED_MODEL_TYPES",
     "EncoderStack",
     "MeanPoolingForSequenceClassification",
+    "MixableModelForImageClassification",
     "MixableModelForSequenceClassification",
     "Mixer",
     "find_stack",

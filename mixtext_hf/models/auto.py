@@ -7,7 +7,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
@@ -17,7 +17,48 @@ from .mixable import make_mixable
 _WHERE_TO_LOOK = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
 
-class MixableModelForSequenceClassification:
+class _MixableModel:
+    """What the loaders share: models of a class of transformers, with hooks."""
+
+    _kind: Any
+
+    def __init__(self) -> None:
+        raise OSError(
+            f"{type(self).__name__} is a loader: use {type(self).__name__}.from_pretrained(name) or .from_config(config)."
+        )
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> PreTrainedModel:
+        """`from_pretrained` of the class of transformers with the same arguments, then [`make_mixable`]."""
+        model = cls._kind.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        make_mixable(model)
+        return model
+
+    @classmethod
+    def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
+        """A model with random weights from its config, then [`make_mixable`]."""
+        model = cls._kind.from_config(config, **kwargs)
+        make_mixable(model)
+        return model
+
+
+class MixableModelForImageClassification(_MixableModel):
+    r"""
+    Loads image classification models whose hidden states can be mixed: `AutoModelForImageClassification` with hooks.
+
+    Example:
+
+    ```python
+    >>> model = MixableModelForImageClassification.from_pretrained("google/vit-base-patch16-224", num_labels=100)
+    >>> type(model).__name__, model.mixer.depth
+    ('ViTForImageClassification', 12)
+    ```
+    """
+
+    _kind = AutoModelForImageClassification
+
+
+class MixableModelForSequenceClassification(_MixableModel):
     r"""
     Loads sequence classification models whose hidden states can be mixed.
 
@@ -30,10 +71,7 @@ class MixableModelForSequenceClassification:
     ```
     """
 
-    def __init__(self) -> None:
-        raise OSError(
-            f"{type(self).__name__} is a loader: use {type(self).__name__}.from_pretrained(name) or .from_config(config)."
-        )
+    _kind = AutoModelForSequenceClassification
 
     @classmethod
     def from_pretrained(
@@ -55,8 +93,9 @@ class MixableModelForSequenceClassification:
         _check_head("head", head)
         if head is None:
             head = _saved_head(pretrained_model_name_or_path, kwargs)
-        kind: Any = AutoModelForSequenceClassification if head is None else MeanPoolingForSequenceClassification
-        model = kind.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        if head is None:
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = MeanPoolingForSequenceClassification.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         make_mixable(model)
         return model
 
@@ -67,10 +106,9 @@ class MixableModelForSequenceClassification:
         if head is None:
             head = _head_of(config.to_dict())
         if head is None:
-            model = AutoModelForSequenceClassification.from_config(config, **kwargs)
-        else:
-            # A copy: the caller's config may be used for another model, and is not to name this head.
-            model = MeanPoolingForSequenceClassification._from_config(deepcopy(config), **kwargs)
+            return super().from_config(config, **kwargs)
+        # A copy: the caller's config may be used for another model, and is not to name this head.
+        model = MeanPoolingForSequenceClassification._from_config(deepcopy(config), **kwargs)
         make_mixable(model)
         return model
 

@@ -76,8 +76,8 @@ class Mixer:
         if layer == HEAD:
             if not self.stack.heads:
                 raise ValueError(
-                    f"layer 'head' was asked for, but {name} has no final linear layer that "
-                    "reads one vector a text (with classifier_pooling='late' it reads every token): choose a layer number."
+                    f"layer 'head' was asked for, but {name} has no final linear layer outside its base model that reads "
+                    "one vector a row (with classifier_pooling='late' it reads every token): choose a layer number."
                 )
         elif isinstance(layer, int) and not 0 <= layer <= self.depth:
             raise ValueError(
@@ -229,11 +229,15 @@ class Mixer:
 
     def after(self, number: int, output: Any) -> Any:
         """A module has produced the representation `number` (embeddings or last layer): mix it if it is this plan's."""
+        if _in_backward():
+            self._check_recomputation()
         plan = self.active
-        if plan is None or plan.layer != number:
-            return None
+        return self._mix_output(output, plan) if plan is not None and plan.layer == number else None
+
+    def _mix_output(self, output: Any, plan: MixPlan) -> Any:
+        """The hidden states are what a module returns, or come first in its tuple."""
         if isinstance(output, tuple):
-            return (self.mix(output[0], plan), *output[1:])
+            return (self._mix_output(output[0], plan), *output[1:])
         return self.mix(output, plan)
 
     def _check_batch_size(self, rows: Any, plan: MixPlan) -> None:

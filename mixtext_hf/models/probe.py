@@ -1,8 +1,8 @@
 """Is a model of a type that nobody tested mixed correctly? Ask the model itself.
 
-On a tiny batch of texts of different lengths, without gradient: with lambda 1 nothing may change, and with lambda 0 every
-row must become its (longer) partner, at every layer. Models whose layers or head know more about a row than its hidden
-states and its mask fail this, and are refused.
+On a tiny batch of texts of different lengths (or of images), without gradient: with lambda 1 nothing may change, and with
+lambda 0 every row must become its (longer) partner, at every layer. Models whose layers or head know more about a row than
+its hidden states and its mask fail this, and are refused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from .stack import mask_position
 
 _LENGTHS = (4, 9, 6)
 _LONGEST = 1
+# The side of an image for models that take any: what halves it five times still sees more than one pixel.
+_IMAGE_SIZE = 64
 
 
 class _Refused(ValueError):
@@ -60,6 +62,8 @@ def probe(mixer: Mixer) -> bool:
 
 def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> bool:
     """Whether no state changes, those at padding included, when columns of padding are added to the batch."""
+    if "attention_mask" not in inputs:
+        return True
     padded = {name: nn.functional.pad(value, (0, 3)) for name, value in inputs.items()}
     padded["input_ids"][:, -3:] = inputs["input_ids"][0, -1]  # the shortest text ends in padding
     for short, long in zip(
@@ -74,11 +78,13 @@ def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -
 
 def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config = model.config
+    if model.main_input_name == "pixel_values":
+        return _tiny_images(model)
     vocab_size = getattr(config, "vocab_size", None)
     if vocab_size is None:
         raise _Refused(
-            f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes no "
-            "token ids, so it cannot be probed: its hidden states are not mixed."
+            f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes neither "
+            "token ids nor `pixel_values`, so it cannot be probed: its hidden states are not mixed."
         )
     pad = config.pad_token_id if getattr(config, "pad_token_id", None) is not None else 0
     given = [value for name, value in config.to_dict().items() if name.endswith("_token_id")]
@@ -91,6 +97,16 @@ def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
         input_ids[row, :length] = torch.tensor([ordinary[(7 * i + 13 * row) % len(ordinary)] for i in range(length)])
         attention_mask[row, :length] = 1
     return {"input_ids": input_ids.to(model.device), "attention_mask": attention_mask.to(model.device)}
+
+
+def _tiny_images(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    size = getattr(model.config, "image_size", None) or _IMAGE_SIZE
+    height, width = (size, size) if isinstance(size, int) else size
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(_LENGTHS), model.config.num_channels, height, width, generator=generator)
+    # Noise is all alike once it is pooled: let the images differ in their colours as well.
+    pixel_values = noise + 2 * torch.randn(*noise.shape[:2], 1, 1, generator=generator)
+    return {"pixel_values": pixel_values.to(model.device, model.dtype)}
 
 
 class _RecordedArguments:
@@ -132,7 +148,7 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
     if spread == 0:
         raise _Refused(
             f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and gives all "
-            "texts the same logits, so that the probe cannot tell whether it can be mixed: initialise its head first."
+            "rows the same logits, so that the probe cannot tell whether it can be mixed: initialise its head first."
         )
     for lam, expected, invariant in (
         (torch.ones(len(_LENGTHS)), plain, "lambda 1 must change nothing"),
@@ -146,6 +162,6 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
             raise _Refused(
                 f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
                 f"the probe shows that mixing at layer {layer} would be wrong: {invariant}, but the logits are off by "
-                f"{error:.2e} (rows differ by {spread:.2e}). Causal models, models whose head reads the token ids, and "
-                "sparse attention cannot be mixed."
+                f"{error:.2e} (rows differ by {spread:.2e}). Causal models, models whose head reads the token ids, "
+                "sparse attention, and layers that hand on more than the hidden states cannot be mixed."
             )

@@ -1,7 +1,7 @@
 """Where the layers of a model are: the one place that decides it.
 
-A rule finds the encoder stack of every BERT-like model of transformers; a short table holds the exceptions. Nothing is
-installed or run here.
+A rule finds the stack of every BERT-like model and of most image classifiers of transformers, whose layers may be blocks
+or whole stages; a short table holds the exceptions. Nothing is installed or run here.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PreTrainedConfig
 
 from .mean_pooling import MeanPoolingForSequenceClassification
 
 
-# Families whose mixing is proven by the tests of this package, eager and sdpa, with activation checkpointing on and off.
+# Families whose mixing is proven by the tests of this package, with activation checkpointing on and off where they have it.
 # Any other type has to pass the probe in `probe.py`.
 TESTED_MODEL_TYPES = frozenset(
     {
@@ -41,6 +42,37 @@ TESTED_MODEL_TYPES = frozenset(
         "roberta",
         "roformer",
         "xlm-roberta",
+        # images
+        "beit",
+        "bit",
+        "clip",
+        "convnext",
+        "convnextv2",
+        "data2vec-vision",
+        "deit",
+        "dinov2",
+        "dinov2_with_registers",
+        "donut-swin",
+        "efficientnet",
+        "focalnet",
+        "hiera",
+        "ijepa",
+        "levit",
+        "metaclip_2",
+        "mobilenet_v1",
+        "mobilenet_v2",
+        "mobilevit",
+        "mobilevitv2",
+        "pvt_v2",
+        "regnet",
+        "resnet",
+        "segformer",
+        "siglip",
+        "swin",
+        "swinv2",
+        "textnet",
+        "vit",
+        "vit_msn",
     }
 )
 
@@ -52,17 +84,23 @@ REFUSED_MODEL_TYPES = {
     "longformer": "its layers receive derived index masks that cannot be united after the fact",
     "reformer": "its hashing attention depends on the states, and its layers are reversible pairs",
     "xlnet": "it is sequence-first and permutes the attention mask",
+    "cvt": "its class token leaves the last stage beside the hidden states, which alone would be mixed",
+    "poolformer": "its stages are no modules, but patch embeddings and blocks in two lists",
+    "pvt": "its stages are no modules, but patch embeddings and blocks in two lists",
+    "siglip2": "its images have patches of different numbers, and its head pools with their mask, which is not united",
 }
 
 
 @dataclass(frozen=True)
 class _Override:
-    """What differs from the rule for one model type. Paths are relative to the base model."""
+    """What differs from the rule for one model type. Paths are relative to the encoder, its own to the base model."""
 
+    encoder: str = ""
     layers: str | None = None
     shared: bool = False
     embeddings: str | None = None
     masked: tuple[str, ...] = ()
+    heads: int = 1
     pads_are_defined: bool = True
 
 
@@ -76,6 +114,22 @@ _OVERRIDES = {
     # With `conv_kernel_size` the first layer's convolution reads the embeddings and the 2-D mask once more, past the
     # first layer's input; without it, mixing at the embeddings is the same thing.
     "deberta-v2": _Override(embeddings="embeddings", masked=("encoder.conv",), pads_are_defined=False),
+    # Models of images and text have no base model of their own where they classify images.
+    "clip": _Override(encoder="vision_model"),
+    "metaclip_2": _Override(encoder="vision_model"),
+    "siglip": _Override(encoder="vision_model"),
+    # The logits of `...WithTeacher` are the mean over two linear layers, each with its own input.
+    "deit": _Override(heads=2),
+    "levit": _Override(heads=2),
+    # Their configs do not say how many layers there are, or count them otherwise.
+    "efficientnet": _Override(layers="encoder.blocks"),
+    "mobilenet_v1": _Override(layers="layer"),
+    "mobilenet_v2": _Override(layers="layer"),
+    "mobilevit": _Override(layers="encoder.layer"),
+    "mobilevitv2": _Override(layers="encoder.layer"),
+    # Every stage begins with patch embeddings, and so the first one reads the pixels.
+    "pvt_v2": _Override(embeddings="encoder.layers.0.patch_embedding"),
+    "segformer": _Override(embeddings="stages.0.patch_embeddings"),
 }
 
 
@@ -87,12 +141,14 @@ class EncoderStack:
     Attributes:
         model (`PreTrainedModel`): The transformers model, without PEFT or other wrappers around it.
         encoder (`nn.Module`): Its base model: everything but the head.
-        layers (`list[nn.Module]`): Layer modules in order of execution (one for all when `shared`).
+        layers (`list[nn.Module]`):
+            Layer modules, or those of whole stages, in order of execution (one for all when `shared`).
         depth (`int`): Number of layers `L` that a forward pass runs through.
         shared (`bool`): Whether one module is called for several layers.
         embeddings (`nn.Module`, *optional*): Where layer 0 is mixed if not at the first layer's input.
         masked (`list[nn.Module]`): Further modules that read an attention mask and belong to the first layer.
-        heads (`list[nn.Module]`): The final linear layer (PEFT may hold a copy of it for each adapter, or adapt it).
+        heads (`list[nn.Module]`):
+            The final linear layer (two in models with a teacher; PEFT may hold a copy for each adapter, or adapt it).
         head_pools_with_mask (`bool`): Whether the head itself reads the 2-D attention mask.
         pads_are_defined (`bool`):
             Whether states at padding are a function of the text alone. If not, `pad="mix"` acts as `pad="keep"`.
@@ -125,7 +181,8 @@ def unwrap(model: nn.Module) -> PreTrainedModel:
 
 def find_stack(model: nn.Module) -> EncoderStack:
     """
-    Find the encoder stack: the shallowest `nn.ModuleList` of `config.num_hidden_layers` entries under the base model.
+    Find the stack: the shallowest `nn.ModuleList` under the base model with as many entries as its config has layers
+    (`num_hidden_layers`) or, where layers come in stages, stages (`depths`).
 
     Raises:
         `ValueError`: if the model type is known not to work, or if no such list, or more than one, is found.
@@ -134,14 +191,14 @@ def find_stack(model: nn.Module) -> EncoderStack:
     model_type = inner.config.model_type
     if model_type in REFUSED_MODEL_TYPES:
         raise ValueError(f"Models of type {model_type!r} cannot be mixed: {REFUSED_MODEL_TYPES[model_type]}.")
-    override = _OVERRIDES.get(model_type, _Override())
-    encoder = inner.base_model
+    override = _override(inner)
+    encoder = _encoder(inner)
     layers = _module_list(encoder, override.layers) if override.layers else _layers_by_rule(encoder, inner)
     return EncoderStack(
         model=inner,
         encoder=encoder,
         layers=layers,
-        depth=inner.config.num_hidden_layers,
+        depth=inner.config.num_hidden_layers if override.shared else len(layers),
         shared=override.shared,
         embeddings=encoder.get_submodule(override.embeddings) if override.embeddings else None,
         masked=[module for path in override.masked if (module := _optional_submodule(encoder, path)) is not None],
@@ -152,10 +209,10 @@ def find_stack(model: nn.Module) -> EncoderStack:
 
 
 def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
-    """The last linear layer outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of it."""
+    """The last linear layers outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of them."""
     if _pooling(inner) == "late":
         return []  # the last linear layer sees every token: there is no pooled vector to mix before it
-    in_encoder = set(inner.base_model.modules())
+    in_encoder = set(_encoder(inner).modules())
     candidates: dict[str, list[nn.Module]] = {}
     adapted: list[str] = []
     for name, module in inner.named_modules():
@@ -169,7 +226,15 @@ def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
             # PEFT's ModulesToSaveWrapper holds `original_module` and `modules_to_save.<adapter>` in place of a module.
             canonical = re.sub(r"\.(original_module|modules_to_save\.[^.]+)", "", name)
             candidates.setdefault(canonical, []).append(module)
-    return list(candidates.values())[-1] if candidates else []
+    return [head for copies in list(candidates.values())[-_override(inner).heads :] for head in copies]
+
+
+def _override(inner: PreTrainedModel) -> _Override:
+    return _OVERRIDES.get(inner.config.model_type, _Override())
+
+
+def _encoder(inner: PreTrainedModel) -> PreTrainedModel:
+    return inner.base_model.get_submodule(_override(inner).encoder)  # type: ignore[return-value]
 
 
 def _pooling(inner: PreTrainedModel) -> str | None:
@@ -187,14 +252,19 @@ def mask_position(module: nn.Module) -> int | None:
     return None
 
 
-def _layers_by_rule(encoder: nn.Module, inner: PreTrainedModel) -> list[nn.Module]:
-    depth = getattr(inner.config, "num_hidden_layers", None)
+def _layers_by_rule(encoder: PreTrainedModel, inner: PreTrainedModel) -> list[nn.Module]:
+    depth = _depth(encoder.config)
     found = {
         name: module
         for name, module in encoder.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == depth
     }
-    what = f"{type(inner).__name__} (type {inner.config.model_type!r}, num_hidden_layers={depth})"
+    what = f"{type(inner).__name__} (type {inner.config.model_type!r})"
+    if depth is None:
+        raise ValueError(
+            f"The config of {what} names neither `num_hidden_layers` nor `depths`, so that its layers cannot be found: "
+            "its hidden states cannot be mixed."
+        )
     if not found:
         raise ValueError(f"No list of {depth} layers was found in {what}: its hidden states cannot be mixed.")
     shallowest = min(name.count(".") for name in found)
@@ -202,6 +272,12 @@ def _layers_by_rule(encoder: nn.Module, inner: PreTrainedModel) -> list[nn.Modul
     if len(names) > 1:
         raise ValueError(f"Several lists of {depth} layers stand side by side in {what}: {', '.join(names)}.")
     return list(found[names[0]])
+
+
+def _depth(config: PreTrainedConfig) -> int | None:
+    """How many layers a config promises, counting stages where it gives the number of blocks in each."""
+    depths = getattr(config, "depths", None)
+    return getattr(config, "num_hidden_layers", None) if depths is None else len(depths)
 
 
 def _module_list(encoder: nn.Module, path: str) -> list[nn.Module]:

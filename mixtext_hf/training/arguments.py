@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from mixtext_hf.data.augmenters import make_augmenter
+from mixtext_hf.data.image_augmentations import make_image_augmentation
 from mixtext_hf.methods import METHODS, MixMethod, find_preset, make_method
 
 
@@ -24,10 +25,12 @@ class MixTrainingArguments(TrainingArguments):
     Args:
         mix_method (`str`, *optional*):
             `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, or with unlabelled texts `"mixtext"`
-            or `"uda"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`.
+            or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"` or
+            `"manifold_mixup"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`
+            (`"mixup"` for a model of images).
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
-            for `"mixtext"`. The learning rates that belong to them, [`Preset.training_arguments`], are set by the command
+            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` or `"imagenet"` for `"puzzlemix"`. The learning rates that belong to them, [`Preset.training_arguments`], are set by the command
             line alone.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
@@ -45,6 +48,9 @@ class MixTrainingArguments(TrainingArguments):
         augmenters (`list[str]`, *optional*):
             Views made on the fly: `"word_dropout"`, `"span_swap"`, `"word_swap"`, each with its strength behind a colon
             (`"word_dropout:0.2"`).
+        image_augmentations (`list[str]`, *optional*):
+            Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
+            size). Drawn for each image and epoch, whatever the number of workers.
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model; not given: `learning_rate` for all.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
@@ -55,13 +61,17 @@ class MixTrainingArguments(TrainingArguments):
     mix_method: str | None = field(
         default=None,
         metadata={
-            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; with unlabelled texts mixtext or uda. Not given: "
-            "the method that the model was last trained with, else tmix."
+            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; with unlabelled texts mixtext or uda; for images "
+            "mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, manifold_mixup. Not given: the method that the "
+            "model was last trained with, else tmix (mixup for images)."
         },
     )
     mix_preset: str | None = field(
         default=None,
-        metadata={"help": "Hyper-parameters of mixtext under a name: paper, official_code or ours; others given win."},
+        metadata={
+            "help": "Hyper-parameters under a name; others given win. mixtext: paper, official_code, ours; puzzlemix: cifar, "
+            "tiny_imagenet, imagenet."
+        },
     )
     mix_alpha: float | None = field(
         default=None, metadata={"help": "lambda ~ Beta(alpha, alpha); 0 mixes nothing. Not given: the method's own."}
@@ -96,6 +106,10 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Views made on the fly: word_dropout, span_swap, word_swap; strength behind a colon."},
     )
+    image_augmentations: list[str] | None = field(
+        default=None,
+        metadata={"help": "Augmentations of raw training images: flip, crop:4 (pad by 4 pixels, then crop)."},
+    )
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of everything outside the base model."}
     )
@@ -116,7 +130,7 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
         if self.head_learning_rate is not None and not self.head_learning_rate > 0:
             raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
-        for name in ("view_columns", "augmenters"):
+        for name in ("view_columns", "augmenters", "image_augmentations"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
         if self.data_seed is not None and self.data_seed < 0:
@@ -127,6 +141,8 @@ class MixTrainingArguments(TrainingArguments):
             )
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
+        for augmentation in self.image_augmentations or ():
+            make_image_augmentation(augmentation)
         if not self._waits_for_the_model():
             self.make_method()
 
@@ -153,11 +169,12 @@ class MixTrainingArguments(TrainingArguments):
         names = ("mix_method", "mix_preset", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
         return [name for name in names if getattr(self, name) is not None]
 
-    def make_method(self, recipe: dict[str, Any] | None = None) -> MixMethod:
+    def make_method(self, recipe: dict[str, Any] | None = None, *, default: str = _DEFAULT) -> MixMethod:
         """
         The method that these arguments name.
 
         Args:
+            default (`str`): The method where neither they nor `recipe` name one.
             recipe (`dict`, *optional*):
                 `config.mixtext` of the model: its method and hyper-parameters serve when `mix_method` is not given.
         """
@@ -176,7 +193,7 @@ class MixTrainingArguments(TrainingArguments):
                     f"The recipe in the config of the model (`mixtext`) cannot be used: {error} Name a method by mix_method "
                     "to do without it."
                 ) from error
-        name = self.mix_method or _DEFAULT
+        name = self.mix_method or default
         preset = {} if self.mix_preset is None else find_preset(name, self.mix_preset).hyperparameters
         return make_method(name, **{**preset, **given, **extra})
 

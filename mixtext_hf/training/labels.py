@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import torch
 
 from mixtext_hf.data import MixDataCollator
+from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss
 
 
@@ -24,7 +25,7 @@ def check_class(label: int, num_labels: int, *, which: str = "A label") -> None:
 
 def check_label_column(dataset: Any, collator: Any, loss: MixedLoss) -> None:
     """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
-    if loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator):
+    if loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator | ImageCollator):
         return
     if not isinstance(dataset, datasets.Dataset):
         return

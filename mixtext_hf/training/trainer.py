@@ -18,10 +18,14 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.image_processing_base import ImageProcessingMixin
 
+from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
+from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.data.image_rows import ImageRows
 from mixtext_hf.data.two_streams import UnlabeledTexts
-from mixtext_hf.methods import MixMethod, MixText, Step, Watch
+from mixtext_hf.methods import PIXELS, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
@@ -29,6 +33,7 @@ from mixtext_hf.models.stack import unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
+from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .terms import Terms
 from .unlabeled import (
@@ -117,6 +122,8 @@ class MixTrainer(Trainer):
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
         self._labels_are_checked = False
+        self._pixel_mean: torch.Tensor | None = None
+        self._pixel_std: torch.Tensor | None = None
         self.data_collator = data_collator
         self.train_dataset, self.eval_dataset, self.processing_class = train_dataset, eval_dataset, processing_class
         if model is not None:
@@ -158,7 +165,9 @@ class MixTrainer(Trainer):
     def _adopt(self, model: nn.Module, *, settle: bool = True) -> None:
         """Make the model mixable, and settle the method and the task's loss for it."""
         self.mixer: Mixer = make_mixable(model)
-        config = unwrap(model).config
+        inner = unwrap(model)
+        config = inner.config
+        self._takes_pixels = inner.main_input_name == PIXELS
         self._recipe = getattr(config, "mixtext", None)
         self._config: Any = config
         if settle:
@@ -171,7 +180,19 @@ class MixTrainer(Trainer):
                 f"A method object was given, and the arguments name {', '.join(self.args.named_in_method)} as well: say it "
                 f"in one place, {type(self._given_method).__name__}(...) or the arguments."
             )
-        self.method = self._given_method or self.args.make_method(self._recipe)
+        self.method = self._given_method or self.args.make_method(
+            self._recipe, default="mixup" if self._takes_pixels else "tmix"
+        )
+        if self.method.mixes_pixels and not self._takes_pixels:
+            raise ValueError(
+                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.stack.model).__name__} reads texts: "
+                "use embed_mixup, tmix or manifold_mixup."
+            )
+        if self.method.uses_unlabeled and self._takes_pixels:
+            raise ValueError(
+                f"{self.method.name} learns from texts, and {type(self.mixer.stack.model).__name__} reads images: use mixup, "
+                "cutmix, puzzlemix or manifold_mixup."
+            )
         for layer in self.method.layer_set(self.mixer.depth) or ():
             try:
                 self.mixer.check_layer(layer)
@@ -207,6 +228,8 @@ class MixTrainer(Trainer):
         self._terms = Terms(self.args)
         self._watch = self.method.watch()
         self._labels_are_checked = False
+        if self._takes_pixels:
+            self._pixel_mean, self._pixel_std = normalisation(self.processing_class, self._num_channels)
         self._config.mixtext = {
             "version": __version__,
             "method": self.method.name,
@@ -225,21 +248,47 @@ class MixTrainer(Trainer):
             optimizer.param_groups[:] = _split_groups(optimizer.param_groups, head, self.args.head_learning_rate)
         return optimizer
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._reload_renamed(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.state.best_model_checkpoint is not None:
+            self._reload_renamed(self.state.best_model_checkpoint)
+
+    def _reload_renamed(self, folder: str, model: nn.Module | None = None) -> None:
+        model = self.model if model is None else model
+        if isinstance(model, PreTrainedModel) and not self.is_fsdp_enabled and not self.is_deepspeed_enabled:
+            reload_renamed_weights(model, folder)
+
     # ---- the data ----
 
     def _choose_collator(self, given: Any) -> None:
-        tokenizer = self.processing_class
-        if given is None and isinstance(tokenizer, PreTrainedTokenizerBase):
+        if given is not None:
+            return
+        processor = self.processing_class
+        if isinstance(processor, PreTrainedTokenizerBase):
             self.data_collator = MixDataCollator(
-                tokenizer, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
+                processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
             )
+        elif isinstance(processor, ImageProcessingMixin):
+            self.data_collator = image_collator(processor, self._rows_to_look_at(), self._num_channels)
+
+    def _rows_to_look_at(self) -> list[Any]:
+        """The data whose columns the collator must know, that of training first."""
+        evaluated = self.eval_dataset
+        if isinstance(evaluated, dict):
+            evaluated = next(iter(evaluated.values()), None)
+        return [dataset for dataset in (self.train_dataset, evaluated) if dataset is not None]
+
+    @property
+    def _num_channels(self) -> int | None:
+        return getattr(self._config, "num_channels", None)
 
     def _raw_columns(self) -> dict[str, Any]:
         """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
-        eval_dataset = self.eval_dataset
-        if isinstance(eval_dataset, dict):
-            eval_dataset = next(iter(eval_dataset.values()), None)
-        for dataset in (self.train_dataset, eval_dataset):
+        for dataset in self._rows_to_look_at():
             if (columns := _raw_columns(dataset, require_label=dataset is self.train_dataset)) is not None:
                 return columns
         return {}
@@ -263,7 +312,7 @@ class MixTrainer(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         if self._signature_columns is None:
             super()._set_signature_columns_if_needed()
-            if isinstance(self.data_collator, MixDataCollator):
+            if isinstance(self.data_collator, MixDataCollator | ImageCollator):
                 # Columns that the collator turns into model inputs must reach it.
                 self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
 
@@ -272,9 +321,12 @@ class MixTrainer(Trainer):
             raise ValueError("`train_dataset` is empty: give it at least one row.")
         check_label_column(self.train_dataset, self.data_collator, self.loss)
         self._check_unlabeled()
+        self._set_epoch.sampler = None
+        if self._takes_pixels:
+            rows = image_rows(self.train_dataset, self.data_collator, self.method, self.args)
+            return super().get_train_dataloader() if rows is None else self._image_loader(rows)
         texts = self._unlabeled_texts
         if texts is None:
-            self._set_epoch.sampler = None
             return super().get_train_dataloader()
         assert isinstance(self.method, MixText)
         check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
@@ -288,6 +340,17 @@ class MixTrainer(Trainer):
         columns = label_columns(self.data_collator)
         loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
         return self.accelerator.prepare(loader)
+
+    def _image_loader(self, rows: ImageRows) -> Any:
+        sampler = epoch_sampler(rows, self.args)
+        self._set_epoch.sampler = sampler
+        return self._get_dataloader(
+            rows,
+            description="Training",
+            batch_size=self._train_batch_size,
+            sampler_fn=lambda dataset: sampler,
+            is_training=True,
+        )
 
     def _check_unlabeled(self) -> None:
         """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
@@ -341,6 +404,7 @@ class MixTrainer(Trainer):
         )
         needs = self.method.partner
         mask = inputs.get("attention_mask")
+        images = inputs.get(PIXELS)
         return self.method.draw(
             batch_size,
             depth=self.mixer.depth,
@@ -348,6 +412,7 @@ class MixTrainer(Trainer):
             labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
             lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
             unlabeled=0 if texts is None else len(texts) * self.args.num_views,
+            image_size=None if images is None else (images.shape[-2], images.shape[-1]),
         )
 
     def compute_loss(
@@ -378,6 +443,15 @@ class MixTrainer(Trainer):
             with self.mixer.applying(plan), nullcontext() if dropout else _evaluating(model):
                 return model(**inputs).logits
 
+        def saliency_forward(
+            inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False
+        ) -> torch.Tensor:
+            # The forward of the class: accelerate puts one of reduced precision onto the object, and wrappers of several
+            # processes expect a backward pass through their parameters.
+            inner = self.accelerator.unwrap_model(model)
+            with self.mixer.applying(plan), nullcontext() if dropout else _evaluating(inner):
+                return type(inner).forward(inner, **inputs).logits
+
         scale = self._loss_scale(labels)
         losses = self.method.losses(
             Step(
@@ -391,10 +465,13 @@ class MixTrainer(Trainer):
                 number=self.state.global_step,
                 total=max(self.state.max_steps, 1),
                 note=self._terms.add,
+                saliency_forward=saliency_forward,
+                pixel_mean=self._pixel_mean,
+                pixel_std=self._pixel_std,
             )
         )
         early = torch.zeros((), device=self.args.device)
-        for _ in range(self.method.passes - 1):
+        for _ in range(self.method.passes(plan) - 1):
             with self.accelerator.no_sync(model=model):
                 terms = next(losses)
                 loss = torch.stack(list(terms.values())).sum() * scale

@@ -18,6 +18,7 @@ from transformers.trainer_utils import seed_worker
 
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.augmenters import make_augmenter
+from mixtext_hf.data.image_rows import EpochSampler
 from mixtext_hf.data.two_streams import (
     TwoStreamBatchSampler,
     TwoStreamCollator,
@@ -225,7 +226,7 @@ class SetEpoch(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self.sampler: TwoStreamBatchSampler | None = None
+        self.sampler: TwoStreamBatchSampler | EpochSampler | None = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.sampler is not None:

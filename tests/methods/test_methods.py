@@ -36,8 +36,8 @@ MIXING = [name for name in DEFAULTS if name != "erm"]
 
 
 def test_every_method_is_tested_here():
-    # Those that learn from unlabelled texts: test_mixtext.py.
-    assert {name for name, kind in METHODS.items() if not kind.uses_unlabeled} == set(DEFAULTS)
+    # Those that learn from unlabelled texts: test_mixtext.py; those that mix pixels: test_pixels.py.
+    assert {name for name, kind in METHODS.items() if not (kind.uses_unlabeled or kind.mixes_pixels)} == set(DEFAULTS)
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -45,7 +45,8 @@ def test_defaults(name):
     kind, alpha, fold, layers = DEFAULTS[name]
     method = make_method(name)
     assert type(method) is kind is METHODS[name] and kind.name == name
-    assert method == kind() and method.mixes == (name != "erm") and method.passes == 1
+    assert method == kind() and method.mixes == (name != "erm")
+    assert method.passes(MixPlan.identity(2)) == 1
     assert method.hyperparameters() == {"alpha": alpha, "fold": fold, **COMMON}
     found = method.layer_set(12)
     assert (found if found is None else list(found)) == layers
@@ -93,7 +94,8 @@ def test_layers_exist_and_do_not_repeat(depth):
 
 def test_unknown_names_are_answered_with_the_known_ones():
     message = (
-        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, mixtext, uda\."
+        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, mixtext, uda, "
+        r"mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix\."
     )
     with pytest.raises(ValueError, match=message):
         make_method("tmixx")
@@ -196,7 +198,7 @@ def test_losses_are_the_weighted_pairs_on_the_mixed_model(name):
             return model(**inputs).logits
 
     terms = list(method.losses(Step(forward, batch, labels, plan, MixedLoss("single_label_classification", 3))))
-    assert len(terms) == method.passes and list(terms[0]) == ["loss_supervised"]
+    assert len(terms) == method.passes(plan) == 1 and list(terms[0]) == ["loss_supervised"]
     assert len(given) == 1 and given[0][0] is batch
     assert torch.equal(given[0][1].index, plan.index) and given[0][1].layer == plan.layer
 

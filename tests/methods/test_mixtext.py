@@ -786,7 +786,7 @@ DEFAULTS = {
 def test_defaults():
     method = make_method("mixtext")
     assert type(method) is MixText and method.hyperparameters() == DEFAULTS
-    assert method.mixes and method.uses_unlabeled and method.passes == 1
+    assert method.mixes and method.uses_unlabeled and method.passes(MixPlan.identity(2)) == 1
     assert method.layer_set(12) == (7, 9, 12) and method.layer_set(6) == (4, 5, 6)
     assert MixText(layers=[1, "head"]).layer_set(12) == (1, "head")
     uda = make_method("uda")

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import tiny_batch, tiny_model
+from tiny import IMAGE_FAMILIES, tiny_batch, tiny_image_model, tiny_images, tiny_model
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mixtext_hf.functional import MixPlan, make_mixable
@@ -37,13 +37,21 @@ def compiled_twin(model, backend="eager"):
 
 
 def mixable(family, attention="sdpa", **overrides):
-    model = tiny_model(family, attention, **{"num_hidden_layers": DEPTH, **overrides}).eval()
+    if family in IMAGE_FAMILIES:
+        model = tiny_image_model(family)
+    else:
+        model = tiny_model(family, attention, **{"num_hidden_layers": DEPTH, **overrides}).eval()
     make_mixable(model)
     return model
 
 
+def batch_for(model, seed=1):
+    family = model.config.model_type
+    return tiny_images(family, seed=seed) if family in IMAGE_FAMILIES else tiny_batch(seed=seed)
+
+
 def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
-    batch = tiny_batch(seed=seed)
+    batch = batch_for(model, seed)
     with model.mixer.applying(plan):
         expected = model(**batch).logits
     with mixer.applying(plan):
@@ -51,11 +59,11 @@ def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert", "albert"])
+@pytest.mark.parametrize("family", ["bert", "modernbert", "albert", "resnet", "vit"])
 def test_one_graph_for_each_layer_and_one_without(family):
     model = mixable(family)
     compiled, mixer, counter = compiled_twin(model)
-    layers = [None, 0, 1, DEPTH, "head"]
+    layers = [None, 0, 1, model.mixer.depth, "head"]
     for number, layer in enumerate(layers, start=1):
         with torch.no_grad():
             assert_equal_to_eager(model, compiled, mixer, None if layer is None else random_plan(layer, 0))
@@ -111,9 +119,9 @@ def test_more_layers_than_torch_would_recompile(monkeypatch):
     assert (counter.frame_count, counter.op_count) == (len(plans), operations)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["", "checkpointing"])
-def test_gradients_are_those_of_eager(checkpointing):
-    model = mixable("bert").train()
+@pytest.mark.parametrize("family, checkpointing", [("bert", False), ("bert", True), ("resnet", False), ("vit", True)])
+def test_gradients_are_those_of_eager(family, checkpointing):
+    model = mixable(family).train()
     compiled, mixer, counter = compiled_twin(model, "aot_eager")
     if checkpointing:
         # transformers would warn of it, in the middle of the graph.
@@ -125,7 +133,7 @@ def test_gradients_are_those_of_eager(checkpointing):
         compiled.zero_grad()
         for callable_model, handle in ((model, model.mixer), (compiled, mixer)):
             with handle.applying(plan):
-                loss = callable_model(**tiny_batch()).logits.square().sum()
+                loss = callable_model(**batch_for(model)).logits.square().sum()
             loss.backward()
         for (name, expected), actual in zip(model.named_parameters(), compiled.parameters(), strict=True):
             torch.testing.assert_close(

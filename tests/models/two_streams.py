@@ -1,6 +1,6 @@
 """Hidden-state mixup written out with two streams, as the official code runs it, on any tiny model: the reference.
 
-Nothing of the package is used. Stream A is the batch, stream B the permuted batch, each run by itself with its own mask;
+Nothing of the package is used. Images come at the end. Stream A is the batch, stream B the permuted batch, each run by itself with its own mask;
 the masks above the mixing layer are the ones that the model itself builds from the union of both 2-D masks.
 """
 
@@ -132,3 +132,73 @@ def two_stream_logits(model, batch, index, lam, layer, pad="mix"):
         tap.replace_masked = masked_masks if layer == 0 else {}
         with tap:
             return model(**batch).logits
+
+
+# Where the places of image models are: the stem, whose output is 0, and the class of the layers or stages after it.
+_PLACES = {
+    "beit": ("beit.embeddings", "BeitLayer"),
+    "bit": ("bit.embedder", "BitStage"),
+    "clip": ("vision_model.pre_layrnorm", "CLIPEncoderLayer"),
+    "convnext": ("convnext.embeddings", "ConvNextStage"),
+    "convnextv2": ("convnextv2.embeddings", "ConvNextV2Stage"),
+    "data2vec-vision": ("data2vec_vision.embeddings", "Data2VecVisionLayer"),
+    "deit": ("deit.embeddings", "DeiTLayer"),
+    "dinov2": ("dinov2.embeddings", "Dinov2Layer"),
+    "dinov2_with_registers": ("dinov2_with_registers.embeddings", "Dinov2WithRegistersLayer"),
+    "donut-swin": ("donut.embeddings", "DonutSwinStage"),
+    "efficientnet": ("efficientnet.embeddings", "EfficientNetBlock"),
+    "focalnet": ("focalnet.embeddings", "FocalNetStage"),
+    "hiera": ("hiera.embeddings", "HieraStage"),
+    "ijepa": ("ijepa.embeddings", "IJepaLayer"),
+    "levit": ("levit.patch_embeddings", "LevitStage"),
+    "metaclip_2": ("vision_model.pre_layrnorm", "MetaClip2EncoderLayer"),
+    "mobilenet_v1": ("mobilenet_v1.conv_stem", "MobileNetV1ConvLayer"),
+    "mobilenet_v2": ("mobilenet_v2.conv_stem", "MobileNetV2InvertedResidual"),
+    "mobilevit": ("mobilevit.conv_stem", "MobileViTMobileNetLayer", "MobileViTLayer"),
+    "mobilevitv2": ("mobilevitv2.conv_stem", "MobileViTV2MobileNetLayer", "MobileViTV2Layer"),
+    "pvt_v2": ("pvt_v2.encoder.layers.0.patch_embedding", "PvtV2EncoderLayer"),
+    "regnet": ("regnet.embedder", "RegNetStage"),
+    "resnet": ("resnet.embedder", "ResNetStage"),
+    "segformer": ("segformer.stages.0.patch_embeddings", "SegformerStage"),
+    "siglip": ("vision_model.embeddings", "SiglipEncoderLayer"),
+    "swin": ("swin.embeddings", "SwinStage"),
+    "swinv2": ("swinv2.embeddings", "Swinv2Stage"),
+    "textnet": ("textnet.stem", "TextNetStage"),
+    "vit": ("vit.embeddings", "ViTLayer"),
+    "vit_msn": ("vit.embeddings", "ViTMSNLayer"),
+}
+
+
+def two_stream_image_logits(model, batch, index, lam):
+    """The logits `(B, C)` of the mixed batch for every place where it can be mixed: `[0, 1, .., depth]`."""
+    stem, *kinds = _PLACES[model.config.model_type]
+    stem = model.get_submodule(stem)
+    places = [stem, *(m for m in model.modules() if type(m).__name__ in kinds and m is not stem)]
+
+    def outputs(pixel_values):
+        found = {}
+        with ExitStack() as stack:
+            for place in places:
+                hook = lambda module, args, output: found.update({module: _first(output)})  # noqa: E731
+                stack.callback(place.register_forward_hook(hook).remove)
+            model(pixel_values=pixel_values)
+        return [found[place] for place in places]
+
+    with torch.no_grad():
+        streams = outputs(batch["pixel_values"]), outputs(batch["pixel_values"][index])
+        expected = []
+        for place, one, other in zip(places, *streams, strict=True):
+            weight = lam.view(-1, *[1] * (one.dim() - 1))
+            mixed = weight * one + (1 - weight) * other
+            handle = place.register_forward_hook(lambda module, args, output, new=mixed: _with_first(output, new))
+            expected.append(model(**batch).logits)
+            handle.remove()
+    return expected
+
+
+def _first(output):
+    return _first(output[0]) if isinstance(output, tuple) else output
+
+
+def _with_first(output, new):
+    return (_with_first(output[0], new), *output[1:]) if isinstance(output, tuple) else new

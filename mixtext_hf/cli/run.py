@@ -1,0 +1,263 @@
+"""What the commands that train have in common: their arguments, and a run from its checks to its results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig
+from transformers.trainer_utils import IntervalStrategy
+from transformers.utils import logging as hf_logging
+
+from mixtext_hf.data import has_labels
+from mixtext_hf.evaluation import reliability_diagram
+from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
+from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.methods import find_preset
+from mixtext_hf.training import MixTrainer, MixTrainingArguments
+
+from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class HubArguments:
+    """How models and data are got from the Hub."""
+
+    cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
+    token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
+    ignore_mismatched_sizes: bool = field(
+        default=False,
+        metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
+    )
+
+
+@dataclass
+class SelectionArguments:
+    """Which files, and how many rows of them."""
+
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
+    train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
+    test_file: str | None = field(default=None, metadata={"help": "The same for test."})
+    labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
+    split_seed: int | None = field(
+        default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}
+    )
+    validation_split_fraction: float | None = field(
+        default=None, metadata={"help": "Share of train that becomes the validation split where there is none."}
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
+    max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
+    metrics: list[str] | None = field(
+        default=None, metadata={"help": "Metrics of evaluation; the task's and NLL, Brier and ECE if not given."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False,
+        metadata={"help": "Train although output_dir holds another run: its results and checkpoints are removed."},
+    )
+
+
+class Run:
+    """
+    One run of a command that trains. A subclass loads `config`, `data` and `trainer` on construction, so that everything
+    that can be wrong is found before training starts.
+    """
+
+    unit = "rows"  # what the training data consists of, for messages
+    default_model = ""
+
+    def __init__(self, model_args: Any, data_args: Any, training_args: MixTrainingArguments):
+        self.model_args, self.data_args, self.args = model_args, data_args, training_args
+        self.output_dir = Path(str(training_args.output_dir))
+        self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
+        if training_args.device.type == "cpu":
+            training_args.dataloader_pin_memory = False
+        _set_up_logging(training_args)
+        if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
+            raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        self.model_name: str
+        self.config: Any
+        self.data: Any
+        self.trainer: MixTrainer
+        # Filled by `evaluate` for the reliability diagram, and for callers that go on with them.
+        self.probabilities: np.ndarray | None = None
+        self.references: np.ndarray | None = None
+
+    # ---- before ----
+
+    def check_splits(self) -> None:
+        args, data = self.args, self.data
+        given, num_labels = self.config.problem_type, self.config.num_labels
+        if not args.do_train and (num_labels != data.num_labels or given not in (None, data.problem_type)):
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} has {num_labels} outputs for {given or 'classification'}, but "
+                f"the data is {data.problem_type} and needs {data.num_labels}: name a model that was trained for such "
+                "data, or add --do_train."
+            )
+        if args.do_train and data.train is None:
+            raise ValueError("--do_train needs training data: give --train_file, --task_name or --dataset_name.")
+        if args.eval_strategy != "no" and not data.validation:
+            raise ValueError(
+                f"--eval_strategy {IntervalStrategy(args.eval_strategy).value} evaluates during training and so needs a validation split: "
+                "give --validation_file or --validation_split_fraction; the test split is not for choosing."
+            )
+        if args.do_eval and not self.evaluation_splits():
+            raise ValueError(
+                "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
+                "a part of the training data."
+            )
+        if args.do_predict and not data.test:
+            raise ValueError("--do_predict needs a test split: give --test_file.")
+
+    def evaluation_splits(self) -> dict[str, Any]:
+        """What `--do_eval` evaluates on: the labelled validation splits, or the test split where there are none."""
+        splits = {name: split for name, split in self.data.validation.items() if has_labels(split)}
+        if not splits and not self.data.validation:
+            splits = {name: split for name, split in self.data.test.items() if has_labels(split)}
+        return splits
+
+    def metric_names(self) -> list[str]:
+        if self.data_args.metrics:
+            return self.data_args.metrics
+        return list(dict.fromkeys([*self.data.metrics, *DEFAULT_METRICS[self.data.problem_type]]))
+
+    # ---- the run ----
+
+    def __call__(self) -> dict[str, float]:
+        results: dict[str, float] = {}
+        if self.args.do_train:
+            results |= self.train()
+        if self.args.do_eval:
+            results |= self.evaluate()
+        if self.args.do_predict:
+            results |= self.predict()
+        return results
+
+    def train(self) -> dict[str, float]:
+        trainer, data = self.trainer, self.data
+        if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
+            remove_results(self.output_dir)
+        logger.info("Training on %d %s with %s.", len(data.train or ()), self.unit, trainer.method)
+        metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
+        metrics["train_samples"] = len(data.train or ())
+        if trainer.method.uses_unlabeled:
+            metrics["unlabeled_samples"] = len(data.unlabeled or ())
+        trainer.save_model()
+        trainer.log_metrics("train", metrics)
+        trainer.save_metrics("train", metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero():
+            write_atomically(self.output_dir / "run.json", json.dumps(self.describe(), indent=2, default=str) + "\n")
+        return metrics
+
+    def describe(self) -> dict[str, Any]:
+        """What was run, JSON-serialisable: the recipe, the data and the arguments."""
+        return {
+            "method": self.trainer.method.name,
+            "hyperparameters": self.trainer.method.hyperparameters(),
+            "model_arguments": {
+                **{name: value for name, value in asdict(self.model_args).items() if name != "token"},
+                "model_name_or_path": self.model_args.model_name_or_path or self.default_model,
+            },
+            "data_arguments": asdict(self.data_args),
+            "data": self.data.source,
+            "columns": self.columns(),
+            "training_arguments": self.args.to_sanitized_dict(),
+            "versions": {
+                name: version(name) for name in ("mixtext-hf", "transformers", "torch", "datasets", "accelerate")
+            },
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        combined: dict[str, float] = {}
+        if not self.data.validation:
+            logger.warning("There is no validation split: evaluating on the test split.")
+        for number, (name, split) in enumerate(self.evaluation_splits().items()):
+            # MNLI has two: the matched one is `eval`, the other `eval_mismatched`.
+            prefix = "eval" if number == 0 else f"eval_{name.removeprefix('validation_')}"
+            output = self.trainer.predict(split, metric_key_prefix=prefix)
+            metrics = {**(output.metrics or {}), f"{prefix}_samples": len(split)}
+            self.trainer.log_metrics(prefix, metrics)
+            self.trainer.save_metrics(prefix, metrics)
+            combined |= metrics
+            if number == 0 and self.data.problem_type == "single_label_classification":
+                self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
+                if self.trainer.is_world_process_zero():
+                    reliability_diagram(
+                        {self.trainer.method.name: (self.probabilities, self.references)},
+                        self.output_dir / "reliability_diagram.png",
+                    )
+        return combined
+
+    def predict(self) -> dict[str, float]:
+        combined: dict[str, float] = {}
+        for number, (name, split) in enumerate(self.data.test.items()):
+            suffix = "" if number == 0 else f"_{name.removeprefix('test_')}"
+            labelled = has_labels(split)
+            visible = split if labelled or "label" not in split.column_names else split.remove_columns("label")
+            output = self.trainer.predict(visible, metric_key_prefix=f"predict{suffix}")
+            metrics = {**(output.metrics or {}), f"predict{suffix}_samples": len(split)}
+            if not labelled:
+                logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
+            self.trainer.log_metrics(f"predict{suffix}", metrics)
+            self.trainer.save_metrics(f"predict{suffix}", metrics)
+            if self.trainer.is_world_process_zero():
+                path = self.output_dir / f"predictions{suffix}.csv"
+                write_predictions(path, split, logits_of(output), self.data)
+            combined |= metrics
+        return combined
+
+    def columns(self) -> list[str | None]:
+        """The columns that the model's inputs are made of."""
+        raise NotImplementedError
+
+
+def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:
+    """The training arguments that belong to a preset; those given win over them."""
+    if mix_method is None or mix_preset is None:
+        return {}
+    return find_preset(mix_method, mix_preset).training_arguments
+
+
+def load_config(name: str, model_args: HubArguments) -> Any:
+    if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
+        raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
+    try:
+        return AutoConfig.from_pretrained(
+            name, cache_dir=model_args.cache_dir, revision=model_args.model_revision, token=model_args.token
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "
+            f"Hub ({type(error).__name__}). Check the name, or give the path of a checkpoint."
+        ) from error
+
+
+def task_of(config: Any) -> tuple[str | None, list[str] | None]:
+    """The problem type of a model, as far as its config tells, and the names of its classes."""
+    if config.problem_type == "regression" or config.num_labels == 1:
+        return "regression", None
+    return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]
+
+
+def _set_up_logging(args: MixTrainingArguments) -> None:
+    logging.basicConfig(
+        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[logging.StreamHandler(sys.stderr)],
+        level=logging.INFO if args.should_log else logging.WARNING,
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    hf_logging.set_verbosity(args.get_process_log_level())

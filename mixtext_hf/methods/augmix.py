@@ -1,0 +1,80 @@
+"""AugMix (Hendrycks et al., ICLR 2020): one image in several disguises, and predictions that agree on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from mixtext_hf.mixing import jensen_shannon_divergence
+
+from .base import Citation, MixMethod, Step
+from .pixels import PIXELS, check_positive
+
+
+# Where the collator puts the disguises: `(B, V, C, H, W)`.
+VIEWS = "views"
+
+
+@dataclass(frozen=True)
+class AugMix(MixMethod):
+    """
+    The loss on the image itself, and a consistency loss between its prediction and those of two augmented views.
+
+    The views are mixed from chains of image operations where the data is loaded (`mixtext_hf.data.augmix`).
+
+    Args:
+        jsd_weight (`float`): Weight of the consistency loss (12 in the paper).
+        severity (`int`): Strength of the operations, 1 to 10.
+        width (`int`): Number of chains that are mixed into a view.
+        chain_depth (`int`, *optional*): Operations in a chain; `None`: 1 to 3 at random.
+    """
+
+    alpha: float = 0.0
+    jsd_weight: float = 12.0
+    severity: int = 3
+    width: int = 3
+    chain_depth: int | None = None
+
+    name: ClassVar[str] = "augmix"
+    equation: ClassVar[str] = "L = CE(f(x), y) + 12 JS(p(x); p(x_augmix1); p(x_augmix2))"
+    mixes: ClassVar[bool] = False
+    mixes_pixels: ClassVar[bool] = True
+    num_views: ClassVar[int] = 2
+    citation: ClassVar[Citation] = Citation(
+        authors="Hendrycks, D., Mu, N., Cubuk, E. D., Zoph, B., Gilmer, J. and Lakshminarayanan, B.",
+        title="AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty",
+        venue="ICLR",
+        year=2020,
+        url="https://arxiv.org/abs/1912.02781",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.refuse_mixing()
+        check_positive(jsd_weight=self.jsd_weight)
+        for name in ("severity", "width", "chain_depth"):
+            value = getattr(self, name)
+            if name == "chain_depth" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+        if self.severity > 10:
+            raise ValueError(f"severity must lie in 1..10, got {self.severity}.")
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        if VIEWS not in step.inputs:
+            raise ValueError(
+                "augmix was given a batch without augmented views: MixTrainer makes them of raw images; a collator of your own "
+                f"must put them into {VIEWS!r}, (B, {self.num_views}, C, H, W)."
+            )
+        inputs = {name: value for name, value in step.inputs.items() if name != VIEWS}
+        views = step.inputs[VIEWS].unbind(dim=1)
+        logits = step.forward({**inputs, PIXELS: torch.cat([inputs[PIXELS], *views])})
+        by_view = logits.chunk(1 + len(views))
+        yield {
+            "loss_supervised": step.loss(by_view[0], step.labels),
+            "loss_consistency": self.jsd_weight * jensen_shannon_divergence(by_view).mean(),
+        }

@@ -1,0 +1,86 @@
+"""What the methods that mix pixels have in common: the image is mixed first, the model sees one batch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mixtext_hf.mixing import BoxCentre, MixPlan, has_label
+
+from .base import MixMethod, Step
+
+
+PIXELS = "pixel_values"
+
+
+@dataclass(frozen=True)
+class PixelMix(MixMethod):
+    """
+    Base of the methods that mix images before the model sees them.
+
+    The weight of a label is what the mixed image really shows of the row (a clipped box, a cut mask), not what was drawn.
+    """
+
+    mixes_pixels: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, why in (("layers", "mixes inside the model: use manifold_mixup"), ("pad", "is for texts")):
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"mix_{name}={getattr(self, name)} was given, but {self.name} mixes pixels, and {name} {why}; drop it."
+                )
+        if self.partner == "nearest_length":
+            raise ValueError(f"partner='nearest_length' is for texts, and {self.name} mixes images: use 'any'.")
+
+    @abstractmethod
+    def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            images (`torch.Tensor` of shape `(B, C, H, W)`): Normalised pixels.
+            plan ([`MixPlan`]): Who mixes with whom, how much, and where.
+
+        Returns:
+            The mixed images, of the same shape and dtype, and the realised weight `(B,)` float32 of each row's own label.
+        """
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        plan = self.pairs_of(step)
+        yield self.mixed_loss(step, plan, *self.mix(step.inputs[PIXELS], plan))
+
+    @staticmethod
+    def pairs_of(step: Step) -> MixPlan:
+        """The plan of a step, in which a row stays as it is that has no label, no partner with one, or no partner at all."""
+        plan = step.plan.among(has_label(step.labels))
+        alone = plan.index == torch.arange(len(plan), device=plan.index.device)
+        return replace(plan, lam=torch.where(alone, 1.0, plan.lam))
+
+    @staticmethod
+    def mixed_loss(step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The loss of the mixed images, as in the methods that mix inside the model."""
+        logits = step.forward({**step.inputs, PIXELS: images})
+        return {"loss_supervised": step.loss(logits, step.labels, plan.index, weight)}
+
+
+def with_box_centre(plan: MixPlan, rng: np.random.Generator, *, per: str) -> MixPlan:
+    """The plan with a place to paste: uniform, one for the batch or one for each row."""
+    centre = rng.random((len(plan) if per == "example" else 1, 2), dtype=np.float32)
+    detail = BoxCentre(torch.from_numpy(np.broadcast_to(centre, (len(plan), 2)).copy()))
+    return plan if is_identity(plan) else replace(plan, detail=detail)
+
+
+def is_identity(plan: MixPlan) -> bool:
+    """Whether a plan that was just drawn (it is on the CPU) mixes nothing."""
+    return bool((plan.lam == 1).all())
+
+
+def check_positive(**values: Any) -> None:
+    """Raise `ValueError` for a hyper-parameter that is no number >= 0."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value) or value < 0:
+            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")

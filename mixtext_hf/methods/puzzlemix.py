@@ -1,0 +1,236 @@
+"""PuzzleMix (Kim, Choo & Song, ICML 2020): saliency decides which image a block is taken from, and where it goes.
+
+The paper's objective is minimised in `mixing/puzzle.py`; here is what a training step makes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mixtext_hf.mixing import Blocks, MixPlan
+from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
+from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
+
+from .base import Citation, Preset, Step, is_number
+from .pixels import PIXELS, PixelMix, check_positive, is_identity
+
+
+_CIFAR = {
+    "n_labels": 3,
+    "beta": 1.2,
+    "gamma": 0.5,
+    "eta": 0.2,
+    "neigh_size": 4,
+    "t_eps": 0.8,
+    "t_size": 4,
+    "clean_lam": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class PuzzleMix(PixelMix):
+    r"""
+    Cut both images into blocks; keep what is salient (a minimum cut), make room for it (a transport), mix by the mask.
+
+    Args:
+        n_labels (`int`): Mask levels `{0, 1/m, .., 1}`, `m = n_labels - 1`.
+        beta (`float`): Weight of the smoothness of the mask, psi.
+        gamma (`float`): Weight of the smoothness of the pixels at block borders, phi, relative to `beta`; at most 1.
+        eta (`float`): Weight of the prior that ties the mask to `lam`.
+        neigh_size (`int`): Side in pixels of the cells that are compared at block borders.
+        block_nums (`tuple[int, ...]`): Blocks along a side, drawn from those that divide both sides of the images.
+        t_eps (`float`): Cost of moving a block, xi.
+        t_size (`int`, *optional*): Side in pixels of what is moved; -1: a block; `None`: nothing is moved.
+        clean_lam (`float`): Weight of the loss on the unmixed images, whose gradient then serves as saliency; 0: the gradient
+            is taken with respect to the pixels alone, in evaluation mode.
+        adv_p (`float`): Chance that an image of the pair carries adversarial noise, drawn for the batch.
+        adv_eps (`float`): Its size in grey levels of 255.
+    """
+
+    n_labels: int = 3
+    beta: float = 1.2
+    gamma: float = 0.5
+    eta: float = 0.2
+    neigh_size: int = 4
+    block_nums: tuple[int, ...] = (2, 4, 8, 16)
+    t_eps: float = 0.8
+    t_size: int | None = 4
+    clean_lam: float = 0.0
+    adv_p: float = 0.0
+    adv_eps: float = 10.0
+
+    name: ClassVar[str] = "puzzlemix"
+    equation: ClassVar[str] = (
+        "min_{z, P0, P1} -||(1-z) P0'(s_0)||_1 - ||z P1'(s_1)||_1 + beta sum psi + gamma sum phi - eta sum log p(z) "
+        "+ xi sum <P_k, C>,  x <- (1-z) P0'(x_0) + z P1'(x_1)"
+    )
+    presets: ClassVar[dict[str, Preset]] = {
+        "cifar": Preset(_CIFAR, {}),
+        "tiny_imagenet": Preset({**_CIFAR, "t_size": -1, "clean_lam": 1.0}, {}),
+        "imagenet": Preset({**_CIFAR, "t_size": -1, "neigh_size": 2}, {}),
+    }
+    citation: ClassVar[Citation] = Citation(
+        authors="Kim, J.-H., Choo, W. and Song, H. O.",
+        title="Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup",
+        venue="ICML",
+        year=2020,
+        url="https://arxiv.org/abs/2009.06962",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(
+            beta=self.beta,
+            gamma=self.gamma,
+            eta=self.eta,
+            t_eps=self.t_eps,
+            clean_lam=self.clean_lam,
+            adv_eps=self.adv_eps,
+        )
+        if self.gamma > 1:
+            raise ValueError(
+                f"gamma must be at most 1, got {self.gamma}: beyond, neighbouring blocks may pay for being alike, and the "
+                "minimum cut is no cut any more. Raise beta, which scales both."
+            )
+        if not is_number(self.adv_p) or not 0 <= self.adv_p <= 1:
+            raise ValueError(f"adv_p must lie in [0, 1], got {self.adv_p!r}.")
+        for name, least in (("n_labels", 2), ("neigh_size", 1)):
+            if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
+                raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
+        if self.t_size is not None and not (_is_whole(self.t_size) and (self.t_size == -1 or self.t_size >= 1)):
+            raise ValueError(
+                f"t_size must be -1 (a block), a number of pixels, or null (no transport), got {self.t_size!r}."
+            )
+        is_list = isinstance(self.block_nums, Sequence) and not isinstance(self.block_nums, str)
+        if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):
+            raise ValueError(f"block_nums must be a list of whole numbers >= 1, got {self.block_nums!r}.")
+        object.__setattr__(self, "block_nums", tuple(self.block_nums))
+
+    # ---- what is drawn ----
+
+    def draw(
+        self, batch_size: int, *, rng: np.random.Generator, image_size: tuple[int, int] | None = None, **about: Any
+    ) -> MixPlan:
+        plan = super().draw(batch_size, rng=rng, **about)
+        if image_size is None:
+            raise ValueError(
+                f"{self.name} cuts images into blocks and needs their size: give image_size=(height, width)."
+            )
+        block_num = int(rng.choice(self.fitting(image_size)))
+        noise_on = (bool(rng.random() < self.adv_p), bool(rng.random() < self.adv_p))
+        seed, scale = int(rng.integers(2**63)), float(rng.random())
+        if is_identity(plan):
+            return plan
+        return replace(plan, detail=Blocks(block_num, seed, noise_on, scale) if any(noise_on) else Blocks(block_num))
+
+    def fitting(self, image_size: tuple[int, int]) -> list[int]:
+        """
+        Those of `block_nums` that divide both sides.
+
+        Raises:
+            `ValueError`: if there is none; names the nearest sizes that would do.
+        """
+        height, width = image_size
+        fitting = fitting_block_nums(image_size, self.block_nums)
+        if not fitting:
+            least = min(self.block_nums)
+            near = " x ".join(str(max(round(side / least), 1) * least) for side in image_size)
+            raise ValueError(
+                f"Images of {height} x {width} pixels cannot be cut into any of block_nums={list(self.block_nums)} equal parts "
+                f"along both sides: resize them to multiples of {least}, such as {near}, or name block_nums that divide "
+                f"{math.gcd(height, width)}."
+            )
+        return fitting
+
+    # ---- what is minimised ----
+
+    def passes(self, plan: MixPlan) -> int:
+        return 2 if self.clean_lam > 0 and plan.detail is not None else 1
+
+    def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
+        raise TypeError("PuzzleMix needs the saliency of the images: use puzzle_mix of mixtext_hf.functional.")
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        plan = self.pairs_of(step)
+        images = step.inputs[PIXELS]
+        if not isinstance(plan.detail, Blocks):
+            yield self.mixed_loss(step, plan, images, plan.lam)
+            return
+        mean, std = _statistics(step, images)
+        to_unit, to_normalised = (lambda x: x * std + mean), (lambda x: (x - mean) / std)
+        noise = _uniform_noise(images, plan.detail, self.adv_eps / 255)
+        noisy = images if noise is None else to_normalised((to_unit(images.float()) + noise).clamp(0, 1))
+        pixels = noisy.detach().float().requires_grad_()
+
+        if self.clean_lam > 0:
+            # The gradient of this loss serves twice: for the parameters and as saliency.
+            clean = step.forward({**step.inputs, PIXELS: pixels.to(images.dtype)})
+            yield {"loss_clean": self.clean_lam * step.loss(clean, step.labels)}
+            assert pixels.grad is not None
+            gradient = pixels.grad
+        else:
+            gradient = _gradient_at(step, pixels)
+        saliency = channel_saliency(gradient)
+        step.note({"saliency_undefined": is_degenerate(saliency).float().mean()})
+
+        with torch.no_grad():
+            if noise is not None:
+                eps = self.adv_eps / 255
+                # One step of FGSM from the random start, as long as eps and a little more (Wong et al. 2020).
+                noise = (noise + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * plan.detail.noise_scale
+            on_own, on_partner = plan.detail.noise_on
+            mixed, weight, _ = puzzle_mix(
+                images,
+                saliency,
+                plan.index,
+                plan.lam,
+                block_num=plan.detail.block_num,
+                n_labels=self.n_labels,
+                beta=self.beta,
+                gamma=self.gamma,
+                eta=self.eta,
+                neigh_size=self.neigh_size,
+                t_eps=self.t_eps,
+                t_size=self.t_size,
+                mean=mean.flatten(),
+                std=std.flatten(),
+                noise=None
+                if noise is None
+                else (noise if on_own else None, noise[plan.index] if on_partner else None),
+            )
+        yield self.mixed_loss(step, plan, mixed, weight)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation `(C, 1, 1)` of the normalisation; 0 and 1 where the pixels were not normalised."""
+    channels = images.shape[1]
+    mean = torch.zeros(channels) if step.pixel_mean is None else step.pixel_mean
+    std = torch.ones(channels) if step.pixel_std is None else step.pixel_std
+    return mean.to(images.device, torch.float32).view(-1, 1, 1), std.to(images.device, torch.float32).view(-1, 1, 1)
+
+
+def _uniform_noise(images: torch.Tensor, blocks: Blocks, eps: float) -> torch.Tensor | None:
+    """The random start of the adversarial noise, `U(-eps, eps)` in pixels of `[0, 1]`, counted by its seed."""
+    if blocks.noise_seed is None:
+        return None
+    generator = torch.Generator(images.device).manual_seed(blocks.noise_seed)
+    return (2 * torch.rand(images.shape, generator=generator, device=images.device) - 1) * eps
+
+
+def _gradient_at(step: Step, pixels: torch.Tensor) -> torch.Tensor:
+    """The gradient of the loss with respect to the pixels alone: no parameter's is computed."""
+    forward: Callable[..., torch.Tensor] = step.saliency_forward or step.forward
+    with torch.enable_grad():
+        loss = step.loss(forward({**step.inputs, PIXELS: pixels}, dropout=False), step.labels)
+    (gradient,) = torch.autograd.grad(loss, pixels)
+    return gradient

@@ -1,0 +1,84 @@
+"""The image side of a [`MixTrainer`]: from rows with raw images to a loader that augments them, counted per example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import torch
+from transformers.image_processing_base import ImageProcessingMixin
+
+from mixtext_hf.data.augmix import AugMixChains
+from mixtext_hf.data.image_augmentations import make_image_augmentation
+from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
+from mixtext_hf.data.image_rows import EpochSampler, ImageRows
+from mixtext_hf.data.images import recognise_image_columns
+from mixtext_hf.methods import PIXELS, AugMix, MixMethod
+
+from .arguments import MixTrainingArguments
+from .unlabeled import data_seed
+
+
+def image_collator(
+    processor: ImageProcessingMixin, datasets_: Sequence[Any], num_channels: int | None
+) -> ImageCollator:
+    """The collator of raw images; it reads the columns of the first of `datasets_` that has raw images."""
+    for rows in datasets_:
+        names = _names(rows)
+        if names is not None and PIXELS not in names:
+            return ImageCollator(processor, num_channels=num_channels, **recognise_image_columns(names))
+    return ImageCollator(processor, num_channels=num_channels)
+
+
+def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingArguments) -> ImageRows | None:
+    """
+    The training rows with the augmentations that `args` names and the views that `method` needs.
+
+    Returns:
+        `None` where the rows are no raw images that the package's own collator reads: they stay what they are.
+
+    Raises:
+        `ValueError`: if augmentations were asked for all the same.
+    """
+    names = _names(dataset)
+    if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
+        chains = None
+        if isinstance(method, AugMix):
+            chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
+        return ImageRows(
+            dataset,
+            image_column=collator.image_column,
+            label_column=collator.label_column,
+            augmentations=[make_image_augmentation(spec) for spec in args.image_augmentations or ()],
+            views=chains,
+            num_views=AugMix.num_views if chains is not None else 0,
+            seed=data_seed(args),
+        )
+    if args.image_augmentations or isinstance(method, AugMix):
+        asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
+        raise ValueError(
+            f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
+            "column 'image' and the image processor as `processing_class`."
+        )
+    return None
+
+
+def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
+    """The order of the rows, which also tells each row the epoch that its augmentation is counted by."""
+    return EpochSampler(len(rows), seed=data_seed(args))
+
+
+def normalisation(processor: Any, num_channels: int | None) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+    """Mean and standard deviation `(C,)` that pixels in `[0, 1]` are normalised with; `None` if nobody says."""
+    if not isinstance(processor, ImageProcessingMixin) or num_channels is None:
+        return None, None
+    return pixel_statistics(processor, num_channels)
+
+
+def _names(rows: Any) -> list[str] | None:
+    if isinstance(rows, datasets.Dataset):
+        return list(rows.column_names)
+    if isinstance(rows, Sequence) and len(rows) > 0 and isinstance(rows[0], dict):
+        return list(rows[0])
+    return None

@@ -1,0 +1,364 @@
+"""The methods that mix pixels: what is drawn, what the model sees, and the losses, against formulas written out here."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
+from mixtext_hf.mixing import Blocks, BoxCentre, MixedLoss, MixPlan
+from mixtext_hf.mixing.puzzle import puzzle_mix
+from mixtext_hf.mixing.saliency import channel_saliency
+
+
+PIXEL_METHODS = [name for name, kind in METHODS.items() if kind.mixes_pixels]
+MIXING = [name for name in PIXEL_METHODS if METHODS[name].mixes]
+LABELS = torch.tensor([0, 2, 1, 2, 0, 1])
+LOSS = MixedLoss("single_label_classification", 3)
+
+
+class Net(torch.nn.Module):
+    """A convolution and a linear layer, smooth, so that the gradient at every pixel is something."""
+
+    def __init__(self, channels=3):
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = torch.nn.Conv2d(channels, 4, 3, padding=1)
+        self.linear = torch.nn.Linear(4, 3)
+
+    def forward(self, pixel_values):
+        return self.linear(torch.tanh(self.convolution(pixel_values)).square().mean(dim=(2, 3)) * 5)
+
+
+def images(rows=6, channels=3, size=(16, 16)):
+    return torch.rand(rows, channels, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def make_step(net, plan, pixels, *, labels=LABELS, **about):
+    seen, noted = [], {}
+
+    def forward(inputs, plan=None, *, dropout=True):
+        assert plan is None
+        seen.append(inputs)
+        return net(**inputs)
+
+    step = Step(forward, {"pixel_values": pixels}, labels, plan, LOSS, note=noted.update, **about)
+    return step, seen, noted
+
+
+def draw(method, *, rows=6, seed=0, size=(16, 16)):
+    return method.draw(rows, depth=3, rng=np.random.default_rng([7, seed]), image_size=size)
+
+
+def test_all_that_a_user_can_name_are_here():
+    assert PIXEL_METHODS == ["mixup", "cutmix", "mixup_cutmix", "resizemix", "augmix", "puzzlemix"]
+    alphas = {name: METHODS[name]().alpha for name in PIXEL_METHODS}
+    assert alphas == {
+        "mixup": 1.0, "cutmix": 1.0, "mixup_cutmix": 0.8, "resizemix": 1.0, "augmix": 0.0, "puzzlemix": 1.0
+    }  # fmt: skip
+    for name in PIXEL_METHODS:
+        kind = METHODS[name]
+        assert kind.equation and kind.citation is not None and kind.citation.url.startswith("https://")
+        assert kind().layer_set(12) is None
+        again = make_method(name, **json.loads(json.dumps(kind().hyperparameters())))
+        assert again == kind()
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_a_plan_is_a_function_of_its_generator(name):
+    method = make_method(name)
+    for seed in range(5):
+        one, two = draw(method, seed=seed), draw(method, seed=seed)
+        assert torch.equal(one.index, two.index) and torch.equal(one.lam, two.lam)
+        assert type(one.detail) is type(two.detail)
+        if isinstance(one.detail, BoxCentre):
+            assert torch.equal(one.detail.centre, two.detail.centre)
+            assert one.detail.centre.shape == (6, 2) and (one.detail.centre == one.detail.centre[0]).all()
+        else:
+            assert one.detail == two.detail
+    assert len({draw(method, seed=seed).lam[0].item() for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_a_step_that_does_not_mix_is_a_plain_one(name):
+    method, net, pixels = make_method(name, prob=0.0), Net(), images()
+    plan = draw(method)
+    assert plan.detail is None and (plan.lam == 1).all() and method.passes(plan) == 1
+    step, seen, _ = make_step(net, plan, pixels)
+    (terms,) = method.losses(step)
+    torch.testing.assert_close(terms["loss_supervised"], F.cross_entropy(net(pixels), LABELS))
+    assert len(seen) == 1 and torch.equal(seen[0]["pixel_values"], pixels)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "mixup_cutmix", "resizemix"])
+@pytest.mark.parametrize("per", ["batch", "example"])
+def test_the_label_follows_the_pixels(name, per):
+    """Images that hold their own number: what is shown of whom can be counted."""
+    method, net = make_method(name, per=per), Net(channels=1)
+    numbers = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 16, 16) / 10
+    for seed in range(8):
+        plan = draw(method, seed=seed)
+        step, seen, _ = make_step(net, plan, numbers)
+        (terms,) = method.losses(step)
+        mixed = seen[0]["pixel_values"]
+        own, partner = numbers[:, 0, 0, 0], numbers[plan.index, 0, 0, 0]
+        shown = mixed.mean(dim=(1, 2, 3))
+        # The share of the own image in the pixels: what the label must follow.
+        share = torch.where(own == partner, torch.ones(6), (shown - partner) / (own - partner + (own == partner)))
+        logits = net(mixed)
+        loss = share * F.cross_entropy(logits, LABELS, reduction="none")
+        loss = loss + (1 - share) * F.cross_entropy(logits, LABELS[plan.index], reduction="none")
+        torch.testing.assert_close(terms["loss_supervised"], loss.mean(), rtol=1e-4, atol=1e-5)
+        if name == "mixup":
+            torch.testing.assert_close(shown, plan.lam * own + (1 - plan.lam) * partner)
+
+
+def test_cutmix_may_leave_lambda_as_it_was_drawn():
+    net, pixels = Net(), images()
+    plan = next(
+        plan
+        for seed in range(50)
+        if (plan := draw(CutMix(), seed=seed)).detail.centre[0].min() < 0.1 and plan.lam[0] < 0.6
+    )
+    corrected, drawn = (
+        next(method.losses(make_step(net, plan, pixels)[0]))["loss_supervised"]
+        for method in (CutMix(), CutMix(correct_lam=False))
+    )
+    mixed, weight = CutMix().mix(pixels, plan)
+    assert (weight > plan.lam + 0.01).all()  # the box was clipped
+    logits = net(mixed)
+    one, other = (F.cross_entropy(logits, labels, reduction="none") for labels in (LABELS, LABELS[plan.index]))
+    torch.testing.assert_close(drawn, (plan.lam * one + (1 - plan.lam) * other).mean())
+    torch.testing.assert_close(corrected, (weight * one + (1 - weight) * other).mean())
+
+
+def test_the_switch_chooses_between_mixup_and_cutmix():
+    method = MixupCutMix(cutmix_alpha=3.0, switch_prob=0.3)
+    plans = [draw(method, seed=seed) for seed in range(2000)]
+    pasted = np.array([plan.detail is not None for plan in plans])
+    assert abs(pasted.mean() - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 2000)
+    lam = np.array([plan.lam[0].item() for plan in plans])
+    for chosen, alpha in ((pasted, 3.0), (~pasted, 0.8)):
+        variance = 1 / (4 * (2 * alpha + 1))
+        assert abs(lam[chosen].mean() - 0.5) < 4 * math.sqrt(variance / chosen.sum())
+        assert abs(lam[chosen].var() - variance) < 0.15 * variance
+    assert all(draw(MixupCutMix(switch_prob=1.0), seed=seed).detail is not None for seed in range(20))
+    assert all(draw(MixupCutMix(switch_prob=0.0), seed=seed).detail is None for seed in range(20))
+
+
+def test_resizemix_draws_sizes():
+    tau = np.array([(1 - draw(ResizeMix(), seed=seed).lam[0].item()) ** 0.5 for seed in range(1000)])
+    assert 0.1 <= tau.min() < 0.12 and 0.78 < tau.max() <= 0.8001
+    assert abs(tau.mean() - 0.45) < 4 * 0.7 / math.sqrt(12 * 1000)
+
+
+def test_names_of_timm():
+    assert make_method("mixup", mixup_alpha=0.3).alpha == 0.3
+    assert make_method("cutmix", cutmix_alpha=0.3).alpha == 0.3
+    method = make_method(
+        "mixup_cutmix", mixup_alpha=0.3, cutmix_alpha=0.4, switch_prob=0.1, prob=0.5, correct_lam=False
+    )
+    assert (method.alpha, method.cutmix_alpha, method.switch_prob, method.prob) == (0.3, 0.4, 0.1, 0.5)
+    with pytest.raises(ValueError, match="mixup_alpha and alpha are one hyper-parameter of mixup"):
+        make_method("mixup", mixup_alpha=0.3, alpha=0.2)
+
+
+def test_rows_without_a_label_stay_themselves():
+    labels = LABELS.clone()
+    labels[[1, 4]] = -100
+    for name in MIXING:
+        method, net, pixels = make_method(name), Net(), images()
+        step, seen, _ = make_step(net, draw(method), pixels, labels=labels)
+        terms = list(method.losses(step))[-1]
+        mixed = seen[-1]["pixel_values"]
+        torch.testing.assert_close(mixed[[1, 4]], pixels[[1, 4]])
+        assert torch.isfinite(terms["loss_supervised"])
+
+
+# ---- AugMix ----
+
+
+def test_augmix_against_a_loop():
+    net, pixels = Net(), images()
+    views = torch.stack([pixels.flip(-1), pixels.roll(2, -1)], dim=1)
+    method = AugMix()
+    plan = draw(method)
+    assert method.passes(plan) == 1 and (plan.lam == 1).all()
+    step, seen, _ = make_step(net, plan, pixels)
+    step.inputs["views"] = views
+    (terms,) = method.losses(step)
+    assert seen[0]["pixel_values"].shape == (18, 3, 16, 16) and list(seen[0]) == ["pixel_values"]
+    distance = 0.0
+    for row in range(6):
+        p = [F.softmax(net(x[row : row + 1]), dim=-1)[0].detach() for x in (pixels, views[:, 0], views[:, 1])]
+        m = sum(p) / 3
+        distance += sum(float((q * (q.log() - m.log())).sum()) for q in p) / 3 / 6
+    torch.testing.assert_close(terms["loss_consistency"].item(), 12 * distance, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(terms["loss_supervised"], F.cross_entropy(net(pixels), LABELS))
+    with pytest.raises(ValueError, match="augmix was given a batch without augmented views"):
+        next(method.losses(make_step(net, plan, pixels)[0]))
+
+
+# ---- PuzzleMix ----
+
+NORMALISATION = {"pixel_mean": torch.full((3,), 0.5), "pixel_std": torch.full((3,), 0.5)}
+
+
+def test_block_counts_fit_the_images():
+    method = PuzzleMix()
+    assert method.fitting((32, 32)) == [2, 4, 8, 16] and method.fitting((28, 28)) == [2, 4]
+    assert method.fitting((30, 64)) == [2] and method.fitting((224, 224)) == [2, 4, 8, 16]
+    with pytest.raises(ValueError, match=r"Images of 31 x 33 pixels .* block_nums=\[2, 4, 8, 16\] .* such as 32 x 32"):
+        method.fitting((31, 33))
+    drawn = [draw(method, seed=seed, size=(32, 32)).detail.block_num for seed in range(400)]
+    assert sorted(set(drawn)) == [2, 4, 8, 16]
+    assert all(abs(drawn.count(number) - 100) < 40 for number in (2, 4, 8, 16))
+    with pytest.raises(ValueError, match="image_size"):
+        method.draw(4, depth=3, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", ["cifar", "tiny_imagenet", "imagenet"])
+def test_presets(name):
+    given = PuzzleMix.presets[name].hyperparameters
+    assert {"n_labels": 3, "beta": 1.2, "gamma": 0.5, "eta": 0.2, "t_eps": 0.8}.items() <= given.items()
+    expected = {"cifar": (4, 4, 0.0), "tiny_imagenet": (-1, 4, 1.0), "imagenet": (-1, 2, 0.0)}[name]
+    assert (given["t_size"], given["neigh_size"], given["clean_lam"]) == expected
+    PuzzleMix(**given)
+
+
+def test_the_saliency_is_the_gradient_at_the_pixels_alone():
+    net, pixels = Net(), images()
+    method = PuzzleMix()
+    plan = draw(method)
+    asked = []
+
+    def saliency_forward(inputs, plan=None, *, dropout=True):
+        asked.append((inputs["pixel_values"].dtype, dropout))
+        return net(**inputs)
+
+    step, seen, noted = make_step(net, plan, pixels, saliency_forward=saliency_forward, **NORMALISATION)
+    losses = method.losses(step)
+    terms = next(losses)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert asked == [(torch.float32, False)] and len(seen) == 1
+    assert noted["saliency_undefined"] == 0
+
+    leaf = pixels.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), LABELS), leaf)
+    mixed, weight, _ = puzzle_mix(
+        pixels, channel_saliency(gradient), plan.index, plan.lam, block_num=plan.detail.block_num, t_size=4,
+        mean=torch.full((3,), 0.5), std=torch.full((3,), 0.5),
+    )  # fmt: skip
+    torch.testing.assert_close(seen[0]["pixel_values"], mixed)
+    torch.testing.assert_close(terms["loss_supervised"], LOSS(net(mixed), LABELS, plan.index, weight))
+    assert list(terms) == ["loss_supervised"] and next(losses, None) is None
+    terms["loss_supervised"].backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+def test_the_clean_loss_serves_twice():
+    net, pixels = Net(), images()
+    method = PuzzleMix(clean_lam=0.5)
+    plan = draw(method)
+    assert method.passes(plan) == 2 and method.passes(MixPlan.identity(6)) == 1
+    step, seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    losses = method.losses(step)
+    clean = next(losses)
+    torch.testing.assert_close(clean["loss_clean"], 0.5 * F.cross_entropy(net(pixels), LABELS))
+    (7.0 * clean["loss_clean"]).backward()  # whatever scale the trainer puts on it
+    mixed_terms = next(losses)
+    own = PuzzleMix()
+    plain_step, plain_seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    plain = next(own.losses(plain_step))
+    torch.testing.assert_close(mixed_terms["loss_supervised"], plain["loss_supervised"], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen[1]["pixel_values"], plain_seen[-1]["pixel_values"])
+
+
+def test_adversarial_noise_is_drawn_added_and_bounded():
+    method = PuzzleMix(adv_p=0.5, adv_eps=12.0)
+    plans = [draw(method, seed=seed) for seed in range(400)]
+    on = np.array([plan.detail.noise_on for plan in plans])
+    assert (abs(on.mean(axis=0) - 0.5) < 0.1).all() and abs((on[:, 0] & on[:, 1]).mean() - 0.25) < 0.1
+    assert all((plan.detail.noise_seed is None) == (not any(plan.detail.noise_on)) for plan in plans)
+
+    net = Net()
+    pixels = images() * 0.5  # far from the border of [0, 1]
+    plan = next(
+        plan
+        for plan in plans
+        if plan.detail.noise_on == (True, False) and 0.4 < plan.lam[0] < 0.6 and plan.detail.noise_scale > 0.3
+    )
+    quiet = MixPlan(plan.index, plan.lam, detail=Blocks(plan.detail.block_num))
+    saliency_at = []
+
+    def saliency_forward(inputs, plan=None, *, dropout=True):
+        saliency_at.append(inputs["pixel_values"].detach())
+        return net(**inputs)
+
+    step, seen, _ = make_step(net, plan, pixels, saliency_forward=saliency_forward, **NORMALISATION)
+    next(method.losses(step))
+    start = (saliency_at[0] - pixels) * 0.5  # in units of [0, 1] pixels
+    assert 0.9 * 12 / 255 < start.abs().max() <= 12 / 255 + 1e-6 and abs(start.mean()) < 1e-3
+    again, seen_again, _ = make_step(net, plan, pixels, saliency_forward=saliency_forward, **NORMALISATION)
+    next(method.losses(again))
+    torch.testing.assert_close(seen[0]["pixel_values"], seen_again[0]["pixel_values"], rtol=0, atol=0)
+    # The noise is on the image itself and never on its partner; its size is bounded by eps times its scale.
+    leaf = saliency_at[0].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), LABELS), leaf)
+    without, _, mask = puzzle_mix(
+        pixels, channel_saliency(gradient), quiet.index, quiet.lam, block_num=quiet.detail.block_num, t_size=4,
+        mean=torch.full((3,), 0.5), std=torch.full((3,), 0.5),
+    )  # fmt: skip
+    difference = (seen[0]["pixel_values"] - without) * 0.5
+    # A row that is its own partner shows itself; blocks of the partner carry nothing.
+    shown = F.interpolate(mask[:, None], size=(16, 16)).expand_as(difference)
+    assert difference.abs().max() <= 12 / 255 * plan.detail.noise_scale + 1e-6
+    assert difference[shown > 0].abs().max() > 0
+    of_partner = (shown == 0) & (plan.index != torch.arange(6)).view(-1, 1, 1, 1)
+    assert (difference * of_partner).abs().max() < 1e-6
+
+
+def test_flat_images_fall_back_to_uniform_saliency_and_say_so():
+    method = PuzzleMix()
+
+    def zero(inputs, plan=None, *, dropout=True):
+        return inputs["pixel_values"].sum(dim=(1, 2, 3)).view(-1, 1) * torch.zeros(3)
+
+    step, seen, noted = make_step(Net(), draw(method), torch.zeros(6, 3, 16, 16), saliency_forward=zero)
+    terms = next(method.losses(step))
+    assert noted["saliency_undefined"] == 1 and torch.isfinite(terms["loss_supervised"])
+    assert torch.isfinite(seen[0]["pixel_values"]).all()
+
+
+# ---- bad input ----
+
+
+@pytest.mark.parametrize(
+    "name, wrong, message",
+    [
+        ("mixup", {"layers": [1]}, "mix_layers=.*mixup mixes pixels, and layers mixes inside the model"),
+        ("cutmix", {"pad": "keep"}, "mix_pad=keep was given, but cutmix mixes pixels, and pad is for texts"),
+        ("mixup", {"partner": "nearest_length"}, "partner='nearest_length' is for texts"),
+        ("cutmix", {"correct_lam": 1}, "correct_lam must be true or false, got 1"),
+        ("mixup_cutmix", {"switch_prob": 1.5}, r"switch_prob must lie in \[0, 1\], got 1\.5"),
+        ("mixup_cutmix", {"cutmix_alpha": -1}, "cutmix_alpha must be a finite number >= 0, got -1"),
+        ("resizemix", {"tau_min": 0.9}, r"tau_min=0\.9 and tau_max=0\.8 must satisfy"),
+        ("resizemix", {"fold": True}, "mix_fold=True was given, but resizemix draws sizes"),
+        ("augmix", {"alpha": 1.0}, "mix_alpha=1.0 was given, but augmix does not mix"),
+        ("augmix", {"severity": 11}, r"severity must lie in 1\.\.10, got 11"),
+        ("augmix", {"width": 0}, "width must be a whole number >= 1, got 0"),
+        ("augmix", {"jsd_weight": -1.0}, "jsd_weight must be a finite number >= 0"),
+        ("puzzlemix", {"gamma": 1.1}, "gamma must be at most 1, got 1.1"),
+        ("puzzlemix", {"n_labels": 1}, "n_labels must be a whole number >= 2, got 1"),
+        ("puzzlemix", {"beta": float("nan")}, "beta must be a finite number >= 0, got nan"),
+        ("puzzlemix", {"t_size": 0}, "t_size must be -1 .* got 0"),
+        ("puzzlemix", {"block_nums": []}, r"block_nums must be a list of whole numbers >= 1, got \[\]"),
+        ("puzzlemix", {"adv_p": 2}, r"adv_p must lie in \[0, 1\], got 2"),
+    ],
+)
+def test_bad_input(name, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        make_method(name, **wrong)

@@ -1,0 +1,223 @@
+"""The trainer on images: methods that mix pixels, augmentations counted per example, and what it refuses."""
+
+from __future__ import annotations
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from image_runs import GivenBlocksTrainer, image_rows, make_image_trainer, run_images
+from runs import (
+    RecordingTrainer,
+    StopAt,
+    arguments,
+    assert_same_trajectory,
+    assert_same_weights,
+    make_trainer,
+    series,
+    weights,
+)
+from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
+
+from mixtext_hf.methods import METHODS, AugMix, PuzzleMix
+from mixtext_hf.mixing import Blocks
+from mixtext_hf.training import MixTrainer, MixTrainingArguments
+
+
+ON_IMAGES = ["erm", "manifold_mixup", "pooled_mixup", *(name for name, kind in METHODS.items() if kind.mixes_pixels)]
+
+
+@pytest.mark.parametrize("name", ON_IMAGES)
+@pytest.mark.parametrize("family", ["vit", "resnet"])
+def test_every_method_trains(tmp_path, name, family):
+    trainer = make_image_trainer(
+        tmp_path, image_rows(12), model=tiny_image_model(family), mix_method=name, per_device_train_batch_size=4
+    )
+    before = weights(trainer.model)
+    trainer.train()
+    losses = series(trainer, "loss")
+    assert len(losses) == 3 and np.isfinite(losses).all()
+    terms = series(trainer, "loss_supervised")
+    if name == "augmix":
+        terms = [one + other for one, other in zip(terms, series(trainer, "loss_consistency"), strict=True)]
+    assert losses == pytest.approx(terms, rel=1e-3)
+    after = weights(trainer.model)
+    assert any(not torch.equal(after[name], before[name]) for name in after)
+    assert trainer.model.config.mixtext["method"] == name
+
+
+def test_a_method_is_chosen_where_none_is_named(tmp_path):
+    assert make_image_trainer(tmp_path).method == METHODS["mixup"]()
+
+
+def test_rows_of_a_data_set_keep_their_images(tmp_path):
+    """Unused columns are removed by the Trainer: the image and the label are not among them."""
+    rows = image_rows(8)
+    table = datasets.Dataset.from_dict(
+        {"img": [row["image"].tolist() for row in rows], "label": [row["label"] for row in rows], "other": [0] * 8}
+    )
+    one = make_image_trainer(tmp_path, table, mix_method="erm", data_seed=1)
+    two = make_image_trainer(tmp_path, rows, mix_method="erm", data_seed=1)
+    for trainer in (one, two):
+        trainer.train()
+    assert series(one, "loss") == series(two, "loss")
+    assert one.evaluate(table)["eval_loss"] == pytest.approx(two.evaluate(rows)["eval_loss"])
+
+
+# ---- invariances ----
+
+
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_accumulation_does_not_change_puzzlemix(tmp_path, clean_lam):
+    """The saliency pass leaves the gradients alone that are being accumulated."""
+    method = PuzzleMix(clean_lam=clean_lam, n_labels=2)
+    reference = run_images(tmp_path, 16, 1, method)
+    assert_same_trajectory(reference, run_images(tmp_path, 8, 2, method))
+    assert_same_trajectory(reference, run_images(tmp_path, 4, 4, method))
+
+
+@pytest.mark.parametrize(
+    ("name", "workers"), [("puzzlemix", 0), ("puzzlemix", 2), ("augmix", 0), ("augmix", 2), ("cutmix", 2)]
+)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, name, workers):
+    extra = {"adv_p": 0.5} if name == "puzzlemix" else {}
+
+    def train(folder, callbacks=(), resume=None, persistent=False):
+        trainer = make_image_trainer(
+            tmp_path / folder,
+            image_rows(20),
+            mix_method=name,
+            mix_kwargs=extra or None,
+            image_augmentations=["flip", "crop:3"],
+            per_device_train_batch_size=4,
+            num_train_epochs=2,
+            optim="adamw_torch",
+            learning_rate=1e-3,
+            save_strategy="steps",
+            save_steps=1,
+            dataloader_num_workers=workers,
+            dataloader_persistent_workers=persistent,
+            callbacks=callbacks,
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = train("whole")
+    for stop in (3, 7):
+        train(f"at{stop}", [StopAt(stop)])
+        assert_same_weights(weights(whole.model), weights(train(f"at{stop}", resume=True).model))
+    if workers:
+        assert_same_weights(weights(whole.model), weights(train("persistent", persistent=True).model))
+
+
+def test_the_best_model_has_its_weights(tmp_path):
+    """Some types are saved under other names than their modules have, ViT among them."""
+    rows = image_rows(16)
+    trainer = make_image_trainer(
+        tmp_path,
+        rows,
+        mix_method="erm",
+        learning_rate=1e3,  # every step makes it worse
+        max_steps=3,
+        save_strategy="steps",
+        save_steps=1,
+        eval_strategy="steps",
+        eval_steps=1,
+        load_best_model_at_end=True,
+        eval_dataset=rows,
+    )
+    trainer.train()
+    losses = series(trainer, "eval_loss")
+    assert len(set(losses)) > 1
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses))
+
+
+def test_augmentations_differ_between_epochs_and_not_between_workers(tmp_path):
+    def pixels(workers):
+        trainer = make_image_trainer(
+            tmp_path, image_rows(8), mix_method="erm", image_augmentations=["crop:3"], dataloader_num_workers=workers
+        )
+        seen = []
+        for epoch in (0, 1):
+            loader = trainer.get_train_dataloader()
+            loader.set_epoch(epoch)
+            (batch,) = list(loader)
+            order = batch["pixel_values"].flatten(1).sum(dim=1).argsort()
+            seen.append(batch["pixel_values"][order])
+        return seen
+
+    first, second = pixels(0)
+    assert not torch.equal(first, second)
+    again = pixels(2)
+    assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+
+
+def test_reduced_precision_takes_the_saliency_in_float32(tmp_path):
+    """Under bf16 the pass for the saliency sees and makes float32, and the mixed images are trained on all the same."""
+    trainer = make_image_trainer(
+        tmp_path, image_rows(8), kind=GivenBlocksTrainer, method=PuzzleMix(n_labels=2), bf16=True, max_steps=1
+    )
+    dtypes = []
+    layer = trainer.model.vit.layers[0] if hasattr(trainer.model.vit, "layers") else trainer.model.vit.encoder.layer[0]
+    linear = next(module for module in layer.modules() if isinstance(module, torch.nn.Linear))
+    linear.register_forward_hook(lambda module, args, output: dtypes.append((trainer.model.training, output.dtype)))
+    trainer.train()
+    assert dtypes == [(False, torch.float32), (True, torch.bfloat16)]
+
+
+def test_plans_say_how_many_blocks(tmp_path):
+    trainer = make_image_trainer(tmp_path, kind=RecordingTrainer, mix_method="puzzlemix", num_train_epochs=4)
+    trainer.train()
+    details = [plan.detail for _, _, plan in trainer.plans]
+    assert all(isinstance(detail, Blocks) for detail in details)
+    assert len({detail.block_num for detail in details}) > 1
+
+
+# ---- what is refused, before training ----
+
+
+def test_pixels_and_tokens_are_not_confused(tmp_path):
+    with pytest.raises(
+        ValueError, match="mixup mixes the pixels of images, and BertForSequenceClassification reads texts"
+    ):
+        make_trainer(tiny_model(), arguments(tmp_path, mix_method="mixup"))
+    with pytest.raises(ValueError, match="mixtext learns from texts"):
+        make_image_trainer(tmp_path, mix_method="mixtext")
+
+
+def test_augmentations_need_raw_images(tmp_path):
+    ready = [{"pixel_values": torch.randn(3, *IMAGE_SIZE), "label": i % 3} for i in range(8)]
+    for settings in ({"image_augmentations": ["flip"]}, {"mix_method": "augmix"}):
+        trainer = make_image_trainer(tmp_path, ready, **settings)
+        with pytest.raises(ValueError, match="changes raw images, and `train_dataset` has none"):
+            trainer.train()
+    make_image_trainer(tmp_path, ready, mix_method="cutmix").train()
+
+
+def test_an_augmentation_that_does_not_exist():
+    with pytest.raises(ValueError, match="image_augmentations must be a list, got 'flip'"):
+        MixTrainingArguments("out", image_augmentations="flip")
+    with pytest.raises(ValueError, match="rotate"):
+        MixTrainingArguments("out", image_augmentations=["rotate"])
+
+
+def test_images_that_no_block_count_fits(tmp_path):
+    trainer = make_image_trainer(tmp_path, mix_method="puzzlemix", mix_kwargs={"block_nums": [7]})
+    with pytest.raises(ValueError, match=r"cannot be cut into any of block_nums=\[7\]"):
+        trainer.train()
+
+
+def test_a_label_beyond_the_classes(tmp_path):
+    table = datasets.Dataset.from_dict(
+        {"image": [row["image"].tolist() for row in image_rows(8)], "label": [0, 1, 2, 3, 0, 1, 2, 0]}
+    )
+    with pytest.raises(ValueError, match="A label is 3, but the model has num_labels=3"):
+        make_image_trainer(tmp_path, table).train()
+
+
+def test_a_method_object_and_a_trainer_of_ones_own(tmp_path):
+    trainer = make_image_trainer(tmp_path, image_rows(8), method=AugMix(jsd_weight=0.0, severity=1))
+    assert isinstance(trainer, MixTrainer)
+    trainer.train()
+    assert series(trainer, "loss_consistency") == [0.0]
