@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint
+.PHONY: help demo demo-vision test lint
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 demo: $(VENV)/.demo ## ERM against TMix on the embedded example, a few minutes on two cores
 	$(BIN)/mixtext-hf demo --output_dir demo
+
+demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a page of pictures
+	$(BIN)/mixtext-hf demo-vision --output_dir demo-vision
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,6 +1,7 @@
 """What a training step costs: `mixtext-hf benchmark`.
 
 `text`: each method against a plain step. `mixtext`: MixText against its authors' program, see `benchmark_mixtext.py`.
+`vision`: the methods for images, and the parts of PuzzleMix, see `benchmark_vision.py`.
 Steps are interleaved in one run, in an order drawn anew for each round, and compared within their round: ratios hold on
 a machine whose speed drifts. Peak memory is taken in one child process a step.
 """
@@ -19,7 +20,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf.methods import METHODS
 
-from . import benchmark_mixtext
+from . import benchmark_mixtext, benchmark_vision
 from .embedded import MINILM
 from .measuring import (
     NUM_LABELS,
@@ -33,7 +34,7 @@ from .measuring import (
 
 BASELINE = "erm"
 # Those that a batch of labelled texts is enough for.
-SUPERVISED = tuple(name for name, method in METHODS.items() if not method.uses_unlabeled)
+SUPERVISED = tuple(name for name, method in METHODS.items() if not (method.uses_unlabeled or method.mixes_pixels))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,6 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
     text.add_argument("--memory_of", choices=SUPERVISED, help=argparse.SUPPRESS)
     mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
     benchmark_mixtext.add_arguments(mixtext)
+    vision = benchmarks.add_parser("vision", help="the methods for images, and the parts of PuzzleMix")
+    benchmark_vision.add_arguments(vision)
     return parser
 
 
@@ -64,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     if args.benchmark == "mixtext":
         benchmark_mixtext.main(args, argv)
+    elif args.benchmark == "vision":
+        benchmark_vision.main(args, argv)
     else:
         _benchmark_text(args, argv)
 

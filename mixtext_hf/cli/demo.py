@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from mixtext_hf.evaluation import reliability_diagram
 
 from . import train_text
+from .run import Run
 
 
 COLUMNS = {"eval_accuracy": "accuracy", "eval_ece": "ECE", "eval_nll": "NLL"}
@@ -46,19 +47,38 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1, got {args.seeds}.")
+    compare(train_text.make_run, args, [f"--max_steps={args.max_steps}"], title="10 labels a class")
+    model = Path(args.output_dir) / f"{args.methods[-1]}-seed0"
+    print(f"Model: {model}\n\nPlain transformers on {SENTENCE!r}:", flush=True)
+    subprocess.run([sys.executable, "-c", _CLASSIFY, str(model.resolve()), SENTENCE], check=True)
+
+
+def compare(
+    make_run: Callable[[Sequence[str]], Run], args: argparse.Namespace, flags: Sequence[str], *, title: str
+) -> None:
+    """
+    Train with every method and seed; print and write a table and a reliability diagram.
+
+    Args:
+        make_run (`Callable`): Makes a run of its command-line arguments.
+        args (`argparse.Namespace`): `methods`, `seeds` and `output_dir`.
+        flags (`Sequence[str]`): What all runs are given besides.
+        title (`str`): What the diagram says of the data, behind the number of seeds.
+    """
     output_dir = Path(args.output_dir)
     results: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods}
     predictions: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method: [] for method in args.methods}
     for seed in range(args.seeds):
         for method in args.methods:
             print(f"\n=== {method}, seed {seed} ===", flush=True)
-            run = train_text.make_run(
+            folder = output_dir / f"{method}-seed{seed}"
+            run = make_run(
                 [
-                    f"--output_dir={output_dir / f'{method}-seed{seed}'}",
+                    f"--output_dir={folder}",
                     f"--mix_method={method}",
                     f"--seed={seed}",
-                    f"--max_steps={args.max_steps}",
                     "--overwrite_output_dir",
+                    *flags,
                 ]
             )
             results[method].append(run())
@@ -75,12 +95,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             for method, pairs in predictions.items()
         },
         picture,
-        title=f"{args.seeds} seeds, 10 labels a class",
+        title=f"{args.seeds} seeds, {title}",
     )
     print(f"Reliability diagram: {picture}")
-    model = output_dir / f"{args.methods[-1]}-seed0"
-    print(f"Model: {model}\n\nPlain transformers on {SENTENCE!r}:", flush=True)
-    subprocess.run([sys.executable, "-c", _CLASSIFY, str(model.resolve()), SENTENCE], check=True)
 
 
 def make_table(results: dict[str, list[dict[str, float]]]) -> str:

@@ -13,8 +13,10 @@ COMMANDS = {
     "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
     "train-image": ("train_image", "train an image classifier with a mixing method"),
     "demo": ("demo", "compare ERM and TMix on the embedded example"),
+    "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
     "benchmark": ("benchmark", "time and memory of each method against a plain step"),
+    "show-mixes": ("show_mixes", "pictures of what each method makes of two images and two texts"),
 }
 
 

@@ -18,7 +18,7 @@ from mixtext_hf.cli.main import COMMANDS, main
 def test_help_lists_the_commands(capsys, argv):
     main(argv)
     text = capsys.readouterr().out
-    for command in ("train-text", "demo", "benchmark"):
+    for command in COMMANDS:
         assert f"  {command} " in text
 
 
@@ -29,14 +29,12 @@ def test_version(capsys):
 
 def test_an_unknown_command(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["train-image", "--help"])
+        main(["train-sound", "--help"])
     assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert (
-        captured.err
-        == "mixtext-hf: error: no command 'train-image': choose from train-text, demo, augment-text, benchmark.\n"
-    )
+    choices = ", ".join(COMMANDS)
+    assert captured.err == f"mixtext-hf: error: no command 'train-sound': choose from {choices}.\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -60,10 +58,11 @@ def test_arguments_default_to_those_of_the_process(capsys, monkeypatch):
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-def test_the_parsers_of_demo_and_benchmark():
-    demo = import_module("mixtext_hf.cli.demo").make_parser()
-    args = demo.parse_args(["--seeds", "2", "--methods", "erm", "tmix"])
-    assert (args.seeds, args.methods) == (2, ["erm", "tmix"])
+def test_the_parsers_of_demos_and_benchmark():
+    for name in ("demo", "demo_vision"):
+        demo = import_module(f"mixtext_hf.cli.{name}").make_parser()
+        args = demo.parse_args(["--seeds", "2", "--methods", "erm", "tmix"])
+        assert (args.seeds, args.methods) == (2, ["erm", "tmix"])
     benchmark = import_module("mixtext_hf.cli.benchmark").make_parser()
     args = benchmark.parse_args(["text", "--methods", "tmix", "--batch_size", "4"])
     assert (args.methods, args.batch_size) == (["tmix"], 4)

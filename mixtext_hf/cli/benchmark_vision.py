@@ -1,0 +1,180 @@
+"""What mixing images costs: each method's step against a plain one, and PuzzleMix's own parts.
+
+The parts are those of one mix of a batch without its saliency: the terms of the cut, the cut, the transport, and mixing
+by the mask. They are timed on images of low-pass noise with the saliency of their edges, which is as uneven as that of a
+network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from transformers import ResNetConfig, ResNetForImageClassification
+
+from mixtext_hf.methods import METHODS, PIXELS, AugMix
+from mixtext_hf.methods.augmix import VIEWS
+from mixtext_hf.mixing import MixPlan
+from mixtext_hf.mixing.graph_cut import solve_grid_cut
+from mixtext_hf.mixing.puzzle import (
+    assemble,
+    binomial_prior,
+    boundary_distances,
+    cut_terms,
+    fitting_block_nums,
+    transport_grid,
+    transport_pair,
+)
+from mixtext_hf.mixing.saliency import block_saliency
+
+from .measuring import NUM_LABELS, interleaved_times, make_trainer, memory_in_child, memory_in_this_process
+
+
+BASELINE = "erm"
+ON_IMAGES = (BASELINE, "manifold_mixup", *(name for name, kind in METHODS.items() if kind.mixes_pixels))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `mixtext-hf benchmark vision`."""
+    parser.add_argument("--methods", nargs="+", default=list(ON_IMAGES), choices=ON_IMAGES)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--image_size", type=int, default=64, help="Side in pixels, for the steps.")
+    parser.add_argument("--rounds", type=int, default=16, help="Timed steps of each method.")
+    parser.add_argument("--warmup", type=int, default=2, help="Steps of each method before the clock runs.")
+    parser.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
+    parser.add_argument("--parts", action="store_true", help="Time the parts of PuzzleMix instead of whole steps.")
+    parser.add_argument(
+        "--part_sizes", type=int, nargs="+", default=[32, 64, 224], help="Sides in pixels, for --parts."
+    )
+    parser.add_argument("--t_size", type=int, default=-1, help="What --parts transports: -1 a block, 0 nothing.")
+    parser.add_argument("--neigh_size", type=int, default=4, help="Cells that --parts compares at block borders.")
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    parser.add_argument("--memory_of", choices=ON_IMAGES, help=argparse.SUPPRESS)
+
+
+def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    """Run the benchmark that the arguments describe."""
+    if args.parts:
+        rows = [
+            _time_parts(size, number, args) for size in args.part_sizes for number in fitting_block_nums((size, size))
+        ]
+        _print(
+            rows, args, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, milliseconds (minimum of {args.rounds})"
+        )
+        return
+    model = resnet18()
+    if args.memory_of is not None:
+        print(json.dumps(memory_in_this_process(_make_step(model, args.memory_of, args), range(args.rounds))))
+        return
+    methods = list(dict.fromkeys([BASELINE, *args.methods]))
+    steps = {method: _make_step(model, method, args) for method in methods}
+    times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup)
+    memory = {method: memory_in_child(argv, method)["peak_mib"] for method in methods}
+    rows = []
+    for method in methods:
+        # A mean, not a median: PuzzleMix draws its block count, and that is what decides its cost.
+        ratios = [own / plain for own, plain in zip(times[method], times[BASELINE], strict=True)]
+        rows.append(
+            {
+                "method": method,
+                "step ms": 1000 * statistics.fmean(times[method]),
+                "ratio to erm": statistics.fmean(ratios),
+                "median ratio": statistics.median(ratios),
+                "peak memory MiB": memory[method],
+            }
+        )
+    _print(rows, args, f"ResNet-18, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds")
+
+
+def resnet18() -> ResNetForImageClassification:
+    """A ResNet-18 with random weights."""
+    config = ResNetConfig(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic")
+    config.num_labels = NUM_LABELS
+    return ResNetForImageClassification(config)
+
+
+def _make_step(model: torch.nn.Module, method: str, args: argparse.Namespace) -> Callable[[int], None]:
+    """One optimiser step, as MixTrainer makes it, on a fixed batch with plans that change from step to step."""
+    trainer = make_trainer(
+        model, args.warmup + args.rounds + 1, mix_method=method, per_device_train_batch_size=args.batch_size
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    images = natural_images(args.batch_size, args.image_size)
+    batch = {PIXELS: images, "labels": torch.arange(args.batch_size) % NUM_LABELS}
+    if isinstance(trainer.method, AugMix):
+        batch[VIEWS] = torch.stack([images.flip(-1), images.roll(3, dims=-1)], dim=1)
+    batch = {name: value.to(trainer.args.device) for name, value in batch.items()}
+
+    def step(number: int) -> None:
+        trainer.state.global_step = number
+        trainer.training_step(model, dict(batch))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def natural_images(rows: int, size: int) -> torch.Tensor:
+    """Low-pass noise `(rows, 3, size, size)` between 0 and 1: shapes of several sizes, as photographs have."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.zeros(rows, 3, size, size)
+    for side in (2, 4, 8, 16):
+        coarse = torch.randn(rows, 3, side, side, generator=generator) / side
+        image += F.interpolate(coarse, size=(size, size), mode="bicubic")
+    return torch.sigmoid(4 * image)
+
+
+def _time_parts(size: int, block_num: int, args: argparse.Namespace) -> dict[str, Any]:
+    rows = args.batch_size
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    images = natural_images(rows, size).to(device)
+    edges = (images - F.avg_pool2d(images, 5, stride=1, padding=2)).square().mean(dim=1).sqrt()
+    rng = torch.Generator().manual_seed(1)
+    plan = MixPlan(torch.randperm(rows, generator=rng), torch.rand(rows, generator=rng)).to(device)
+    done: dict[str, Any] = {}
+
+    def terms() -> None:
+        done["share"] = block_saliency(edges, block_num)
+        phi = boundary_distances(images, plan.index, block_num, neigh_size=args.neigh_size)
+        prior = binomial_prior(plan.lam, 3)
+        done["terms"] = cut_terms(done["share"], plan.index, *phi, prior, beta=1.2, gamma=0.5, eta=0.2)
+
+    def cut() -> None:
+        done["mask"] = 1 - solve_grid_cut(*done["terms"]).float() / 2
+
+    def transport() -> None:
+        grid = transport_grid((size, size), block_num, args.t_size)
+        share = done["share"] if grid == block_num else block_saliency(edges, grid)
+        done["sources"] = transport_pair(done["mask"], share, plan.index, 0.8)
+
+    def apply() -> None:
+        assemble(images, plan.index, done["mask"], *done.get("sources", (None, None)), mean=0.0, std=1.0, noise=None)
+
+    parts = {"terms": terms, "cut": cut, **({"transport": transport} if args.t_size else {}), "apply": apply}
+    row: dict[str, Any] = {"px": size, "blocks": block_num}
+    with torch.no_grad():
+        for name, part in parts.items():
+            times = interleaved_times({name: partial(_ignoring_the_round, part)}, list(range(args.rounds + 1)), 1)
+            row[name] = 1000 * min(times[name])
+    row["all"] = sum(row[name] for name in parts)
+    return row
+
+
+def _ignoring_the_round(part: Callable[[], None], number: int) -> None:
+    part()
+
+
+def _print(rows: list[dict[str, Any]], args: argparse.Namespace, title: str) -> None:
+    if args.json:
+        print(json.dumps(rows, indent=2))
+        return
+    print(f"{title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    for row in rows:
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()]
+        print(f"| {' | '.join(cells)} |")

@@ -1,0 +1,88 @@
+"""`benchmark vision`: each method's step for images, and the parts of PuzzleMix."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from tiny import tiny_image_model
+
+from mixtext_hf.cli import benchmark_vision
+from mixtext_hf.cli.benchmark import main, make_parser
+from mixtext_hf.cli.benchmark_vision import ON_IMAGES, memory_in_child, natural_images, resnet18
+from mixtext_hf.cli.measuring import NUM_LABELS
+
+
+SMALL = ["--batch_size", "4", "--image_size", "32", "--rounds", "2", "--warmup", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def tiny_steps(monkeypatch):
+    """A child process takes seconds to import everything, and a ResNet-18 a second for some steps."""
+    monkeypatch.setattr(benchmark_vision, "memory_in_child", lambda argv, method: {"peak_mib": 300.0})
+    monkeypatch.setattr(benchmark_vision, "resnet18", lambda: tiny_image_model("resnet", num_labels=NUM_LABELS))
+
+
+def printed(capsys, *argv):
+    main(["vision", *argv])
+    return capsys.readouterr().out
+
+
+def test_every_method_for_images_is_compared(tiny_steps, capsys):
+    rows = json.loads(printed(capsys, *SMALL, "--json"))
+    assert [row["method"] for row in rows] == list(ON_IMAGES)
+    assert set(ON_IMAGES) == {
+        *("erm", "manifold_mixup", "mixup", "cutmix", "mixup_cutmix", "resizemix", "augmix", "puzzlemix")
+    }
+    assert rows[0]["ratio to erm"] == rows[0]["median ratio"] == 1
+    assert all(row["step ms"] > 0 and row["ratio to erm"] > 0 for row in rows)
+    assert all(row["peak memory MiB"] == 300 for row in rows)
+
+
+def test_a_table_names_the_model_and_the_baseline_is_always_there(tiny_steps, capsys):
+    lines = printed(capsys, *SMALL, "--methods", "cutmix").splitlines()
+    assert lines[0] == "ResNet-18, batch 4 of 32 px, 2 rounds"
+    assert [line.split(" | ")[0] for line in lines[4:]] == ["| erm", "| cutmix"]
+    assert all(line.count("|") == lines[2].count("|") for line in lines[3:])
+
+
+def test_the_parts_of_puzzlemix(capsys):
+    options = ["--parts", "--part_sizes", "16", "--batch_size", "2", "--rounds", "2", "--threads", "1", "--json"]
+    rows = json.loads(printed(capsys, *options))
+    assert [(row["px"], row["blocks"]) for row in rows] == [(16, 2), (16, 4), (16, 8), (16, 16)]
+    for row in rows:
+        parts = [row[part] for part in ("terms", "cut", "transport", "apply")]
+        assert min(parts) > 0 and row["all"] == pytest.approx(sum(parts))
+    still = json.loads(printed(capsys, *options, "--t_size", "0"))
+    assert all("transport" not in row for row in still)
+
+
+def test_the_network_is_a_resnet18():
+    model = resnet18()
+    # 11,689,512 weights with the 1,000 classes of ImageNet (He et al. 2016, torchvision).
+    assert sum(weight.numel() for weight in model.parameters()) == 11_689_512 - (1000 - NUM_LABELS) * 513
+
+
+def test_images_are_smooth_and_unlike_each_other():
+    images = natural_images(4, 32)
+    assert images.shape == (4, 3, 32, 32) and images.min() >= 0 and images.max() <= 1
+    assert torch.equal(images, natural_images(4, 32))
+    beside = images.diff(dim=-1).abs().mean()
+    assert beside < 0.5 * (images - images.roll(16, dims=-1)).abs().mean()
+    assert (images[0] - images[1]).abs().mean() > 2 * beside
+
+
+def test_memory_in_a_child():
+    memory = memory_in_child(["vision", *SMALL], "cutmix")
+    assert 50 < memory["before_mib"] < memory["peak_mib"]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [(["--methods", "tmix"], "invalid choice: 'tmix'"), (["--part_sizes"], "expected at least one argument")],
+)
+def test_wrong_options(capsys, options, message):
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["vision", *options])
+    assert message in capsys.readouterr().err
