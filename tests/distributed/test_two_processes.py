@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from image_runs import run_images
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
 from tiny import tiny_model
 from two_processes import consistency
+
+from mixtext_hf.methods import PuzzleMix
 
 
 pytestmark = pytest.mark.distributed
@@ -51,6 +54,12 @@ def test_two_losses_a_step_are_their_sum(ranks, tmp_path):
     reference = run(tmp_path, 16, 1, method=SumOfTwo())
     assert_same_trajectory(reference, ranks[0]["runs"]["two losses 8x1"])
     assert_same_trajectory(reference, ranks[0]["runs"]["two losses 4x2"])
+
+
+def test_puzzlemix_with_its_saliency_and_clean_pass_makes_the_trajectory_of_one_process(ranks, tmp_path):
+    reference = run_images(tmp_path, 16, 1, PuzzleMix(clean_lam=0.5))
+    assert_same_trajectory(reference, ranks[0]["runs"]["puzzlemix 8x1"])
+    assert_same_trajectory(reference, ranks[0]["runs"]["puzzlemix 4x2"])
 
 
 def test_ranks_with_fewer_labels_weigh_less(ranks, tmp_path):

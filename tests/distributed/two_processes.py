@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+from image_runs import run_images
 from runs import (
     RecordingTrainer,
     StopAt,
@@ -26,7 +27,7 @@ from runs import (
 from tiny import tiny_model
 from transformers import Trainer
 
-from mixtext_hf.methods import MixText
+from mixtext_hf.methods import MixText, PuzzleMix
 
 
 def main() -> None:
@@ -39,6 +40,8 @@ def main() -> None:
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
     runs["uneven labels"] = uneven_labels(folder)
     runs["consistency 8x1"] = consistency(folder, 8)
+    for batch, accumulation in ((8, 1), (4, 2)):
+        runs[f"puzzlemix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, PuzzleMix(clean_lam=0.5))
     results = {"runs": runs, "random": random_plans(folder), "two streams": two_streams(folder)}
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     torch.distributed.destroy_process_group()
