@@ -188,7 +188,11 @@ class Run:
             # MNLI has two: the matched one is `eval`, the other `eval_mismatched`.
             prefix = "eval" if number == 0 else f"eval_{name.removeprefix('validation_')}"
             output = self.trainer.predict(split, metric_key_prefix=prefix)
-            metrics = {**(output.metrics or {}), f"{prefix}_samples": len(split)}
+            metrics = {
+                **(output.metrics or {}),
+                **self.more_metrics(split, prefix),
+                f"{prefix}_samples": len(split),
+            }
             self.trainer.log_metrics(prefix, metrics)
             self.trainer.save_metrics(prefix, metrics)
             combined |= metrics
@@ -205,19 +209,28 @@ class Run:
         combined: dict[str, float] = {}
         for number, (name, split) in enumerate(self.data.test.items()):
             suffix = "" if number == 0 else f"_{name.removeprefix('test_')}"
+            prefix = f"predict{suffix}"
             labelled = has_labels(split)
             visible = split if labelled or "label" not in split.column_names else split.remove_columns("label")
-            output = self.trainer.predict(visible, metric_key_prefix=f"predict{suffix}")
-            metrics = {**(output.metrics or {}), f"predict{suffix}_samples": len(split)}
+            output = self.trainer.predict(visible, metric_key_prefix=prefix)
+            metrics = {
+                **(output.metrics or {}),
+                **(self.more_metrics(split, prefix) if labelled else {}),
+                f"{prefix}_samples": len(split),
+            }
             if not labelled:
                 logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
-            self.trainer.log_metrics(f"predict{suffix}", metrics)
-            self.trainer.save_metrics(f"predict{suffix}", metrics)
+            self.trainer.log_metrics(prefix, metrics)
+            self.trainer.save_metrics(prefix, metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
                 write_predictions(path, split, logits_of(output), self.data)
             combined |= metrics
         return combined
+
+    def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
+        """What a subclass measures on a labelled split beside `compute_metrics`; its names begin with `prefix`."""
+        return {}
 
     def columns(self) -> list[str | None]:
         """The columns that the model's inputs are made of."""

@@ -13,17 +13,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import HfArgumentParser, ResNetConfig, set_seed
 
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
+from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check_precision, fgsm
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -62,6 +65,14 @@ class DataArguments(SelectionArguments):
     image_size: int | None = field(
         default=None,
         metadata={"help": "Side in pixels that images are resized to; that of the image processor if not given."},
+    )
+    fgsm_epsilon: float | None = field(
+        default=None,
+        metadata={
+            "help": "Also measure the accuracy on images changed by FGSM (Goodfellow et al. 2015), which moves every pixel by "
+            "at most this many grey levels of 255: 8 is the usual 8/255. As eval_fgsm_accuracy with --do_eval and "
+            "predict_fgsm_accuracy with --do_predict; in float32. Off if not given."
+        },
     )
 
 
@@ -113,6 +124,7 @@ class ImageRun(Run):
         super().__init__(model_args, data_args, training_args)
         if data_args.image_size is not None and data_args.image_size < 1:
             raise ValueError(f"--image_size must be at least 1, got {data_args.image_size}.")
+        self._check_fgsm_arguments()
         source = model_args.model_name_or_path or SMALL_RESNET
         self.is_new = source == SMALL_RESNET and not Path(SMALL_RESNET).exists()
         self.model_name = source
@@ -126,8 +138,11 @@ class ImageRun(Run):
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)
         self.check_splits()
         self.processor = self._load_processor()
-        self.compute_metrics = make_compute_metrics(self.data.problem_type, metrics=self.metric_names())
+        self.compute_metrics = make_compute_metrics(
+            self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
+        )
         self.trainer = self._make_trainer()
+        self.attack = self._make_attack()
 
     def _load_data(self) -> ImageDatasets:
         names = None if self.is_new else task_of(self.config)[1]
@@ -221,6 +236,53 @@ class ImageRun(Run):
             processing_class=self.processor,
             compute_metrics=self.compute_metrics,
         )
+
+    def _check_fgsm_arguments(self) -> None:
+        epsilon, args = self.data_args.fgsm_epsilon, self.args
+        if epsilon is None:
+            return
+        if not 0 < epsilon <= 255:
+            raise ValueError(
+                f"--fgsm_epsilon must lie in (0, 255], in grey levels of 255, got {epsilon}: 8 is the usual 8/255."
+            )
+        if not (args.do_eval or args.do_predict):
+            raise ValueError(f"--fgsm_epsilon {epsilon:g} is for evaluation: add --do_eval or --do_predict.")
+        for name in ("bf16_full_eval", "fp16_full_eval"):
+            if getattr(args, name):
+                raise ValueError(
+                    f"--fgsm_epsilon {epsilon:g} needs the model in float32: leave out --{name} (--bf16 and --fp16 may stay)."
+                )
+
+    def _make_attack(self) -> Attack | None:
+        epsilon, trainer = self.data_args.fgsm_epsilon, self.trainer
+        if epsilon is None:
+            return None
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            raise ValueError(
+                f"--fgsm_epsilon {epsilon:g} needs the whole model in every process, and FSDP and DeepSpeed share it out: "
+                "train without it, then evaluate the checkpoint by --do_eval alone, without FSDP and DeepSpeed."
+            )
+        try:
+            check_precision(self._model())
+        except ValueError as error:
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} is not in float32, which --fgsm_epsilon {epsilon:g} needs: load it by "
+                "from_pretrained(..., dtype=torch.float32), save it by save_pretrained, and name that folder."
+            ) from error
+        mean, std = pixel_statistics(self.processor, self.config.num_channels)
+        return partial(fgsm, epsilon=epsilon / 255, mean=mean, std=std)
+
+    def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
+        if self.attack is None:
+            return {}
+        loader = self.trainer.get_test_dataloader(split)
+        gather = self.trainer.accelerator.gather_for_metrics
+        return {f"{prefix}_fgsm_accuracy": adversarial_accuracy(self._model(), loader, self.attack, gather=gather)}
+
+    def _model(self) -> nn.Module:
+        model = self.trainer.model
+        assert model is not None
+        return model
 
     def train(self) -> dict[str, float]:
         if self.trainer.method.name == "puzzlemix":

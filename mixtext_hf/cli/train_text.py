@@ -141,7 +141,9 @@ class TextRun(Run):
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
-        self.compute_metrics = make_compute_metrics(self.data.problem_type, metrics=self.metric_names())
+        self.compute_metrics = make_compute_metrics(
+            self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
+        )
         self.trainer = self._make_trainer()
 
     def _load_data(self) -> TextDatasets:

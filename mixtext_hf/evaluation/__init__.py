@@ -1,6 +1,7 @@
 """Evaluation: metrics, their `evaluate` modules, `compute_metrics` for a Trainer, and plots.
 
 Imports numpy only; scikit-learn, scipy, `evaluate` and matplotlib are imported by the functions that need them.
+`robustness`, which needs torch, is imported by its own name.
 """
 
 from .loading import DEFAULT_METRICS, METRIC_NAMES, load_metric, make_compute_metrics, metric_path
@@ -23,6 +24,7 @@ from .metrics import (
     softmax,
     spearman,
     subset_accuracy,
+    top_k_accuracy,
 )
 from .plots import reliability_diagram, training_curve
 
@@ -52,5 +54,6 @@ __all__ = [
     "softmax",
     "spearman",
     "subset_accuracy",
+    "top_k_accuracy",
     "training_curve",
 ]

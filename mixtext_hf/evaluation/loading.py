@@ -5,6 +5,7 @@ The modules are loaded from their path, never by a Hub id: `evaluate.load("accur
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import sigmoid, softmax
-from .validation import check_finite, check_labels, check_multi_hot
+from .metrics import DEFAULT_TOP_K, sigmoid, softmax
+from .validation import check_finite, check_labels, check_multi_hot, check_top_k
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
         "macro_f1",
         "f1",
         "matthews_correlation",
+        "top_k_accuracy",
         "nll",
         "brier",
         "ece",
@@ -46,7 +48,10 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF_PROBLEM.values() for name in names))
 
 # All others take hard predictions.
-PROBABILITY_METRICS = ("nll", "brier", "ece")
+PROBABILITY_METRICS = ("top_k_accuracy", "nll", "brier", "ece")
+
+# top_5_accuracy is the module top_k_accuracy in its configuration "5".
+_TOP_K = re.compile("top_([1-9][0-9]*)_accuracy")
 
 
 def metric_path(name: str) -> str:
@@ -54,7 +59,7 @@ def metric_path(name: str) -> str:
     Where the `evaluate` module of a metric lies, for `evaluate.load(metric_path("ece"))`.
 
     Args:
-        name (`str`): One of `METRIC_NAMES`.
+        name (`str`): One of `METRIC_NAMES`. "top_k_accuracy" takes k for its configuration, as a string, else it is 2.
 
     Returns:
         `str`, the absolute path of the module's file.
@@ -63,7 +68,9 @@ def metric_path(name: str) -> str:
         ValueError: If there is no such metric; the message lists those there are.
     """
     if name not in METRIC_NAMES:
-        raise ValueError(f'`name` must be one of {", ".join(METRIC_NAMES)}; got "{name}".')
+        _, k = _module_and_k(name)
+        hint = "" if k is None else f' Write `evaluate.load(metric_path("top_k_accuracy"), "{k}")`.'
+        raise ValueError(f'`name` must be one of {", ".join(METRIC_NAMES)}; got "{name}".{hint}')
     return str(Path(__file__).resolve().parent / "modules" / name / f"{name}.py")
 
 
@@ -78,16 +85,17 @@ def load_metric(
 
     Args:
         metric (`str` or `evaluate.EvaluationModule`):
-            A name of `METRIC_NAMES`, the path of an `evaluate` script or of the folder of its name, or a module that is
-            loaded already, which is returned as it is.
-        config_name (`str`, *optional*): The module's configuration: "multilabel" for "nll" of several labels an example.
+            A name of `METRIC_NAMES`, or `top_<k>_accuracy` for any k from 1 on ("top_k_accuracy" is k = 2), the path of an
+            `evaluate` script or of the folder of its name, or a module that is loaded already, which is returned as it is.
+        config_name (`str`, *optional*):
+            The module's configuration: "multilabel" for "nll" of several labels an example, k for "top_k_accuracy".
 
     Returns:
         `evaluate.EvaluationModule`
 
     Raises:
         ValueError: If `metric` is neither a name nor an existing path. Hub ids are not looked up: load such a module
-            with `evaluate.load` and pass it.
+            with `evaluate.load` and pass it. Also if `top_<k>_accuracy` is given a `config_name`.
         TypeError: If `metric` is something else.
     """
     import evaluate
@@ -96,24 +104,32 @@ def load_metric(
         return metric
     if not isinstance(metric, str):
         raise TypeError(f"`metric` must be a name, a path or an `evaluate` module, got {type(metric).__name__}.")
-    if metric in METRIC_NAMES:
-        path = metric_path(metric)
+    name, k = _module_and_k(metric)
+    if k is not None:
+        if config_name is not None:
+            raise ValueError(f'"{metric}" says k already: leave out `config_name`, got "{config_name}".')
+        config_name = str(k)
+    if name in METRIC_NAMES:
+        path = metric_path(name)
     elif Path(metric).exists():
         path = str(Path(metric).resolve())
     else:
         raise ValueError(
-            f'`metric` must be one of {", ".join(METRIC_NAMES)}, or the path of an `evaluate` script; got "{metric}". '
+            f'`metric` must be one of {_listed(METRIC_NAMES)}, or the path of an `evaluate` script; got "{metric}". '
             f'For a metric of the Hub, pass the module itself: `evaluate.load("{metric}")`.'
         )
     return evaluate.load(path, config_name=config_name, experiment_id=uuid.uuid4().hex, keep_in_memory=True)
 
 
-def make_compute_metrics(problem_type: str, *, metrics: Sequence[Metric] | None = None) -> ComputeMetrics:
+def make_compute_metrics(
+    problem_type: str, *, metrics: Sequence[Metric] | None = None, num_labels: int | None = None
+) -> ComputeMetrics:
     """
     Makes the function that `Trainer(compute_metrics=...)` calls after each evaluation.
 
     Logits become hard predictions (`argmax`; `sigmoid > 0.5` for several labels; the value itself for regression) and,
-    for "nll", "brier" and "ece", probabilities (`softmax` or `sigmoid`, in float64). All modules are loaded here, once.
+    for `top_<k>_accuracy`, "nll", "brier" and "ece", probabilities (`softmax` or `sigmoid`, in float64). All modules are
+    loaded here, once.
 
     Args:
         problem_type (`str`):
@@ -121,23 +137,26 @@ def make_compute_metrics(problem_type: str, *, metrics: Sequence[Metric] | None 
             "multi_label_classification" (logits and labels `(N, C)`, labels 0 or 1) or "regression" (logits `(N,)` or
             `(N, 1)`, labels alike). Where a model returns a tuple, its first element is the logits.
         metrics (sequence, *optional*):
-            Names of `METRIC_NAMES`, paths of `evaluate` scripts, `evaluate` modules of your own (both get the hard
-            predictions), and functions from `EvalPrediction` to a dict (these get it untouched). Defaults to
+            Names of `METRIC_NAMES`, `top_<k>_accuracy` for any k from 1 on, paths of `evaluate` scripts, `evaluate` modules
+            of your own (both get the hard predictions), and functions from `EvalPrediction` to a dict (these get it untouched). Defaults to
             `DEFAULT_METRICS[problem_type]`.
+        num_labels (`int`, *optional*):
+            The number of classes, when it is known: a k that is too large for it is then refused here, and not when the
+            first evaluation is over.
 
     Returns:
         A function from [`~transformers.EvalPrediction`] to `dict[str, float]`. It raises a `ValueError` if two metrics
         return the same key or one returns something else than a number.
 
     Raises:
-        ValueError: If `problem_type` is unknown, or a named metric does not fit it.
+        ValueError: If `problem_type` is unknown, or a named metric does not fit it or `num_labels`.
     """
     if problem_type not in METRICS_OF_PROBLEM:
         raise ValueError(f'`problem_type` must be one of {", ".join(METRICS_OF_PROBLEM)}; got "{problem_type}".')
     if isinstance(metrics, str):
         raise ValueError(f'`metrics` must be a sequence of metrics, got the string "{metrics}"; write ["{metrics}"].')
     chosen = DEFAULT_METRICS[problem_type] if metrics is None else metrics
-    computations = [_computation(problem_type, metric) for metric in chosen]
+    computations = [_computation(problem_type, metric, num_labels) for metric in chosen]
 
     def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
         results: dict[str, float] = {}
@@ -151,7 +170,9 @@ def make_compute_metrics(problem_type: str, *, metrics: Sequence[Metric] | None 
     return compute_metrics
 
 
-def _computation(problem_type: str, metric: Metric) -> Callable[[EvalPrediction], Mapping[str, Any]]:
+def _computation(
+    problem_type: str, metric: Metric, num_labels: int | None
+) -> Callable[[EvalPrediction], Mapping[str, Any]]:
     import evaluate
 
     if not isinstance(metric, (str, evaluate.EvaluationModule, evaluate.CombinedEvaluations)):
@@ -162,14 +183,17 @@ def _computation(problem_type: str, metric: Metric) -> Callable[[EvalPrediction]
             )
         return metric
 
-    if metric in METRIC_NAMES and metric not in METRICS_OF_PROBLEM[problem_type]:
+    name, k = _module_and_k(metric) if isinstance(metric, str) else (None, None)
+    if name in METRIC_NAMES and name not in METRICS_OF_PROBLEM[problem_type]:
         raise ValueError(
             f'`metrics` holds "{metric}", which is not defined for problem_type="{problem_type}"; choose from '
-            f"{', '.join(METRICS_OF_PROBLEM[problem_type])}."
+            f"{_listed(METRICS_OF_PROBLEM[problem_type])}."
         )
+    if name == "top_k_accuracy" and num_labels is not None:
+        check_top_k(DEFAULT_TOP_K if k is None else k, num_labels)
     of_several_labels = metric == "nll" and problem_type == "multi_label_classification"
     module = load_metric(metric, config_name="multilabel" if of_several_labels else None)
-    takes_probabilities = metric in PROBABILITY_METRICS
+    takes_probabilities = name in PROBABILITY_METRICS
 
     def compute(eval_prediction: EvalPrediction) -> Mapping[str, Any]:
         logits = logits_of(eval_prediction)
@@ -177,6 +201,16 @@ def _computation(problem_type: str, metric: Metric) -> Callable[[EvalPrediction]
         return module.compute(predictions=predictions, references=_references(problem_type, eval_prediction))
 
     return compute
+
+
+def _module_and_k(name: str) -> tuple[str, int | None]:
+    """The module of a name, which is its own but for `top_<k>_accuracy`, and k."""
+    match = _TOP_K.fullmatch(name)
+    return (name, None) if match is None else ("top_k_accuracy", int(match[1]))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names).replace("top_k_accuracy", "top_<k>_accuracy (such as top_5_accuracy)")
 
 
 def logits_of(eval_prediction: EvalPrediction | PredictionOutput) -> NDArray:

@@ -19,8 +19,13 @@ from .validation import (
     check_multi_hot,
     check_probabilities,
     check_same_shape,
+    check_top_k,
     check_unit_interval,
 )
+
+
+# Of `top_k_accuracy` where nobody says; also scikit-learn's.
+DEFAULT_TOP_K = 2
 
 
 # From logits to probabilities
@@ -186,6 +191,34 @@ def mean_squared_error(*, predictions: ArrayLike, references: ArrayLike) -> floa
 
 
 # Probabilities and calibration
+
+
+def top_k_accuracy(*, probabilities: ArrayLike, references: ArrayLike, k: int = DEFAULT_TOP_K) -> float:
+    """
+    Share of the examples whose reference is among the `k` likeliest classes (1 - top-k error, Russakovsky et al., 2015,
+    section 4.1).
+
+    Of equal probabilities the lower class comes first, as with `argmax`, so that `k=1` is `accuracy` of the `argmax`.
+    (scikit-learn's `top_k_accuracy_score` puts the higher class first; without ties both are the same.)
+
+    Args:
+        probabilities (array-like of shape `(N, C)`, float): In `[0, 1]`, rows summing to 1 (to 1e-3).
+        references (array-like of shape `(N,)`, integer): True classes in `0 .. C-1`.
+        k (`int`, *optional*, defaults to 2): In `1 .. C-1`.
+
+    Returns:
+        `float` in `[0, 1]`.
+
+    Raises:
+        ValueError: If `k` is below 1, or not below the number of classes, where every example would count as right.
+    """
+    probabilities, references = _check_probability_pair(probabilities, references)
+    n_classes = probabilities.shape[1]
+    check_top_k(k, n_classes)
+    of_reference = probabilities[np.arange(len(references)), references][:, None]
+    is_earlier = np.arange(n_classes) < references[:, None]
+    ahead = (probabilities > of_reference) | ((probabilities == of_reference) & is_earlier)
+    return float(np.mean(ahead.sum(axis=1) < k))
 
 
 def negative_log_likelihood(*, probabilities: ArrayLike, references: ArrayLike) -> float:

@@ -126,6 +126,26 @@ def check_unit_interval(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return np.clip(array, 0.0, 1.0)
 
 
+def check_top_k(k: int, n_classes: int) -> None:
+    """
+    How many of the likeliest classes may hold the label.
+
+    Args:
+        k (`int`): The number.
+        n_classes (`int`): The number of classes.
+
+    Raises:
+        ValueError: If `k` is no whole number from 1 to `n_classes - 1`.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"`k` must be a whole number from 1 on, got {k!r}. 1 is plain accuracy; ImageNet's is 5.")
+    if k >= n_classes:
+        raise ValueError(
+            f"`k` must be less than the number of classes, got {k} for {n_classes}: top_{k}_accuracy would be 1 whatever "
+            "the model says. Take a smaller k, or leave the metric out."
+        )
+
+
 def check_multi_hot(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """
     Several labels an example, as zeros and ones.

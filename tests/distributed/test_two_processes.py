@@ -13,7 +13,7 @@ import pytest
 from image_runs import run_images
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
 from tiny import tiny_model
-from two_processes import consistency
+from two_processes import consistency, fgsm_accuracy
 
 from mixtext_hf.methods import PuzzleMix
 
@@ -106,6 +106,12 @@ def test_ranks_never_see_the_same_unlabelled_row_in_a_step(ranks):
         rows = [row for step in range(start, start + 5) for rank in (one, other) for row in rank[step]]
         assert len(set(rows)) == 70
     assert one[:5] != one[5:10]
+
+
+def test_adversarial_accuracy_counts_every_image_once(ranks, tmp_path):
+    reference = fgsm_accuracy(tmp_path, 8)
+    assert 0 < reference["accuracy"] < 1 and reference["labels"] == [0, 1, 2] * 7
+    assert ranks[0]["fgsm"] == ranks[1]["fgsm"] == reference
 
 
 def test_two_streams_resume_bit_for_bit_on_two_processes(ranks):

@@ -33,6 +33,34 @@ def test_single_label_defaults():
     assert results["nll"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_top_k_of_any_k():
+    compute_metrics = make_compute_metrics(
+        SINGLE, metrics=["accuracy", "top_1_accuracy", "top_2_accuracy"], num_labels=4
+    )
+    results = compute_metrics(EvalPrediction(predictions=LOGITS, label_ids=LABELS))
+    probabilities = metrics.softmax(LOGITS)
+    assert list(results) == ["accuracy", "top_1_accuracy", "top_2_accuracy"]
+    assert results["accuracy"] == results["top_1_accuracy"] < results["top_2_accuracy"]
+    assert results["top_2_accuracy"] == metrics.top_k_accuracy(probabilities=probabilities, references=LABELS, k=2)
+    assert not any("top" in name for names in DEFAULT_METRICS.values() for name in names)
+
+
+def test_top_k_errors():
+    # Before the first evaluation where the number of classes is known, in it where it is not.
+    with pytest.raises(ValueError, match="got 4 for 4: top_4_accuracy would be 1"):
+        make_compute_metrics(SINGLE, metrics=["top_4_accuracy"], num_labels=4)
+    with pytest.raises(ValueError, match="got 2 for 2"):
+        make_compute_metrics(SINGLE, metrics=["top_k_accuracy"], num_labels=2)
+    compute_metrics = make_compute_metrics(SINGLE, metrics=["top_4_accuracy"])
+    with pytest.raises(ValueError, match="got 4 for 4"):
+        compute_metrics(EvalPrediction(predictions=LOGITS, label_ids=LABELS))
+    for problem_type in (MULTI, "regression"):
+        with pytest.raises(ValueError, match=r'"top_5_accuracy", which is not defined for problem_type'):
+            make_compute_metrics(problem_type, metrics=["top_5_accuracy"])
+    with pytest.raises(ValueError, match=r'such as top_5_accuracy.*got "top_0_accuracy"'):
+        make_compute_metrics(SINGLE, metrics=["top_0_accuracy"])
+
+
 def test_multi_label_defaults():
     logits, labels = LOGITS[:, :3], RNG.integers(0, 2, (60, 3)).astype(np.float32)
     results = make_compute_metrics(MULTI)(EvalPrediction(predictions=logits, label_ids=labels))

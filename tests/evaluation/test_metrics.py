@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ PROBABILITY_METRICS = [
     metrics.brier_score,
     metrics.expected_calibration_error,
     metrics.reliability_bins,
+    partial(metrics.top_k_accuracy, k=1),
 ]
 
 
@@ -125,6 +127,55 @@ def test_nll_and_brier(pair):
     if (probabilities > 0).all():
         expected = sklearn.metrics.log_loss(references, probabilities, labels=range(probabilities.shape[1]))
         assert metrics.negative_log_likelihood(**given_pair) == pytest.approx(expected, abs=1e-6)
+
+
+@few
+@given(probability_pairs(), st.data())
+def test_top_k(pair, data):
+    probabilities, references = pair
+    n_classes = probabilities.shape[1]
+    k = data.draw(st.integers(1, n_classes - 1))
+    top_k = metrics.top_k_accuracy(probabilities=probabilities, references=references, k=k)
+    hits = []
+    for row, label in zip(probabilities.tolist(), references, strict=True):
+        # Of equal probabilities the lower class comes first.
+        ranked = sorted(range(n_classes), key=lambda c: (-row[c], c))
+        hits.append(label in ranked[:k])
+    assert top_k == pytest.approx(np.mean(hits), abs=1e-12)
+    if k == 1:
+        assert top_k == metrics.accuracy(predictions=probabilities.argmax(axis=1), references=references)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_top_k_is_scikit_learn_s_where_there_are_no_ties(k):
+    generator = np.random.default_rng(k)
+    probabilities, references = metrics.softmax(generator.normal(size=(200, 5))), generator.integers(0, 5, 200)
+    expected = sklearn.metrics.top_k_accuracy_score(references, probabilities, k=k, labels=range(5))
+    assert 0 < expected < 1
+    assert metrics.top_k_accuracy(probabilities=probabilities, references=references, k=k) == pytest.approx(expected)
+
+
+def test_top_k_of_equal_probabilities():
+    uniform = [[0.25, 0.25, 0.25, 0.25]] * 4
+    for k in (1, 2, 3):
+        assert metrics.top_k_accuracy(probabilities=uniform, references=[0, 1, 2, 3], k=k) == k / 4
+    assert metrics.top_k_accuracy(probabilities=[[0.25, 0.5, 0.25]] * 2, references=[0, 2]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("k", "message"),
+    [
+        (0, "`k` must be a whole number from 1 on, got 0"),
+        (-1, "got -1"),
+        (1.5, "got 1.5"),
+        (True, "got True"),
+        (3, "`k` must be less than the number of classes, got 3 for 3: top_3_accuracy would be 1"),
+        (5, "got 5 for 3"),
+    ],
+)
+def test_top_k_error(k, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.top_k_accuracy(probabilities=[[1.0, 0.0, 0.0]], references=[0], k=k)
 
 
 @few

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -25,6 +26,7 @@ CASES = {
     "macro_f1": (metrics.macro_f1, LABELS),
     "f1": (metrics.binary_f1, LABELS),
     "matthews_correlation": (metrics.matthews_correlation, LABELS),
+    "top_k_accuracy": (metrics.top_k_accuracy, PROBABILITIES),
     "pearson": (metrics.pearson, VALUES),
     "spearman": (metrics.spearman, VALUES),
     "mse": (metrics.mean_squared_error, VALUES),
@@ -46,6 +48,10 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+def key(name):
+    return "top_2_accuracy" if name == "top_k_accuracy" else name
+
+
 def expected_value(name):
     function, pair = CASES[name]
     first = "probabilities" if pair is PROBABILITIES else "predictions"
@@ -60,7 +66,7 @@ def test_there_is_a_case_for_every_module():
 
 @pytest.mark.parametrize("name", METRIC_NAMES)
 def test_module_gives_the_function_s_number(name, tmp_path):
-    expected = {name: expected_value(name)}
+    expected = {key(name): expected_value(name)}
     module = load_metric(name)
     assert module.name == name
     assert module.compute(**CASES[name][1]) == expected
@@ -113,6 +119,37 @@ def test_ece_takes_n_bins():
     )
     assert coarse != fine
     assert load_metric("ece").compute(**PROBABILITIES, n_bins=2) == {"ece": coarse}
+
+
+def test_top_k_takes_k_from_its_name_or_its_configuration(tmp_path):
+    probabilities = metrics.softmax(np.random.default_rng(2).normal(size=(40, 12)))
+    pair = {"predictions": probabilities, "references": np.arange(40) % 12}
+    found = set()
+    for k in (1, 2, 5, 10):
+        value = metrics.top_k_accuracy(probabilities=probabilities, references=pair["references"], k=k)
+        expected = {f"top_{k}_accuracy": value}
+        assert load_metric(f"top_{k}_accuracy").compute(**pair) == expected
+        assert load_metric("top_k_accuracy", config_name=str(k)).compute(**pair) == expected
+        plain = evaluate.load(metric_path("top_k_accuracy"), str(k), cache_dir=str(tmp_path))
+        assert plain.compute(**pair) == expected
+        found.add(value)
+    assert len(found) == 4
+    combined = evaluate.combine([load_metric(f"top_{k}_accuracy") for k in (2, 5)])
+    assert list(combined.compute(**pair)) == ["top_2_accuracy", "top_5_accuracy"]
+
+
+def test_top_k_errors():
+    for name in ("top_0_accuracy", "top_02_accuracy", "top_-1_accuracy", "top_1.5_accuracy", "top_accuracy"):
+        with pytest.raises(ValueError, match=rf'top_<k>_accuracy \(such as top_5_accuracy\).*got "{re.escape(name)}"'):
+            load_metric(name)
+    with pytest.raises(ValueError, match=r'must be k.*got "five"'):
+        load_metric("top_k_accuracy", config_name="five")
+    with pytest.raises(ValueError, match=r'"top_5_accuracy" says k already.*got "3"'):
+        load_metric("top_5_accuracy", config_name="3")
+    with pytest.raises(ValueError, match=r'got "top_5_accuracy". Write `evaluate.load\(.*"5"\)`'):
+        metric_path("top_5_accuracy")
+    with pytest.raises(ValueError, match="`k` must be less than the number of classes, got 3 for 3"):
+        load_metric("top_3_accuracy").compute(**PROBABILITIES)
 
 
 def test_nll_of_several_labels():
@@ -173,7 +210,7 @@ def test_parallel_processes_with_an_empty_cache_and_no_offline_flag(tmp_path):
     for process in processes:
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        assert output.strip() == "{'accuracy': 0.5} 13"
+        assert output.strip() == f"{{'accuracy': 0.5}} {len(METRIC_NAMES)}"
 
 
 def test_import_is_light():

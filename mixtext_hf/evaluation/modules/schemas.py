@@ -84,6 +84,18 @@ MATTHEWS = """@article{matthews1975comparison,
   year    = {1975}
 }"""
 
+RUSSAKOVSKY = """@article{russakovsky2015imagenet,
+  title   = {{ImageNet} Large Scale Visual Recognition Challenge},
+  author  = {Russakovsky, Olga and Deng, Jia and Su, Hao and Krause, Jonathan and Satheesh, Sanjeev and Ma, Sean and
+             Huang, Zhiheng and Karpathy, Andrej and Khosla, Aditya and Bernstein, Michael and Berg, Alexander C. and
+             Fei-Fei, Li},
+  journal = {International Journal of Computer Vision},
+  volume  = {115},
+  number  = {3},
+  pages   = {211--252},
+  year    = {2015}
+}"""
+
 BRIER = """@article{brier1950verification,
   title   = {Verification of forecasts expressed in terms of probability},
   author  = {Brier, Glenn W.},
