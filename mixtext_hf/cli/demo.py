@@ -33,20 +33,30 @@ assert not any(name.split(".")[0] == "mixtext_hf" for name in sys.modules)
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command's few arguments."""
-    parser = argparse.ArgumentParser(prog="mixtext-hf demo", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--output_dir", default="demo", help="Where models, table and picture go.")
-    parser.add_argument("--seeds", type=int, default=3, help="How many seeds: 0, 1, ...")
-    parser.add_argument("--methods", nargs="+", default=["erm", "tmix"], help="Methods to compare.")
+    parser = comparison_parser("demo", __doc__, ["erm", "tmix"])
     parser.add_argument("--max_steps", type=int, default=80, help="Optimiser steps of each run.")
     return parser
 
 
+def comparison_parser(name: str, doc: str, methods: list[str]) -> argparse.ArgumentParser:
+    """The arguments that [`compare`] takes; `doc` is the docstring of the command's module."""
+    parser = argparse.ArgumentParser(prog=f"mixtext-hf {name}", description=doc.split("\n\n")[0])
+    parser.add_argument("--output_dir", default=name, help="Where models, table and pictures go.")
+    parser.add_argument("--seeds", type=_positive, default=3, help="How many seeds: 0, 1, ...")
+    parser.add_argument("--methods", nargs="+", default=methods, help="Methods to compare.")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}.")
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    if args.seeds < 1:
-        parser.error(f"--seeds must be at least 1, got {args.seeds}.")
+    args = make_parser().parse_args(argv)
     compare(train_text.make_run, args, [f"--max_steps={args.max_steps}"], title="10 labels a class")
     model = Path(args.output_dir) / f"{args.methods[-1]}-seed0"
     print(f"Model: {model}\n\nPlain transformers on {SENTENCE!r}:", flush=True)

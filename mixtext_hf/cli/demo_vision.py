@@ -11,25 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import show_mixes, train_image
-from .demo import compare
+from .demo import compare, comparison_parser
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the command's few arguments."""
-    parser = argparse.ArgumentParser(prog="mixtext-hf demo-vision", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--output_dir", default="demo-vision", help="Where models, table and pictures go.")
-    parser.add_argument("--seeds", type=int, default=3, help="How many seeds: 0, 1, ...")
-    parser.add_argument("--methods", nargs="+", default=["erm", "puzzlemix"], help="Methods to compare.")
+    parser = comparison_parser("demo-vision", __doc__, ["erm", "puzzlemix"])
     parser.add_argument("--num_train_epochs", type=int, default=40, help="Epochs of each run.")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    if args.seeds < 1:
-        parser.error(f"--seeds must be at least 1, got {args.seeds}.")
+    args = make_parser().parse_args(argv)
     compare(
         train_image.make_run, args, [f"--num_train_epochs={args.num_train_epochs}"], title="20 images of each digit"
     )

@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from transformers import AutoConfig
+from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
@@ -24,9 +25,14 @@ from mixtext_hf.methods import find_preset
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
+from .parsing import given_names, parse, peek, reporting_bad_input
 
 
 logger = logging.getLogger(__name__)
+
+# Who names one of these does not want the embedded example.
+_SOURCES = {"dataset_name", "task_name", "train_file", "validation_file", "test_file", "model_name_or_path"}
+_LENGTHS = {"max_steps", "num_train_epochs"}
 
 
 @dataclass
@@ -235,6 +241,36 @@ class Run:
     def columns(self) -> list[str | None]:
         """The columns that the model's inputs are made of."""
         raise NotImplementedError
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+def make_run_of(
+    kind: type[AnyRun], parser: HfArgumentParser, argv: Sequence[str] | None, embedded: Mapping[str, Any]
+) -> AnyRun:
+    """
+    The run that command-line arguments describe, checked and ready to start.
+
+    Args:
+        kind (`type[Run]`): What to make of them.
+        parser (`HfArgumentParser`): Of model, data and training arguments, in this order.
+        argv (`Sequence[str]`, *optional*): The arguments; those of the process if not given.
+        embedded (`Mapping[str, Any]`): Defaults of the embedded example, which runs where neither data nor a model is named.
+    """
+    names = given_names(parser, argv)
+    is_embedded = not names & _SOURCES
+    # Steps given take the place of the example's epochs, and the other way round.
+    defaults = {name: value for name, value in embedded.items() if not (name in _LENGTHS and names & _LENGTHS)}
+    with reporting_bad_input(parser):
+        behind = {
+            **(defaults if is_embedded else {}),
+            **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
+        }
+        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
+        if not is_embedded and "output_dir" not in names:
+            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
+        return kind(model_args, data_args, training_args)
 
 
 def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:

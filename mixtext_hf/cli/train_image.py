@@ -32,8 +32,8 @@ from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
-from .parsing import Parser, given_names, parse, peek, reporting_bad_input
-from .run import HubArguments, Run, SelectionArguments, load_config, preset_arguments, task_of
+from .parsing import Parser
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, task_of
 
 
 logger = logging.getLogger(__name__)
@@ -92,23 +92,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def make_run(argv: Sequence[str] | None = None) -> ImageRun:
     """The run that the arguments describe, checked and ready to start."""
-    parser = make_parser()
-    names = given_names(parser, argv)
-    defaults = {
-        name: value
-        for name, value in DIGITS_DEFAULTS.items()
-        if name != "num_train_epochs" or "max_steps" not in names
-    }
-    is_embedded = not names & {"dataset_name", "train_file", "validation_file", "test_file", "model_name_or_path"}
-    with reporting_bad_input(parser):
-        behind = {
-            **(defaults if is_embedded else {}),
-            **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
-        }
-        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
-        if not is_embedded and "output_dir" not in names:
-            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        return ImageRun(model_args, data_args, training_args)
+    return make_run_of(ImageRun, make_parser(), argv, DIGITS_DEFAULTS)
 
 
 class ImageRun(Run):

@@ -22,8 +22,8 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, minilm_path
-from .parsing import Parser, given_names, parse, peek, reporting_bad_input
-from .run import HubArguments, Run, SelectionArguments, load_config, preset_arguments, task_of
+from .parsing import Parser
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, task_of
 
 
 @dataclass
@@ -101,22 +101,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def make_run(argv: Sequence[str] | None = None) -> TextRun:
     """The run that the arguments describe, checked and ready to start."""
-    parser = make_parser()
-    names = given_names(parser, argv)
-    defaults = {
-        name: value for name, value in DEFAULTS.items() if name != "max_steps" or "num_train_epochs" not in names
-    }
-    is_embedded = not names & {"dataset_name", "task_name", "train_file", "validation_file", "test_file"}
-    is_embedded = is_embedded and "model_name_or_path" not in names
-    with reporting_bad_input(parser):
-        behind = {
-            **(defaults if is_embedded else {}),
-            **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
-        }
-        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
-        if not is_embedded and "output_dir" not in names:
-            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        return TextRun(model_args, data_args, training_args)
+    return make_run_of(TextRun, make_parser(), argv, DEFAULTS)
 
 
 class TextRun(Run):

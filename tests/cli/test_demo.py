@@ -66,4 +66,4 @@ def test_the_vision_demo_trains_all_and_ends_in_a_table_and_pictures(tmp_path, m
 def test_no_seeds_are_refused(command, capsys):
     with pytest.raises(SystemExit):
         command.main(["--seeds", "0"])
-    assert "--seeds must be at least 1, got 0." in capsys.readouterr().err
+    assert "--seeds: must be at least 1, got 0." in capsys.readouterr().err
