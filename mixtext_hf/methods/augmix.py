@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from mixtext_hf.mixing import jensen_shannon_divergence
+from mixtext_hf.mixing import has_label, jensen_shannon_divergence
 
 from .base import Citation, MixMethod, Step
 from .pixels import PIXELS, check_positive
@@ -21,7 +21,8 @@ VIEWS = "views"
 @dataclass(frozen=True)
 class AugMix(MixMethod):
     """
-    The loss on the image itself, and a consistency loss between its prediction and those of two augmented views.
+    The loss on the image itself, and a consistency loss between its prediction and those of two augmented views. A row
+    without a label has no part in either.
 
     The views are mixed from chains of image operations where the data is loaded (`mixtext_hf.data.augmix`).
 
@@ -67,14 +68,17 @@ class AugMix(MixMethod):
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         if VIEWS not in step.inputs:
             raise ValueError(
-                "augmix was given a batch without augmented views: MixTrainer makes them of raw images; a collator of your own "
-                f"must put them into {VIEWS!r}, (B, {self.num_views}, C, H, W)."
+                "augmix was given a batch without augmented views, which MixTrainer makes of raw images (not of pixel_values "
+                f"that are ready): a loop of your own must put them into {VIEWS!r}, (B, {self.num_views}, C, H, W)."
             )
         inputs = {name: value for name, value in step.inputs.items() if name != VIEWS}
         views = step.inputs[VIEWS].unbind(dim=1)
         logits = step.forward({**inputs, PIXELS: torch.cat([inputs[PIXELS], *views])})
         by_view = logits.chunk(1 + len(views))
+        # A mean over the rows that the supervised loss is a mean over, so that both weigh alike however a batch is cut up.
+        counts = has_label(step.labels)
+        consistency = (jensen_shannon_divergence(by_view) * counts).sum() / counts.sum().clamp(min=1)
         yield {
             "loss_supervised": step.loss(by_view[0], step.labels),
-            "loss_consistency": self.jsd_weight * jensen_shannon_divergence(by_view).mean(),
+            "loss_consistency": self.jsd_weight * consistency,
         }

@@ -22,7 +22,9 @@ class MixupCutMix(CutMix):
 
     Args:
         cutmix_alpha (`float`): `lam ~ Beta(cutmix_alpha, cutmix_alpha)` where a box is pasted.
-        switch_prob (`float`): Chance that a batch gets CutMix.
+        switch_prob (`float`):
+            Chance that a batch gets CutMix. As in timm it has no part where one of the two alphas is 0: the other is
+            always used.
     """
 
     alpha: float = 0.8
@@ -47,7 +49,8 @@ class MixupCutMix(CutMix):
             raise ValueError(f"switch_prob must lie in [0, 1], got {self.switch_prob}.")
 
     def draw(self, batch_size: int, *, rng: np.random.Generator, **about: Any) -> MixPlan:
-        pastes = rng.random() < self.switch_prob
+        has_choice = self.alpha > 0 and self.cutmix_alpha > 0
+        pastes = rng.random() < (self.switch_prob if has_choice else self.cutmix_alpha > 0)
         alpha = self.cutmix_alpha if pastes else self.alpha
         plan = CutMix(**{**self._of_cutmix(), "alpha": alpha}).draw(batch_size, rng=rng, **about)
         return plan if pastes else replace(plan, detail=None)

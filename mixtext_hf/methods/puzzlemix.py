@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import Blocks, MixPlan
+from mixtext_hf.mixing import Blocks, MixPlan, has_label
 from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
@@ -163,21 +163,30 @@ class PuzzleMix(PixelMix):
             yield self.mixed_loss(step, plan, images, plan.lam)
             return
         mean, std = _statistics(step, images)
-        to_unit, to_normalised = (lambda x: x * std + mean), (lambda x: (x - mean) / std)
-        noise = _uniform_noise(images, plan.detail, self.adv_eps / 255)
-        noisy = images if noise is None else to_normalised((to_unit(images.float()) + noise).clamp(0, 1))
-        pixels = noisy.detach().float().requires_grad_()
+        noise, noisy = _uniform_noise(images, plan.detail, self.adv_eps / 255), images.float()
+        if noise is not None:
+            clean_pixels = noisy * std + mean
+            noisy_pixels = (clean_pixels + noise).clamp(0, 1)
+            # What is left of it at black and white: the step starts where the gradient is taken.
+            noise, noisy = noisy_pixels - clean_pixels, (noisy_pixels - mean) / std
+        pixels = noisy.detach().requires_grad_()
 
         if self.clean_lam > 0:
             # The gradient of this loss serves twice: for the parameters and as saliency.
             clean = step.forward({**step.inputs, PIXELS: pixels.to(images.dtype)})
             yield {"loss_clean": self.clean_lam * step.loss(clean, step.labels)}
-            assert pixels.grad is not None
+            if pixels.grad is None:
+                raise RuntimeError(
+                    f"clean_lam={self.clean_lam} takes the saliency from the backward pass of the first loss, and there was "
+                    "none: call backward on each loss before you ask for the next."
+                )
             gradient = pixels.grad
         else:
             gradient = _gradient_at(step, pixels)
         saliency = channel_saliency(gradient)
-        step.note({"saliency_undefined": is_degenerate(saliency).float().mean()})
+        # Rows without a label have no gradient, and need none: they are not mixed.
+        undefined = is_degenerate(saliency) & has_label(step.labels)
+        step.note({"saliency_undefined": undefined.float().mean()})
 
         with torch.no_grad():
             if noise is not None:

@@ -49,7 +49,9 @@ class ResizeMix(PixelMix):
             raise ValueError(f"mix_fold=True was given, but {self.name} draws sizes, not lambdas: drop it.")
 
     def draw(self, batch_size: int, *, rng: np.random.Generator, **about: Any) -> MixPlan:
-        plan = super().draw(batch_size, rng=rng, **about)
+        # With a small alpha many lambdas round to 1, and their rows would have lost their partners.
+        uniform = replace(self, alpha=float(self.alpha > 0))
+        plan = super(ResizeMix, uniform).draw(batch_size, rng=rng, **about)
         tau = rng.uniform(self.tau_min, self.tau_max, size=batch_size if self.per == "example" else 1)
         if is_identity(plan):
             return plan

@@ -336,7 +336,7 @@ def add_noise(
     mean, std = _per_channel(mean), _per_channel(std)
     # In place from the second step on: five copies of a batch of photographs are more than the model needs.
     pixels = images * std
-    return pixels.add_(mean).add_(noise).clamp_(0, 1).sub_(mean).div_(std)
+    return pixels.add_(mean).add_(noise).clamp_(0, 1).sub_(mean).div_(std).to(images.dtype)
 
 
 def fitting_block_nums(size: Sequence[int], among: Sequence[int] = BLOCK_NUMS) -> list[int]:

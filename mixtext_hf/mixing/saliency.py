@@ -17,7 +17,11 @@ def channel_saliency(gradient: torch.Tensor) -> torch.Tensor:
         `torch.Tensor` of shape `(B, H, W)`, float32, >= 0; in the unit of the gradient. A gradient of half precision
         that overflowed stays infinite or undefined: see [`is_degenerate`].
     """
-    return gradient.float().square().mean(dim=1).sqrt()
+    gradient = gradient.float()
+    # In units of the largest of the image: the squares of what confident predictions leave underflow.
+    unit = gradient.abs().amax(dim=(1, 2, 3), keepdim=True)
+    unit = torch.where((unit > 0) & (unit < torch.inf), unit, 1.0)
+    return (gradient / unit).square().mean(dim=1).sqrt() * unit.squeeze(1)
 
 
 def block_saliency(saliency: torch.Tensor, grid: int) -> torch.Tensor:

@@ -92,11 +92,12 @@ def jensen_shannon_divergence(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     Returns:
         `torch.Tensor` of shape `(B,)`, float32, in nats, between 0 and `ln K`.
     """
-    probabilities = [logit.float().softmax(dim=-1) for logit in logits]
+    # Logarithms that are finite, and with a finite gradient, where a probability underflows to 0.
+    log_p = torch.stack([logit.float().log_softmax(dim=-1) for logit in logits])
+    p = log_p.exp()
     # The floor of the official code: a class that no prediction has any weight on must not give the logarithm of 0.
-    log_mean = torch.stack(probabilities).mean(dim=0).clamp(min=1e-7).log()
-    divergences = [(torch.xlogy(p, p) - p * log_mean).sum(dim=-1) for p in probabilities]
-    return torch.stack(divergences).mean(dim=0)
+    log_mean = p.mean(dim=0).clamp(min=1e-7).log()
+    return (p * (log_p - log_mean)).sum(dim=-1).mean(dim=0)
 
 
 def sharpen(probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -162,7 +163,9 @@ class MixedLoss:
         if (index is None) != (lam is None):
             raise ValueError("`index` and `lam` belong together: give both, or neither for an unmixed batch.")
         if index is None or lam is None:
-            index, lam = torch.arange(len(labels)), torch.ones(len(labels))
+            # Made where they are needed: a copy from the host would wait for the model, which is running.
+            index = torch.arange(len(labels), device=labels.device)
+            lam = torch.ones(len(labels), device=labels.device)
         index, lam = index.to(labels.device), lam.to(labels.device)
         targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
         if self.label_smoothing:

@@ -149,6 +149,23 @@ def test_the_switch_chooses_between_mixup_and_cutmix():
     assert all(draw(MixupCutMix(switch_prob=0.0), seed=seed).detail is None for seed in range(20))
 
 
+def test_the_switch_has_no_part_where_one_of_the_two_is_off():
+    """As in timm, where `mixup_alpha=0` leaves CutMix alone."""
+    only_boxes = [draw(MixupCutMix(alpha=0.0), seed=seed) for seed in range(50)]
+    assert all(plan.detail is not None and (plan.lam < 1).all() for plan in only_boxes)
+    no_boxes = [draw(MixupCutMix(cutmix_alpha=0.0), seed=seed) for seed in range(50)]
+    assert all(plan.detail is None and (plan.lam < 1).all() for plan in no_boxes)
+    assert (draw(MixupCutMix(alpha=0.0, cutmix_alpha=0.0)).lam == 1).all()
+
+
+@pytest.mark.parametrize("per", ["batch", "example"])
+def test_sizes_of_resizemix_do_not_depend_on_alpha(per):
+    for seed in range(50):
+        plan = draw(ResizeMix(alpha=0.01, per=per), seed=seed)
+        assert plan.detail is not None and (plan.lam < 1).all()
+    assert (draw(ResizeMix(alpha=0.0, per=per)).lam == 1).all()
+
+
 def test_resizemix_draws_sizes():
     tau = np.array([(1 - draw(ResizeMix(), seed=seed).lam[0].item()) ** 0.5 for seed in range(1000)])
     assert 0.1 <= tau.min() < 0.12 and 0.78 < tau.max() <= 0.8001
@@ -200,6 +217,23 @@ def test_augmix_against_a_loop():
     torch.testing.assert_close(terms["loss_supervised"], F.cross_entropy(net(pixels), LABELS))
     with pytest.raises(ValueError, match="augmix was given a batch without augmented views"):
         next(method.losses(make_step(net, plan, pixels)[0]))
+
+
+def test_rows_without_a_label_have_no_part_in_augmix():
+    net, pixels = Net(), images()
+    views = torch.stack([pixels.flip(-1), pixels.roll(2, -1)], dim=1)
+
+    def terms(rows, labels):
+        step, _, _ = make_step(net, draw(AugMix(), rows=len(labels)), pixels[rows], labels=labels)
+        step.inputs["views"] = views[rows]
+        return next(AugMix().losses(step))
+
+    partly = torch.where(torch.arange(6) < 4, LABELS, -100)
+    expected, found = terms(slice(0, 4), LABELS[:4]), terms(slice(0, 6), partly)
+    assert expected["loss_consistency"] > 0
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+    assert terms(slice(0, 6), torch.full((6,), -100))["loss_consistency"] == 0
 
 
 # ---- PuzzleMix ----
@@ -319,6 +353,60 @@ def test_adversarial_noise_is_drawn_added_and_bounded():
     assert difference[shown > 0].abs().max() > 0
     of_partner = (shown == 0) & (plan.index != torch.arange(6)).view(-1, 1, 1, 1)
     assert (difference * of_partner).abs().max() < 1e-6
+
+
+def test_a_loop_that_forgets_the_backward_pass_of_the_clean_loss_is_told():
+    method = PuzzleMix(clean_lam=0.5)
+    step, _, _ = make_step(Net(), draw(method), images(), **NORMALISATION)
+    losses = method.losses(step)
+    next(losses)
+    with pytest.raises(RuntimeError, match=r"clean_lam=0\.5 takes the saliency .* call backward on each loss"):
+        next(losses)
+
+
+@pytest.mark.parametrize("noise_on", [(True, False), (False, True), (True, True)], ids=str)
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_adversarial_noise_against_its_formula(noise_on, clean_lam):
+    """One step up the gradient, from where the gradient was taken: at black and white the random start is cut off."""
+    net, scale, eps = Net(), 0.7, 12 / 255
+    pixels = images().round()  # many are black or white
+    index = torch.tensor([1, 2, 3, 4, 5, 0])
+    plan = MixPlan(index, torch.full((6,), 0.5), detail=Blocks(4, 11, noise_on, scale))
+    saliency_at = []
+
+    def saliency_forward(inputs, plan=None, *, dropout=True):
+        saliency_at.append(inputs["pixel_values"].detach().clone())
+        return net(**inputs)
+
+    method = PuzzleMix(adv_p=0.5, adv_eps=12.0, clean_lam=clean_lam)
+    step, seen, _ = make_step(net, plan, pixels, saliency_forward=saliency_forward, **NORMALISATION)
+    losses = method.losses(step)
+    if clean_lam:
+        next(losses)["loss_clean"].backward()
+        saliency_at.append(seen.pop(0)["pixel_values"].detach())
+    next(losses)
+
+    leaf = saliency_at[0].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), LABELS), leaf)
+    start = (leaf.detach() - pixels) * 0.5  # in units of [0, 1] pixels
+    assert leaf.abs().max() <= 1 + 1e-6 and (start == 0).float().mean() > 0.1 and start.abs().max() > 0.9 * eps
+    noise = (start + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * scale
+    mixed, _, mask = puzzle_mix(
+        pixels, channel_saliency(gradient), index, plan.lam, block_num=4, t_size=4,
+        mean=torch.full((3,), 0.5), std=torch.full((3,), 0.5),
+        noise=(noise if noise_on[0] else None, noise[index] if noise_on[1] else None),
+    )  # fmt: skip
+    assert 0 < mask.mean() < 1
+    torch.testing.assert_close(seen[0]["pixel_values"], mixed, rtol=0, atol=1e-5)
+
+
+def test_rows_without_a_label_are_no_lack_of_saliency():
+    labels = LABELS.clone()
+    labels[[1, 4]] = -100
+    method = PuzzleMix()
+    step, _, noted = make_step(Net(), draw(method), images(), labels=labels)
+    next(method.losses(step))
+    assert noted["saliency_undefined"] == 0
 
 
 def test_flat_images_fall_back_to_uniform_saliency_and_say_so():

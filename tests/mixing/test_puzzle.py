@@ -416,6 +416,19 @@ def test_noise_is_added_to_the_pixels_and_clipped():
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("carries", [(True, False), (False, True), (True, True)], ids=str)
+def test_noise_leaves_the_type_of_the_images(dtype, carries):
+    images, saliency = torch.rand(4, 3, 16, 16), torch.rand(4, 16, 16) ** 20
+    index, lam = torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.5)
+    noise = tuple(torch.full_like(images, 0.1) if carried else None for carried in carries)
+    how = {"block_num": 4, "mean": torch.full((3,), 0.4), "std": torch.full((3,), 0.2), "noise": noise}
+    expected, *_ = puzzle_mix(images, saliency, index, lam, **how)
+    mixed, *_ = puzzle_mix(images.to(dtype), saliency, index, lam, **how)
+    assert mixed.dtype == dtype
+    torch.testing.assert_close(mixed.float(), expected, rtol=0, atol=2e-2)
+
+
 @pytest.mark.parametrize("t_size", [None, -1])
 @pytest.mark.parametrize("carries", [(True, False), (False, True), (True, True)], ids=str)
 def test_each_image_of_the_pair_carries_its_noise(t_size, carries):

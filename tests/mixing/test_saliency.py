@@ -35,6 +35,23 @@ def test_small_gradients_of_any_type_keep_their_shares(dtype):
     assert not is_degenerate(saliency).any()
 
 
+@pytest.mark.parametrize("scale", [1e-34, 1e-24, 1e24, 1e34])
+def test_gradients_of_any_size_keep_their_shares(scale):
+    """Squares neither underflow nor overflow, whatever stands beside them in the batch."""
+    gradient = torch.rand(3, 3, 4, 4)
+    scales = torch.tensor([1.0, scale, 0.0]).view(3, 1, 1, 1)
+    saliency = channel_saliency(gradient * scales)
+    torch.testing.assert_close(saliency[:2] / scales[:2, 0], channel_saliency(gradient[:2]))
+    assert not saliency[2].any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_overflowed_is_seen(value):
+    gradient = torch.rand(2, 3, 4, 4)
+    gradient[0, 1, 2, 3] = value
+    assert is_degenerate(channel_saliency(gradient)).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("block_num", [2, 4, 8, 16])
 def test_block_saliency_equals_the_official_one(block_num):
     official = np.load(FIXTURE)

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixtext_hf.functional import MixedLoss, mix_targets, mixed_cross_entropy, soft_cross_entropy
-from mixtext_hf.mixing import IGNORE_INDEX, has_label, sharpen, soft_kl_divergence
+from mixtext_hf.mixing import IGNORE_INDEX, has_label, jensen_shannon_divergence, sharpen, soft_kl_divergence
 
 
 B, C = 5, 4
@@ -313,3 +314,47 @@ def test_the_divergence_of_bfloat16_logits_is_computed_in_float32():
     )
     # Extreme logits are no reason for a NaN.
     assert bool(soft_kl_divergence(torch.tensor([[1e4, -1e4]]), torch.tensor([[0.0, 1.0]])).isfinite().all())
+
+
+# ---- several predictions ----
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 4), st.integers(1, 5), st.integers(0, 99))
+def test_jensen_shannon_divergence_is_that_of_the_loop(views, classes, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = [3 * torch.randn(2, classes, generator=generator) for _ in range(views)]
+    for row, divergence in enumerate(jensen_shannon_divergence(logits)):
+        p = [F.softmax(logit[row].double(), dim=-1) for logit in logits]
+        mean = sum(p) / views
+        expected = sum(float((q * (q / mean).log()).sum()) for q in p) / views
+        assert divergence.item() == pytest.approx(expected, abs=1e-5) and -1e-6 < divergence <= math.log(views)
+
+
+def test_jensen_shannon_divergence_of_predictions_that_are_sure():
+    """Classes whose probability underflows to 0 cost nothing, and leave a finite gradient."""
+    apart, alike = torch.tensor([[300.0, 0.0, 1.0]]), torch.tensor([[0.0, 300.0, 1.0]])
+    for others, expected in (([apart, apart], 0.0), ([alike, alike], math.log(3) / 3 + 2 / 3 * math.log(1.5))):
+        logits = [logit.clone().requires_grad_() for logit in (apart, *others)]
+        divergence = jensen_shannon_divergence(logits)
+        assert divergence.item() == pytest.approx(expected, abs=1e-6)
+        divergence.sum().backward()
+        assert all(bool(logit.grad.isfinite().all()) for logit in logits)
+
+
+def test_the_plain_loss_copies_nothing_to_the_device():
+    """A copy from the host waits for the pass that is running there."""
+
+    class Copies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            kwargs = kwargs or {}
+            moves = function is torch.ops.aten._to_copy.default and kwargs.get("device") is not None
+            self.count += moves and torch.device(kwargs["device"]) != args[0].device
+            return function(*args, **kwargs)
+
+    labels, logits = torch.zeros(B, 1, device="meta"), torch.zeros(B, 1, device="meta")
+    with Copies() as copies:
+        assert score(logits, labels).device.type == "meta"
+    assert copies.count == 0
