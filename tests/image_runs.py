@@ -32,6 +32,7 @@ def make_image_trainer(
     method: MixMethod | None = None,
     callbacks: Any = (),
     eval_dataset: Any = None,
+    size: tuple[int, int] = IMAGE_SIZE,
     **settings: Any,
 ) -> Any:
     """A trainer of a tiny ViT on 32 raw images, if nothing else is given."""
@@ -40,7 +41,7 @@ def make_image_trainer(
         arguments(output_dir, **settings),
         train_dataset=image_rows(32) if rows is None else rows,
         eval_dataset=eval_dataset,
-        processing_class=small_image_processor(IMAGE_SIZE, 3),
+        processing_class=small_image_processor(size, 3),
         method=method,
         callbacks=[*callbacks],
     )

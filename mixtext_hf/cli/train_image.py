@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 from transformers import HfArgumentParser, ResNetConfig, set_seed
 
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
@@ -27,8 +27,10 @@ from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check_precision, fgsm
+from mixtext_hf.methods import PIXELS, PuzzleMix
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
+from mixtext_hf.models.stack import num_channels
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
@@ -127,6 +129,7 @@ class ImageRun(Run):
         )
         self.trainer = self._make_trainer()
         self.attack = self._make_attack()
+        self._check_an_image()
 
     def _load_data(self) -> ImageDatasets:
         names = None if self.is_new else task_of(self.config)[1]
@@ -161,23 +164,30 @@ class ImageRun(Run):
         )
 
     def _load_processor(self) -> Any:
-        a, size = self.model_args, self.data_args.image_size
-        sizes = (
-            {}
-            if size is None
-            else {"size": {"height": size, "width": size}, "crop_size": {"height": size, "width": size}}
-        )
+        a, side = self.model_args, self.data_args.image_size
         if self.is_new and a.image_processor_name is None:
-            height, width, channels = self.data.image_shape
-            return small_image_processor((size or height, size or width), channels)
-        return AutoImageProcessor.from_pretrained(
+            height, width, _ = self.data.image_shape
+            if side is None:
+                logger.info(
+                    "Images are resized to %d x %d pixels, as the first one has: see --image_size.", height, width
+                )
+            return small_image_processor((side or height, side or width), self.config.num_channels)
+        load = partial(
+            AutoImageProcessor.from_pretrained,
             a.image_processor_name or self.model_name,
             backend="pil",
             cache_dir=a.cache_dir,
             revision=a.model_revision,
             token=a.token,
-            **sizes,
         )
+        processor = load()
+        if side is None:
+            return processor
+        square = {"height": side, "width": side}
+        if "shortest_edge" in (getattr(processor, "size", None) or ()):
+            # Some of these understand no other size. The crop brings all images to the same one.
+            return load(size={"shortest_edge": side}, crop_size=square, do_center_crop=True)
+        return load(size=square, crop_size=square)
 
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
@@ -213,13 +223,33 @@ class ImageRun(Run):
                 self.processor,
                 image_column=data.image_column,
                 label_column="label",
-                num_channels=self.config.num_channels,
+                num_channels=num_channels(self.config),
             ),
             train_dataset=data.train if self.args.do_train else None,
             eval_dataset=next(iter(self.evaluation_splits().values()), None) if data.validation else None,
             processing_class=self.processor,
             compute_metrics=self.compute_metrics,
         )
+
+    def _check_an_image(self) -> None:
+        """One image through the image processor and the model: sizes that do not go together are found before training."""
+        split = next(iter(self.data.by_name().values()))
+        trainer = self.trainer
+        pixels = trainer.data_collator([split[0]])[PIXELS]
+        height, width = pixels.shape[-2:]
+        if self.args.do_train and isinstance(trainer.method, PuzzleMix):
+            trainer.method.fitting((height, width))
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            return  # the model is in pieces
+        model = self._model()
+        try:
+            with torch.no_grad():
+                model.eval()(pixel_values=pixels.to(model.device, model.dtype))
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} does not take images of {height} x {width} pixels, to which its "
+                f"image processor brings them, see --image_size: {error}"
+            ) from error
 
     def _check_fgsm_arguments(self) -> None:
         epsilon, args = self.data_args.fgsm_epsilon, self.args
@@ -253,7 +283,9 @@ class ImageRun(Run):
                 f"model_name_or_path={self.model_name!r} is not in float32, which --fgsm_epsilon {epsilon:g} needs: load it by "
                 "from_pretrained(..., dtype=torch.float32), save it by save_pretrained, and name that folder."
             ) from error
-        mean, std = pixel_statistics(self.processor, self.config.num_channels)
+        channels = num_channels(self.config)
+        assert channels is not None
+        mean, std = pixel_statistics(self.processor, channels)
         return partial(fgsm, epsilon=epsilon / 255, mean=mean, std=std)
 
     def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
@@ -263,7 +295,7 @@ class ImageRun(Run):
         gather = self.trainer.accelerator.gather_for_metrics
         return {f"{prefix}_fgsm_accuracy": adversarial_accuracy(self._model(), loader, self.attack, gather=gather)}
 
-    def _model(self) -> nn.Module:
+    def _model(self) -> Any:
         model = self.trainer.model
         assert model is not None
         return model

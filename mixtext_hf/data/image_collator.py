@@ -174,7 +174,7 @@ def pixel_statistics(image_processor: Any, num_channels: int) -> tuple[torch.Ten
     _check_channels(image_processor, num_channels)
     black_and_white = [np.full((8, 8, num_channels), value, dtype=np.uint8) for value in (0, 255)]
     output = image_processor(
-        images=black_and_white, input_data_format="channels_last", do_resize=False, do_center_crop=False
+        images=black_and_white, input_data_format="channels_last", do_resize=False, do_center_crop=False, do_pad=False
     )[_PIXELS]
     black, white = (_float_tensor(image)[:, 4, 4].double() for image in output)
     if len(black) != num_channels or not bool((white > black).all()):

@@ -78,14 +78,17 @@ class ImageRows(torch.utils.data.Dataset):
             a list of `num_views` images of the same shape.
 
         Raises:
-            `ValueError`: if the image cannot be read; it names the row.
+            `ValueError`: if the image cannot be read or augmented; it names the row.
         """
         index, epoch = which.row, which.round
         image, label = self._read(index)
         if self.augmentations:
             rng = self._rng(epoch, index, 0)
-            for augmentation in self.augmentations:
-                image = augmentation(image, rng)
+            try:
+                for augmentation in self.augmentations:
+                    image = augmentation(image, rng)
+            except ValueError as error:
+                raise ValueError(f"Row {index}, column {self.image_column!r}: {error}") from error
         row = {"image": image, "label": label}
         if self.views is not None:
             row["views"] = [self.views(image, self._rng(epoch, index, view)) for view in range(1, self.num_views + 1)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
+import numpy as np
 from datasets import Dataset, LargeList, List, Value
 
 from .columns import rows_without_text, type_name
@@ -24,6 +25,8 @@ from .sources import Splits, check_one_source, load_files, load_hub
 DIGITS = "digits"
 
 IMAGE = "image"
+# How many images are decoded to learn whether there are any in colour.
+_ROWS_LOOKED_AT = 64
 # Columns that the collator takes for pixels that are ready for the model.
 _READY = ("pixel_values", "views")
 
@@ -82,8 +85,14 @@ class ImageDatasets:
 
     @property
     def num_channels(self) -> int:
-        """Channels of the first image."""
-        return self.image_shape[2]
+        """The most channels of some rows spread over the first split: grey images may stand among coloured ones."""
+        name, split = next(iter(self.by_name().items()))
+        rows = np.unique(np.linspace(0, len(split) - 1, _ROWS_LOOKED_AT).astype(int))
+        return max(_shape(split, name, int(row))[2] for row in rows)
+
+    def by_name(self) -> dict[str, Dataset]:
+        """All splits but `rest`."""
+        return {**({} if self.train is None else {"train": self.train}), **self.validation, **self.test}
 
 
 def load_image_datasets(
@@ -182,7 +191,7 @@ def load_image_datasets(
         first.column_names, image=image_column, label=label_column, require_label=splits.train is not None
     )
     splits.replace({name: _as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
-    shapes = [_first_shape(split, name) for name, split in splits.by_name().items()]
+    shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
     label, names = _normalise_labels(splits, found.get("label_column"), label_names)
     rest = select_rows(splits, limits, validation_split_fraction, seed)
 
@@ -288,13 +297,13 @@ def _holds_files(feature: Any) -> bool:
     return feature in (Value("binary"), Value("large_binary"), Value("string"), Value("large_string"))
 
 
-def _first_shape(split: Dataset, split_name: str) -> tuple[int, int, int]:
+def _shape(split: Dataset, split_name: str, row: int) -> tuple[int, int, int]:
     try:
-        height, width, channels = to_array(split.select_columns([IMAGE])[0][IMAGE]).shape
+        height, width, channels = to_array(split.select_columns([IMAGE])[row][IMAGE]).shape
     # What PIL raises for files that are broken, and `to_array` for what is no image.
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         raise ValueError(
-            f"The image in row 0 of the split {split_name!r} cannot be used: {error} Name another --image_column, or correct "
+            f"The image in row {row} of the split {split_name!r} cannot be used: {error} Name another --image_column, or correct "
             "the data."
         ) from error
     return height, width, channels

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from accelerate.utils import extract_model_from_parallel
 from torch import nn
 
+from mixtext_hf.models.modes import evaluating, full_precision
+
 from .metrics import accuracy
 
 
@@ -164,23 +166,15 @@ def _as_it_is_used(model: nn.Module) -> Iterator[nn.Module]:
     """The plain model in evaluation mode and float32, without gradients of its parameters; as it was afterwards."""
     model = extract_model_from_parallel(model, keep_torch_compile=False)
     check_precision(model)
-    were_training = [module for module in model.modules() if module.training]
     were_trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # accelerate puts a forward of reduced precision onto the object; without it, that of the class serves.
-    of_object = vars(model).pop("forward", None)
     try:
-        model.eval()
         for parameter in were_trainable:
             parameter.requires_grad_(False)
-        with torch.autocast(next(model.parameters()).device.type, enabled=False):
+        with evaluating(model), full_precision(model):
             yield model
     finally:
-        if of_object is not None:
-            model.forward = of_object
         for parameter in were_trainable:
             parameter.requires_grad_(True)
-        for module in were_training:
-            module.training = True
 
 
 def _pixel_gradient(model: nn.Module, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .augmix import AugMix
@@ -51,17 +52,29 @@ def make_method(name: str, **hyperparameters: Any) -> MixMethod:
     if name not in METHODS:
         raise ValueError(f"Unknown mix_method {name!r}: choose from {', '.join(METHODS)}.")
     method = METHODS[name]
-    for alias, own in method.aliases.items():
-        if alias in hyperparameters:
-            if own in hyperparameters:
-                raise ValueError(f"{alias} and {own} are one hyper-parameter of {name}: give it once.")
-            hyperparameters[own] = hyperparameters.pop(alias)
+    hyperparameters = by_own_names(name, hyperparameters)
     unknown = sorted(set(hyperparameters) - set(method.field_names()))
     if unknown:
         raise ValueError(
             f"{name} has no hyper-parameter {', '.join(map(repr, unknown))}: it has {', '.join(method.field_names())}."
         )
     return method(**hyperparameters)
+
+
+def by_own_names(name: str, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The hyper-parameters of a method with timm's names replaced by the method's own.
+
+    Raises:
+        `ValueError`: if one is given under both names.
+    """
+    own_names = dict(hyperparameters)
+    for alias, own in METHODS[name].aliases.items() if name in METHODS else ():
+        if alias in own_names:
+            if own in own_names:
+                raise ValueError(f"{alias} and {own} are one hyper-parameter of {name}: give it once.")
+            own_names[own] = own_names.pop(alias)
+    return own_names
 
 
 def find_preset(name: str, preset: str) -> Preset:
@@ -101,6 +114,7 @@ __all__ = [
     "Step",
     "TMix",
     "Watch",
+    "by_own_names",
     "find_preset",
     "make_method",
     "scaled_layers",

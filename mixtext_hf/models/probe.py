@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from mixtext_hf.mixing import HEAD, MixPlan
 
 from .mixer import Mixer
-from .stack import mask_position
+from .modes import evaluating
+from .stack import image_config, mask_position
 
 
 _LENGTHS = (4, 9, 6)
@@ -37,10 +38,8 @@ def probe(mixer: Mixer) -> bool:
         `bool`: whether the states at padding are a function of the text alone (`EncoderStack.pads_are_defined`).
     """
     model = mixer.stack.model
-    was_training = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad(), _RecordedArguments(mixer) as arguments:
+        with evaluating(model), torch.no_grad(), _RecordedArguments(mixer) as arguments:
             inputs = _tiny_batch(model)
             plain = model(**inputs).logits
             _check_arguments(model, arguments)
@@ -55,9 +54,6 @@ def probe(mixer: Mixer) -> bool:
             f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
             f"the probe that would have to show that it can be mixed fails: {error}"
         ) from error
-    finally:
-        for module, training in was_training.items():
-            module.training = training
 
 
 def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> bool:
@@ -100,10 +96,11 @@ def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 def _tiny_images(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    size = getattr(model.config, "image_size", None) or _IMAGE_SIZE
+    config = image_config(model.config)
+    size = getattr(config, "image_size", None) or _IMAGE_SIZE
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(_LENGTHS), model.config.num_channels, height, width, generator=generator)
+    noise = torch.randn(len(_LENGTHS), config.num_channels, height, width, generator=generator)
     # Noise is all alike once it is pooled: let the images differ in their colours as well.
     pixel_values = noise + 2 * torch.randn(*noise.shape[:2], 1, 1, generator=generator)
     return {"pixel_values": pixel_values.to(model.device, model.dtype)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -177,6 +178,16 @@ def unwrap(model: nn.Module) -> PreTrainedModel:
         if isinstance(module, PreTrainedModel):
             return module
     raise TypeError(f"`model` must be (or wrap) a transformers model, got {type(model).__name__}.")
+
+
+def image_config(config: PreTrainedConfig) -> Any:
+    """The part of a config that describes the model of images: `vision_config` where there is one of texts beside it."""
+    return getattr(config, "vision_config", config)
+
+
+def num_channels(config: PreTrainedConfig) -> int | None:
+    """Channels of the images that a model of this config takes; `None` if it takes none, or does not say."""
+    return getattr(image_config(config), "num_channels", None)
 
 
 def find_stack(model: nn.Module) -> EncoderStack:

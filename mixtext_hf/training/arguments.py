@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from mixtext_hf.data.augmenters import make_augmenter
 from mixtext_hf.data.image_augmentations import make_image_augmentation
-from mixtext_hf.methods import METHODS, MixMethod, find_preset, make_method
+from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 
 
 _DEFAULT = "tmix"
@@ -30,8 +30,8 @@ class MixTrainingArguments(TrainingArguments):
             (`"mixup"` for a model of images).
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
-            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` or `"imagenet"` for `"puzzlemix"`. The learning rates that belong to them, [`Preset.training_arguments`], are set by the command
-            line alone.
+            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` or `"imagenet"` for `"puzzlemix"`. The learning rates that belong to
+            them, [`Preset.training_arguments`], are set by the command line alone.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
         mix_fold (`bool`, *optional*): `lam <- max(lam, 1 - lam)`.
@@ -50,7 +50,8 @@ class MixTrainingArguments(TrainingArguments):
             (`"word_dropout:0.2"`).
         image_augmentations (`list[str]`, *optional*):
             Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
-            size). Drawn for each image and epoch, whatever the number of workers.
+            size). Pixels are those of the data: the image processor resizes afterwards. Drawn for each image and epoch,
+            whatever the number of workers.
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model; not given: `learning_rate` for all.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
@@ -108,7 +109,9 @@ class MixTrainingArguments(TrainingArguments):
     )
     image_augmentations: list[str] | None = field(
         default=None,
-        metadata={"help": "Augmentations of raw training images: flip, crop:4 (pad by 4 pixels, then crop)."},
+        metadata={
+            "help": "Augmentations of raw training images, before they are resized: flip, crop:4 (pad by 4 pixels, then crop)."
+        },
     )
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "Learning rate of everything outside the base model."}
@@ -149,7 +152,7 @@ class MixTrainingArguments(TrainingArguments):
     def _waits_for_the_model(self) -> bool:
         """Whether no method is named and `mix_kwargs` has names that only the method of the model can have."""
         names = set(self.mix_kwargs or ()) if isinstance(self.mix_kwargs, dict) else set()
-        known = {name for method in METHODS.values() for name in method.field_names()}
+        known = {name for method in METHODS.values() for name in (*method.field_names(), *method.aliases)}
         unnamed = self.mix_method is None and self.mix_preset is None
         return unnamed and names <= known and not names <= set(METHODS[_DEFAULT].field_names())
 
@@ -187,7 +190,8 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"{', '.join(twice)} given both in mix_kwargs and as mix_{twice[0]}: give it once.")
         if self.mix_method is None and self.mix_preset is None and recipe is not None:
             try:
-                return make_method(recipe["method"], **{**recipe["hyperparameters"], **given, **extra})
+                named = by_own_names(recipe["method"], {**given, **extra})
+                return make_method(recipe["method"], **{**recipe["hyperparameters"], **named})
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
                     f"The recipe in the config of the model (`mixtext`) cannot be used: {error} Name a method by mix_method "
@@ -195,7 +199,7 @@ class MixTrainingArguments(TrainingArguments):
                 ) from error
         name = self.mix_method or default
         preset = {} if self.mix_preset is None else find_preset(name, self.mix_preset).hyperparameters
-        return make_method(name, **{**preset, **given, **extra})
+        return make_method(name, **{**preset, **by_own_names(name, {**given, **extra})})
 
 
 def _parse_object(text: str) -> Any:

@@ -14,7 +14,7 @@ from mixtext_hf.data.image_augmentations import make_image_augmentation
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.image_rows import EpochSampler, ImageRows
 from mixtext_hf.data.images import recognise_image_columns
-from mixtext_hf.methods import PIXELS, AugMix, MixMethod
+from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
 
 from .arguments import MixTrainingArguments
 from .unlabeled import data_seed
@@ -39,10 +39,15 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         `None` where the rows are no raw images that the package's own collator reads: they stay what they are.
 
     Raises:
-        `ValueError`: if augmentations were asked for all the same.
+        `ValueError`: if augmentations were asked for all the same, or another order of raw images than a random one.
     """
     names = _names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
+        if args.train_sampling_strategy != "random":
+            raise ValueError(
+                f"train_sampling_strategy={args.train_sampling_strategy!r}: raw images are drawn in an order of their own, which "
+                "is random; leave it out."
+            )
         chains = None
         if isinstance(method, AugMix):
             chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
@@ -69,16 +74,30 @@ def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
     return EpochSampler(len(rows), seed=data_seed(args))
 
 
-def normalisation(processor: Any, num_channels: int | None) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-    """Mean and standard deviation `(C,)` that pixels in `[0, 1]` are normalised with; `None` if nobody says."""
+def normalisation(
+    collator: Any, processing_class: Any, num_channels: int | None, method: MixMethod
+) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
+    """
+    Mean and standard deviation `(C,)` that pixels in `[0, 1]` are normalised with; `None` if nobody says.
+
+    Raises:
+        `ValueError`: if nobody says and `method` adds noise to pixels.
+    """
+    processor = collator.image_processor if isinstance(collator, ImageCollator) else processing_class
     if not isinstance(processor, ImageProcessingMixin) or num_channels is None:
+        if isinstance(method, PuzzleMix) and method.adv_p > 0:
+            raise ValueError(
+                f"adv_p={method.adv_p} adds noise in grey levels and clips it to what is an image, and nothing says how the "
+                "images were normalised: give the image processor as `processing_class`."
+            )
         return None, None
     return pixel_statistics(processor, num_channels)
 
 
 def _names(rows: Any) -> list[str] | None:
     if isinstance(rows, datasets.Dataset):
-        return list(rows.column_names)
+        # Somebody's transform may have made pixels of the images.
+        return list(rows[0]) if rows.format["type"] == "custom" and len(rows) else list(rows.column_names)
     if isinstance(rows, Sequence) and len(rows) > 0 and isinstance(rows[0], dict):
         return list(rows[0])
     return None

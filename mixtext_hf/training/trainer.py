@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import datasets
@@ -25,11 +25,12 @@ from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.data.image_rows import ImageRows
 from mixtext_hf.data.two_streams import UnlabeledTexts
-from mixtext_hf.methods import PIXELS, MixMethod, MixText, Step, Watch
+from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import Mixer, make_mixable
-from mixtext_hf.models.stack import unwrap
+from mixtext_hf.models.modes import evaluating, full_precision
+from mixtext_hf.models.stack import num_channels, unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
@@ -65,7 +66,8 @@ class MixTrainer(Trainer):
             A method object, in place of the one that `args` names; `mix_start` and `mix_end` of `args` still hold.
         data_collator (`Callable`, *optional*):
             Not given, with a tokenizer as `processing_class`: [`MixDataCollator`], which tokenises raw text columns
-            (recognised by their names) and passes ready `input_ids` through.
+            (recognised by their names) and passes ready `input_ids` through. With an image processor: [`ImageCollator`], which
+            does the same for images and ready `pixel_values`; training images are then augmented as `args` says.
         unlabeled_dataset (`datasets.Dataset` or `Sequence[dict]`, *optional*):
             Unlabelled texts, for the methods that learn from them; others leave them alone, with a warning. Its views
             are named by `args`. A label column only serves to report how many guesses are right.
@@ -118,6 +120,7 @@ class MixTrainer(Trainer):
         self._watch: Watch | None = None
         self._has_warned_of_unused = False
         self._is_made = False
+        self._learns_image_columns = False
         self._terms = Terms(args)
         self._micro_step = 0
         self._labelled_rows: torch.Tensor | None = None
@@ -212,6 +215,11 @@ class MixTrainer(Trainer):
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
+        if isinstance(self.method, AugMix) and self.loss.problem_type != "single_label_classification":
+            raise ValueError(
+                f"augmix compares distributions over classes, but the task is {self.loss.problem_type}: use mixup, cutmix or "
+                "manifold_mixup."
+            )
         if isinstance(self.method, MixText) and self._trains:
             check_semi_supervised(self.method, self.loss, self.unlabeled_dataset, self.args)
         needs_classes = self.method.partner in ("same_class", "other_class")
@@ -229,7 +237,9 @@ class MixTrainer(Trainer):
         self._watch = self.method.watch()
         self._labels_are_checked = False
         if self._takes_pixels:
-            self._pixel_mean, self._pixel_std = normalisation(self.processing_class, self._num_channels)
+            self._pixel_mean, self._pixel_std = normalisation(
+                self.data_collator, self.processing_class, self._num_channels, self.method
+            )
         self._config.mixtext = {
             "version": __version__,
             "method": self.method.name,
@@ -268,6 +278,7 @@ class MixTrainer(Trainer):
         if given is not None:
             return
         processor = self.processing_class
+        self._learns_image_columns = not self._rows_to_look_at()
         if isinstance(processor, PreTrainedTokenizerBase):
             self.data_collator = MixDataCollator(
                 processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
@@ -284,7 +295,7 @@ class MixTrainer(Trainer):
 
     @property
     def _num_channels(self) -> int | None:
-        return getattr(self._config, "num_channels", None)
+        return num_channels(self._config)
 
     def _raw_columns(self) -> dict[str, Any]:
         """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
@@ -299,6 +310,9 @@ class MixTrainer(Trainer):
         if isinstance(collator, MixDataCollator) and collator.text_column is None:
             for name, column in (_raw_columns(dataset) or {}).items():
                 setattr(collator, name, column)
+            self._signature_columns = None
+        elif isinstance(collator, ImageCollator) and self._learns_image_columns:
+            self.data_collator = image_collator(collator.image_processor, [dataset], self._num_channels)
             self._signature_columns = None
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
@@ -440,17 +454,19 @@ class MixTrainer(Trainer):
         inputs, labels = _without_labels(inputs)
 
         def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
-            with self.mixer.applying(plan), nullcontext() if dropout else _evaluating(model):
+            with self.mixer.applying(plan), nullcontext() if dropout else evaluating(model):
                 return model(**inputs).logits
 
         def saliency_forward(
             inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False
         ) -> torch.Tensor:
-            # The forward of the class: accelerate puts one of reduced precision onto the object, and wrappers of several
-            # processes expect a backward pass through their parameters.
-            inner = self.accelerator.unwrap_model(model)
-            with self.mixer.applying(plan), nullcontext() if dropout else _evaluating(inner):
-                return type(inner).forward(inner, **inputs).logits
+            # Wrappers of several processes expect a backward pass through their parameters, and a compiled model has a
+            # gradient of its own: neither here. Pixels stay float32 in the graph, whatever the weights are in.
+            inner = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            inputs = {**inputs, PIXELS: inputs[PIXELS].to(inner.dtype)}
+            mode = nullcontext() if dropout else evaluating(inner)
+            with self.mixer.applying(plan), mode, full_precision(inner):
+                return inner(**inputs).logits
 
         scale = self._loss_scale(labels)
         losses = self.method.losses(
@@ -535,18 +551,6 @@ def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any]
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
     return {name: value for name, value in inputs.items() if name not in ("labels", "text_labels")}, inputs["labels"]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, every module back as it was afterwards."""
-    were_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in were_training:
-            module.training = True
 
 
 def _problem_type(config: Any) -> ProblemType:

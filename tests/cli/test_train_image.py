@@ -9,7 +9,9 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
+from tiny import tiny_image_model
 from transformers import AutoModelForImageClassification
 
 from mixtext_hf.cli import train_image
@@ -96,6 +98,53 @@ def test_images_are_resized(tmp_path, folder, monkeypatch):
     )
     batch = run.trainer.data_collator([run.data.train[0]])
     assert batch["pixel_values"].shape == (1, 3, 48, 48)
+
+
+def saved(path, family, processor):
+    tiny_image_model(family, num_labels=2).save_pretrained(path)
+    processor.save_pretrained(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["ConvNext", "CLIP", "TextNet", "ViT"])
+def test_every_kind_of_image_processor_takes_a_size(tmp_path, folder, kind):
+    """Some know no height and width, and some would not bring all images to one shape."""
+    model = saved(tmp_path / "model", "resnet", getattr(transformers, f"{kind}ImageProcessorPil")())
+    out = f"--output_dir={tmp_path / 'out'}"
+    run = make_run(
+        [*QUICK, f"--dataset_name={folder}", f"--model_name_or_path={model}", "--image_size=48", out, "--do_train"]
+    )
+    images = [np.zeros((30, 50, 3), np.uint8), np.zeros((70, 40, 3), np.uint8)]
+    assert run.trainer.data_collator([{"image": i} for i in images])["pixel_values"].shape == (2, 3, 48, 48)
+
+
+def test_a_model_of_images_and_text(tmp_path, folder):
+    size = {"height": 32, "width": 32}
+    model = saved(tmp_path / "model", "clip", transformers.CLIPImageProcessorPil(size=size, crop_size=size))
+    argv = [*QUICK, f"--dataset_name={folder}", f"--model_name_or_path={model}", f"--output_dir={tmp_path / 'out'}"]
+    found = main([*argv, "--mix_method=puzzlemix", "--do_train", "--do_predict", "--fgsm_epsilon=8"])
+    assert "predict_fgsm_accuracy" in found
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--image_size=64"],
+            "does not take images of 64 x 64 pixels, to which its image processor brings them, see --image",
+        ),
+        (["--image_size=33", "--mix_method=puzzlemix"], "Images of 33 x 33 pixels cannot be cut"),
+    ],
+)
+def test_sizes_that_do_not_go_together_are_found_before_training(tmp_path, folder, capsys, flags, message):
+    processor = transformers.ViTImageProcessorPil(size={"height": 48, "width": 32})
+    model = saved(tmp_path / "model", "vit", processor)
+    out = tmp_path / "out"
+    argv = [*QUICK, f"--dataset_name={folder}", f"--model_name_or_path={model}", f"--output_dir={out}", "--do_train"]
+    with pytest.raises(SystemExit):
+        main([*argv, *flags])
+    assert message in capsys.readouterr().err
+    assert not out.exists() or not any(out.iterdir())
 
 
 def test_arguments():

@@ -243,6 +243,11 @@ def test_statistics_hold_for_other_processors(name):
     torch.testing.assert_close(middle, (colours - mean) / std, atol=1e-5, rtol=1e-5)
 
 
+def test_padding_has_no_part_in_the_statistics():
+    mean, std = pixel_statistics(transformers.DonutImageProcessorPil(), 3)
+    assert mean.tolist() == std.tolist() == [0.5] * 3
+
+
 def test_statistics_of_one_channel():
     mean, std = pixel_statistics(grey_vit(), 1)
     torch.testing.assert_close(mean, torch.tensor([0.5]))

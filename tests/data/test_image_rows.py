@@ -132,6 +132,11 @@ def test_a_broken_image_is_named(content):
             images[RowId(0, 2, 0)]
 
 
+def test_an_image_too_small_to_be_cropped_is_named():
+    with pytest.raises(ValueError, match=r"Row 3, column 'image': crop:12 may leave nothing of an image of 12 x 16"):
+        ImageRows(ROWS, augmentations=[Crop(12)])[RowId(0, 3, 0)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -226,6 +226,13 @@ def test_integers_and_hidden_labels(write):
     assert data.label_column is None and data.num_labels == 2
 
 
+def test_grey_images_may_come_before_coloured_ones(write):
+    rows = table()
+    rows[0]["image"] = {"bytes": png(PIXELS[0, :, :, 0]), "path": None}
+    data = load_image_datasets(train_file=write("a.parquet", rows))
+    assert data.image_shape == (8, 10, 1) and data.num_channels == 3
+
+
 # ---- columns ----
 
 

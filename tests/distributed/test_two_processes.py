@@ -56,10 +56,12 @@ def test_two_losses_a_step_are_their_sum(ranks, tmp_path):
     assert_same_trajectory(reference, ranks[0]["runs"]["two losses 4x2"])
 
 
-def test_puzzlemix_with_its_saliency_and_clean_pass_makes_the_trajectory_of_one_process(ranks, tmp_path):
-    reference = run_images(tmp_path, 16, 1, PuzzleMix(clean_lam=0.5))
-    assert_same_trajectory(reference, ranks[0]["runs"]["puzzlemix 8x1"])
-    assert_same_trajectory(reference, ranks[0]["runs"]["puzzlemix 4x2"])
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_puzzlemix_makes_the_trajectory_of_one_process(ranks, tmp_path, clean_lam):
+    """Its saliency is taken in a pass of its own, or with the loss of the clean images."""
+    reference = run_images(tmp_path, 16, 1, PuzzleMix(clean_lam=clean_lam))
+    for pieces in ("8x1", "4x2"):
+        assert_same_trajectory(reference, ranks[0]["runs"][f"puzzlemix {clean_lam} {pieces}"])
 
 
 def test_ranks_with_fewer_labels_weigh_less(ranks, tmp_path):

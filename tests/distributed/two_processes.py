@@ -43,8 +43,10 @@ def main() -> None:
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
     runs["uneven labels"] = uneven_labels(folder)
     runs["consistency 8x1"] = consistency(folder, 8)
-    for batch, accumulation in ((8, 1), (4, 2)):
-        runs[f"puzzlemix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, PuzzleMix(clean_lam=0.5))
+    for clean_lam in (0.0, 0.5):
+        for batch, accumulation in ((8, 1), (4, 2)):
+            method = PuzzleMix(clean_lam=clean_lam)
+            runs[f"puzzlemix {clean_lam} {batch}x{accumulation}"] = run_images(folder, batch, accumulation, method)
     results = {
         "runs": runs,
         "random": random_plans(folder),

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import torch
 from tiny import DEPTH, tiny_batch, tiny_model
-from torch import nn
 from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixedLoss, MixPlan, make_mixable
 from mixtext_hf.methods import ERM, UDA, MixText, Preset, Step, find_preset, make_method
+from mixtext_hf.models.modes import evaluating
 from mixtext_hf.training import MixTrainingArguments
-from mixtext_hf.training.trainer import _evaluating
 
 
 LABELLED, TEXTS, VIEWS, CLASSES = 4, 3, 3, 3
@@ -83,7 +82,7 @@ class Bench:
         with self.mixer.applying(plan):
             if dropout:
                 return self.model(**inputs).logits
-            with _evaluating(self.model):
+            with evaluating(self.model):
                 return self.model(**inputs).logits
 
     def note(self, terms):
@@ -975,60 +974,6 @@ def test_the_mixed_pass_has_dropout():
     terms = [bench.losses(MixText(ramp_steps=0), PLANS["embeddings"]) for _ in range(2)]
     assert all(not torch.equal(terms[0][name], terms[1][name]) for name in terms[0])
     assert all(module.training for module in bench.model.modules())
-
-
-def training_flags(model):
-    return {name: module.training for name, module in model.named_modules()}
-
-
-def test_evaluating_puts_every_module_back_as_it_was():
-    model = small_model(dropout=0.5).train()
-    # Somebody froze the embeddings and one layer, but for its attention.
-    model.bert.embeddings.eval()
-    model.bert.encoder.layer[1].eval()
-    model.bert.encoder.layer[1].attention.train()
-    before = training_flags(model)
-    assert len(set(before.values())) == 2
-    with _evaluating(model):
-        assert not any(training_flags(model).values())
-        with _evaluating(model):
-            assert not any(training_flags(model).values())
-        assert not any(training_flags(model).values())
-    assert training_flags(model) == before
-
-
-def test_evaluating_leaves_a_model_in_evaluation_mode_there():
-    model = small_model()
-    model.dropout.train()
-    before = training_flags(model)
-    with _evaluating(model):
-        assert not model.dropout.training
-    assert training_flags(model) == before and not model.training
-
-
-def test_evaluating_puts_back_after_an_error():
-    model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5).eval(), nn.Linear(2, 2)))
-    before = training_flags(model)
-    with pytest.raises(RuntimeError, match="out of memory"), _evaluating(model):
-        raise RuntimeError("out of memory")
-    assert training_flags(model) == before
-
-
-def test_evaluating_a_model_with_a_train_of_its_own():
-    """Such as one that keeps a part in evaluation mode whatever is asked for."""
-
-    class Frozen(nn.Sequential):
-        def train(self, mode=True):
-            super().train(mode)
-            self[0].training = False
-            return self
-
-    model = Frozen(nn.Dropout(0.5), nn.Dropout(0.5)).train()
-    before = training_flags(model)
-    assert before["0"] is False and before["1"] is True
-    with _evaluating(model):
-        assert not any(training_flags(model).values())
-    assert training_flags(model) == before
 
 
 def test_the_batch_tells_rows_and_classes_apart():

@@ -19,6 +19,8 @@ from runs import (
 )
 from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
 
+from mixtext_hf.cli.embedded import small_image_processor
+from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.methods import METHODS, AugMix, PuzzleMix
 from mixtext_hf.mixing import Blocks
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -62,6 +64,43 @@ def test_rows_of_a_data_set_keep_their_images(tmp_path):
         trainer.train()
     assert series(one, "loss") == series(two, "loss")
     assert one.evaluate(table)["eval_loss"] == pytest.approx(two.evaluate(rows)["eval_loss"])
+
+
+def test_columns_are_learnt_from_what_is_evaluated(tmp_path):
+    rows = image_rows(8)
+    table = datasets.Dataset.from_dict(
+        {"img": [row["image"].tolist() for row in rows], "fine_label": [row["label"] for row in rows]}
+    )
+    trainer = MixTrainer(
+        tiny_image_model(), arguments(tmp_path), processing_class=small_image_processor(IMAGE_SIZE, 3)
+    )
+    expected = make_image_trainer(tmp_path).evaluate(rows)["eval_loss"]
+    assert trainer.evaluate(table)["eval_loss"] == pytest.approx(expected)
+    assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(expected)
+
+
+def test_a_transform_may_make_the_pixels(tmp_path):
+    """As in the tutorials of transformers: `with_transform`, and `remove_unused_columns=False`."""
+    rows, processor = image_rows(8), small_image_processor(IMAGE_SIZE, 3)
+    table = datasets.Dataset.from_dict(
+        {"image": [row["image"].tolist() for row in rows], "label": [row["label"] for row in rows]}
+    )
+
+    def to_pixels(batch):
+        images = [np.array(image, dtype=np.uint8) for image in batch.pop("image")]
+        return {**batch, "pixel_values": processor(images, return_tensors="pt")["pixel_values"]}
+
+    trainer = make_image_trainer(
+        tmp_path, table.with_transform(to_pixels), mix_method="cutmix", remove_unused_columns=False
+    )
+    trainer.train()
+    expected = make_image_trainer(tmp_path, mix_method="cutmix").evaluate(rows)["eval_loss"]
+    fresh = make_image_trainer(tmp_path, table.with_transform(to_pixels), remove_unused_columns=False)
+    assert fresh.evaluate(table.with_transform(to_pixels))["eval_loss"] == pytest.approx(expected)
+
+
+def test_the_names_of_timm_choose_no_other_method(tmp_path):
+    assert make_image_trainer(tmp_path, mix_kwargs={"mixup_alpha": 0.2}).method == METHODS["mixup"](alpha=0.2)
 
 
 # ---- invariances ----
@@ -166,6 +205,90 @@ def test_reduced_precision_takes_the_saliency_in_float32(tmp_path):
     assert dtypes == [(False, torch.float32), (True, torch.bfloat16)]
 
 
+def test_weights_of_half_precision_have_a_saliency_too(tmp_path):
+    """A ResNet does not cast its pixels itself."""
+    model = tiny_image_model("resnet").to(torch.bfloat16)
+    trainer = make_image_trainer(tmp_path, image_rows(8), model=model, mix_method="puzzlemix", bf16=True, max_steps=1)
+    trainer.train()
+    assert series(trainer, "saliency_undefined") == [0]
+
+
+def test_augmix_compares_classes(tmp_path):
+    model = tiny_image_model("vit", problem_type="multi_label_classification")
+    with pytest.raises(ValueError, match="augmix compares distributions over classes, but the task is multi_label"):
+        make_image_trainer(tmp_path, model=model, mix_method="augmix")
+
+
+def test_names_of_timm_change_the_recipe_of_a_model(tmp_path):
+    model = tiny_image_model("vit")
+    model.config.mixtext = {"method": "cutmix", "hyperparameters": {"alpha": 1.0, "correct_lam": False}}
+    trainer = make_image_trainer(tmp_path, model=model, mix_kwargs={"cutmix_alpha": 0.3})
+    assert (trainer.method.name, trainer.method.alpha, trainer.method.correct_lam) == ("cutmix", 0.3, False)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_a_compiled_model_has_the_saliency_of_the_plain_one(tmp_path, clean_lam):
+    def losses(**settings):
+        trainer = make_image_trainer(
+            tmp_path,
+            image_rows(8),
+            kind=GivenBlocksTrainer,
+            model=tiny_image_model("resnet"),
+            method=PuzzleMix(n_labels=2, clean_lam=clean_lam),
+            max_steps=2,
+            **settings,
+        )
+        trainer.train()
+        return series(trainer, "loss")
+
+    assert losses(torch_compile=True, torch_compile_backend="eager") == pytest.approx(losses(), rel=1e-4)
+
+
+def test_the_saliency_leaves_nothing_behind_that_evaluation_would_use(tmp_path):
+    """LeViT keeps biases in evaluation mode until it is told to train; they are of older weights by then."""
+    model = tiny_image_model("levit")
+    make_image_trainer(
+        tmp_path, image_rows(8, (64, 64)), model=model, mix_method="puzzlemix", max_steps=1, size=(64, 64)
+    ).train()
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        after = model.eval()(pixel_values=pixels).logits
+        assert torch.equal(model.train().eval()(pixel_values=pixels).logits, after)
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip", "vit"])
+@pytest.mark.parametrize("of_the_collator", [False, True])
+def test_the_normalisation_is_known(tmp_path, family, of_the_collator):
+    """Also of models of images and text, whose config has the channels in a part of its own."""
+    model, size = tiny_image_model(family), IMAGE_SIZE if family == "vit" else (32, 32)
+    processor = small_image_processor(size, 3)
+    trainer = MixTrainer(
+        model,
+        arguments(tmp_path, mix_method="puzzlemix", mix_kwargs={"adv_p": 1.0}, max_steps=1),
+        train_dataset=image_rows(8, size),
+        **(
+            {"data_collator": ImageCollator(processor, num_channels=3)}
+            if of_the_collator
+            else {"processing_class": processor}
+        ),
+    )
+    trainer.train()
+    assert trainer._pixel_mean.tolist() == trainer._pixel_std.tolist() == [0.5] * 3
+
+
+def test_noise_on_pixels_of_which_nobody_knows_how_they_were_normalised_is_refused(tmp_path):
+    ready = [{"pixel_values": torch.randn(3, *IMAGE_SIZE), "label": i % 3} for i in range(8)]
+    for adv_p in (0.0, 0.5):
+        args = arguments(tmp_path, mix_method="puzzlemix", mix_kwargs={"adv_p": adv_p}, max_steps=1)
+        trainer = MixTrainer(tiny_image_model(), args, train_dataset=ready)
+        if adv_p:
+            with pytest.raises(ValueError, match=r"adv_p=0\.5 adds noise.*give the image processor"):
+                trainer.train()
+        else:
+            trainer.train()
+
+
 def test_plans_say_how_many_blocks(tmp_path):
     trainer = make_image_trainer(tmp_path, kind=RecordingTrainer, mix_method="puzzlemix", num_train_epochs=4)
     trainer.train()
@@ -193,6 +316,12 @@ def test_augmentations_need_raw_images(tmp_path):
         with pytest.raises(ValueError, match="changes raw images, and `train_dataset` has none"):
             trainer.train()
     make_image_trainer(tmp_path, ready, mix_method="cutmix").train()
+
+
+def test_another_order_of_raw_images_is_refused(tmp_path):
+    trainer = make_image_trainer(tmp_path, train_sampling_strategy="sequential")
+    with pytest.raises(ValueError, match="train_sampling_strategy='sequential': raw images are drawn in an order"):
+        trainer.train()
 
 
 def test_an_augmentation_that_does_not_exist():
