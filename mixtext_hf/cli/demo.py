@@ -105,7 +105,7 @@ def compare(
             for method, pairs in predictions.items()
         },
         picture,
-        title=f"{args.seeds} seeds, {title}",
+        title=f"{args.seeds} seed{'s' * (args.seeds > 1)}, {title}",
     )
     print(f"Reliability diagram: {picture}")
 
