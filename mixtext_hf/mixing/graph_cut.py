@@ -36,7 +36,7 @@ def solve_grid_cut(
     unary: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor, solver: Solver = "auto"
 ) -> torch.Tensor:
     r"""
-    Labels of least energy, independently for each image of a batch (Kim et al. 2020, eq. 4, with the transport fixed):
+    Labels of least energy, independently for each image of a batch (the mask of Kim et al. 2020, the transport fixed):
 
         sum_p unary[p, l_p]  +  sum_{p above q} weight_x[p] V(l_p, l_q)  +  sum_{p left of q} weight_y[p] V(l_p, l_q),
         V(a, b) = ((a - b) / (n_labels - 1))^2.
@@ -74,7 +74,10 @@ def solve_grid_cut(
     _check_costs(unary, weight_x, weight_y)
     if solver == "auto":
         solver = "maxflow" if unary.device.type == "cpu" else "dual"
-    return (_solve_maxflow if solver == "maxflow" else _solve_dual)(*_reduced(unary, weight_x, weight_y))
+    if solver == "maxflow":
+        costs = _reduced(unary.cpu(), weight_x.cpu(), weight_y.cpu(), torch.float64)
+        return _solve_maxflow(*costs).to(unary.device)
+    return _solve_dual(*_reduced(unary, weight_x, weight_y, torch.float32))
 
 
 @torch.no_grad()
@@ -139,19 +142,16 @@ def _check_costs(unary: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Te
 
 
 def _reduced(
-    unary: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor
+    unary: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor, dtype: torch.dtype
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     r"""
     What the two solvers start from: `steps` `(B, h, w, m)`, the price `unary[k] - unary[k - 1]` of raising a label to
     `k`, the weights `(B, h - 1, w)` and `(B, h, w - 1)`, and each image's `span` `(B, 1, 1)`, which bounds what any
-    change of labels can gain. Differences are taken before any loss of precision.
+    change of labels can gain. In `dtype`, or what is more precise; differences of integers are taken as such.
     """
-    if not unary.is_floating_point():
-        unary = unary.long()
-    elif unary.dtype.itemsize < 4:
-        unary = unary.float()
+    unary = unary.to(torch.promote_types(unary.dtype, dtype) if unary.is_floating_point() else torch.int64)
     steps = unary.diff(dim=-1)
-    span = (unary.amax(-1) - unary.amin(-1)).sum((1, 2), keepdim=True)
+    span = (unary.amax(-1) - unary.amin(-1)).to(torch.promote_types(steps.dtype, dtype)).sum((1, 2), keepdim=True)
     # A pair that pays more than the span has one label in every best labelling, however much more it is: heavier
     # weights would only take precision from the other costs.
     largest_weight = 2 * steps.shape[-1] ** 2 * span
@@ -163,8 +163,8 @@ def _solve_maxflow(
 ) -> torch.Tensor:
     """One maximum flow over the whole batch: its images are components that only the source and the sink share."""
     # In units in which V is an integer.
-    step = steps.cpu().double().numpy() * steps.shape[-1] ** 2
-    rows, columns = weight_x.cpu().double().numpy(), weight_y.cpu().double().numpy()
+    step = steps.double().numpy() * steps.shape[-1] ** 2
+    rows, columns = weight_x.double().numpy(), weight_y.double().numpy()
     step, rows, columns = _scaled_to_integers(step, rows, columns)
 
     layer_from, layer_to = np.tril_indices(steps.shape[-1])
@@ -184,7 +184,7 @@ def _solve_maxflow(
     is_one = np.zeros(n_nodes, dtype=bool)
     is_one[breadth_first_order(residual, source, return_predecessors=False)] = True
     labels = is_one[:source].reshape(steps.shape).sum(-1)
-    return torch.from_numpy(labels).to(steps.device)
+    return torch.from_numpy(labels)
 
 
 def _scaled_to_integers(
@@ -234,7 +234,7 @@ def _flow_network(
 
 def dual_iterations(height: int, width: int) -> int:
     """Iterations of the solver `"dual"`: what moves through the grid takes longer the larger it is."""
-    return 60 + 15 * max(height, width)
+    return 100 + 25 * max(height, width)
 
 
 def _solve_dual(
@@ -262,13 +262,17 @@ def _solve_dual(
     lower, upper = weight[:, None, None] * (rank - 1), weight[:, None, None] * (rank + 1)
     flow = ahead = torch.zeros_like(lower)
     momentum = 1.0
-    # The largest eigenvalue of the graph's Laplacian: 4 neighbours with m variables each, counted twice.
-    step_size = 1 / (8 * n_layers)
+    # Larger steps for edges that may carry more, as far as the steps at either end of an edge sum to 1/2 at most
+    # (Pock and Chambolle 2011): a thin path of strong edges is not held up by the weak ones beside it.
+    share = weight.sqrt()
+    total = share.sum(0) + share[0].roll(1, -2) + share[1].roll(1, -1)
+    larger = torch.maximum(total, torch.stack([total.roll(-1, -2), total.roll(-1, -1)]))
+    step_size = (share / (2 * n_layers * larger).clamp(min=torch.finfo(share.dtype).tiny))[:, None, None]
     for _ in range(dual_iterations(height, width)):
         u = _relaxed_labels(f, ahead)
         neighbours = torch.stack([u.roll(-1, -2), u.roll(-1, -1)])
         gradient = u[:, None] - neighbours[:, None]
-        previous, flow = flow, torch.add(ahead, gradient, alpha=step_size).clamp(lower, upper)
+        previous, flow = flow, torch.addcmul(ahead, gradient, step_size).clamp(lower, upper)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead = torch.lerp(previous, flow, 1 + (momentum - 1) / following)
         momentum = following
@@ -297,15 +301,17 @@ def _nearest_decreasing(values: torch.Tensor) -> torch.Tensor:
 def _best_level(u: torch.Tensor, f: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     r"""
     The level set of `u` `(m, B, h, w)` with the least energy, as labels. Level 0 is the cut when `u` is exact; levels
-    around it catch what an inexact `u` gets wrong, above all blocks whose `u` is 0 because their labels tie.
+    around it catch what an inexact `u` gets wrong, above all blocks whose `u` is 0 because their labels tie. Nothing is
+    worse than one label everywhere.
     """
     exponents = torch.arange(16, device=u.device)
     magnitudes = torch.exp2(-exponents.to(u.dtype))
     # From high to low: among equals the lowest labels win, as in the exact solver.
     levels = torch.cat([magnitudes, magnitudes.new_zeros(1), -magnitudes.flip(0)])
     levels = levels.view(-1, 1, 1, 1, 1) * f.abs().mean((0, 2, 3)).view(1, 1, -1, 1, 1)
-    is_one = u > levels
-    labels = is_one.sum(1)
+    layer = torch.arange(len(u) + 1, device=u.device).view(-1, 1, 1, 1)
+    labels = torch.cat([(u > levels).sum(1), layer.expand(-1, *u.shape[1:])])
+    is_one = labels.unsqueeze(1) > layer[:-1]
     heights = labels.to(u.dtype)
     energy = -(is_one * f).sum((1, 3, 4))
     energy += (weight[0] * (heights - heights.roll(-1, -2)).square()).sum((2, 3))
