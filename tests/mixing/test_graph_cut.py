@@ -191,7 +191,7 @@ def test_what_decides_may_be_smaller_than_the_resolution_of_float32(dtype):
 def test_costs_are_rounded_to_the_nearest():
     """In costs as large as these one is what can be told apart."""
     # Six blocks that must agree, by less than one for each of them.
-    unary, weight = torch.zeros(1, 1, 6, 2, dtype=torch.float64), torch.full((1, 1, 5), 2e8, dtype=torch.float64)
+    unary, weight = torch.zeros(1, 1, 6, 2, dtype=torch.float64), torch.full((1, 1, 5), 2.1e8, dtype=torch.float64)
     unary[..., :5, 1], unary[..., 5, 1] = -4e7 - 0.99, 5 * 4e7
     same(solve_grid_cut(unary, torch.zeros(1, 0, 6), weight), torch.ones(1, 1, 6, dtype=torch.int64))
     # The middle of a cross, whose neighbours cannot follow it: it gains less than they ask for.
