@@ -7,6 +7,7 @@ from .few_shot import few_shot_split
 from .glue import GLUE_TASKS, GlueTask
 from .image_collator import ImageCollator
 from .images import ImageDatasets, load_image_datasets
+from .label_noise import corrupt_labels
 from .labels import has_labels
 from .text import TextDatasets, load_text_datasets
 
@@ -20,6 +21,7 @@ __all__ = [
     "MixDataCollator",
     "TextColumns",
     "TextDatasets",
+    "corrupt_labels",
     "docstring_corpus",
     "few_shot_split",
     "has_labels",

@@ -4,17 +4,29 @@ Imports numpy only; scikit-learn, scipy, `evaluate` and matplotlib are imported 
 `robustness`, which needs torch, is imported by its own name.
 """
 
+from .bootstrap import (
+    BootstrapInterval,
+    bootstrap_ece_difference,
+    bootstrap_mean_difference,
+    bootstrap_metric_difference,
+)
 from .loading import DEFAULT_METRICS, METRIC_NAMES, load_metric, make_compute_metrics, metric_path
+from .memorisation import Memorisation, measure_memorisation
 from .metrics import (
     ReliabilityBins,
     accuracy,
+    auroc,
     binary_f1,
     brier_score,
+    classwise_ece,
+    confusion_matrix,
+    ece_equal_mass,
     expected_calibration_error,
     f1_macro,
     f1_micro,
     macro_f1,
     matthews_correlation,
+    maximum_calibration_error,
     mean_squared_error,
     multilabel_nll,
     negative_log_likelihood,
@@ -27,23 +39,37 @@ from .metrics import (
     top_k_accuracy,
 )
 from .plots import reliability_diagram, training_curve
+from .temperature import apply_temperature, fit_temperature
 
 
 __all__ = [
     "DEFAULT_METRICS",
     "METRIC_NAMES",
+    "BootstrapInterval",
+    "Memorisation",
     "ReliabilityBins",
     "accuracy",
+    "apply_temperature",
+    "auroc",
     "binary_f1",
+    "bootstrap_ece_difference",
+    "bootstrap_mean_difference",
+    "bootstrap_metric_difference",
     "brier_score",
+    "classwise_ece",
+    "confusion_matrix",
+    "ece_equal_mass",
     "expected_calibration_error",
     "f1_macro",
     "f1_micro",
+    "fit_temperature",
     "load_metric",
     "macro_f1",
     "make_compute_metrics",
     "matthews_correlation",
+    "maximum_calibration_error",
     "mean_squared_error",
+    "measure_memorisation",
     "metric_path",
     "multilabel_nll",
     "negative_log_likelihood",

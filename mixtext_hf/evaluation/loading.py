@@ -36,6 +36,9 @@ METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
         "nll",
         "brier",
         "ece",
+        "ece_equal_mass",
+        "classwise_ece",
+        "mce",
     ),
     "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
     "regression": ("pearson", "spearman", "mse"),
@@ -48,7 +51,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
 METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF_PROBLEM.values() for name in names))
 
 # All others take hard predictions.
-PROBABILITY_METRICS = ("top_k_accuracy", "nll", "brier", "ece")
+PROBABILITY_METRICS = ("top_k_accuracy", "nll", "brier", "ece", "ece_equal_mass", "classwise_ece", "mce")
 
 # top_5_accuracy is the module top_k_accuracy in its configuration "5".
 _TOP_K = re.compile("top_([1-9][0-9]*)_accuracy")
@@ -128,8 +131,8 @@ def make_compute_metrics(
     Makes the function that `Trainer(compute_metrics=...)` calls after each evaluation.
 
     Logits become hard predictions (`argmax`; `sigmoid > 0.5` for several labels; the value itself for regression) and,
-    for `top_<k>_accuracy`, "nll", "brier" and "ece", probabilities (`softmax` or `sigmoid`, in float64). All modules are
-    loaded here, once.
+    for `top_<k>_accuracy`, "nll", "brier" and the calibration errors, probabilities (`softmax` or `sigmoid`, in float64). All
+    modules are loaded here, once.
 
     Args:
         problem_type (`str`):

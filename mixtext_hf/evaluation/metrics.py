@@ -1,4 +1,4 @@
-"""Every number that is reported, each formula once: numpy in, a Python float out.
+"""Every number that is reported, each formula once: numpy in, a Python float out (or the counts of a table).
 
 The `evaluate` modules, the Trainer's `compute_metrics` and the plots call these functions and hold no formula of their
 own. This file knows no model, no trainer and no `evaluate`.
@@ -17,6 +17,7 @@ from .validation import (
     check_finite,
     check_labels,
     check_multi_hot,
+    check_n_bins,
     check_probabilities,
     check_same_shape,
     check_top_k,
@@ -135,6 +136,38 @@ def matthews_correlation(*, predictions: ArrayLike, references: ArrayLike) -> fl
 
     predictions, references = _check_label_pair(predictions, references)
     return float(matthews_corrcoef(references, predictions))
+
+
+def confusion_matrix(
+    *, predictions: ArrayLike, references: ArrayLike, n_classes: int | None = None
+) -> NDArray[np.int64]:
+    """
+    How often each class was taken for each.
+
+    Args:
+        predictions (array-like of shape `(N,)`, integer): Predicted classes.
+        references (array-like of shape `(N,)`, integer): True classes.
+        n_classes (`int`, *optional*):
+            The number of classes `C`, so that the matrices of several runs have one shape. Without it, one more than the
+            highest class that occurs in either.
+
+    Returns:
+        `np.ndarray` of shape `(C, C)`, dtype int64: entry `[i, j]` counts the examples of class `i` that were predicted as
+        `j`, scikit-learn's orientation. A class that does not occur has a row (or column) of zeros.
+
+    Raises:
+        ValueError: If `n_classes` is below 1 or a label is not below it.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    if n_classes is not None and n_classes < 1:
+        raise ValueError(
+            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
+        )
+    predictions, references = _check_label_pair(predictions, references, n_classes)
+    if n_classes is None:
+        n_classes = int(max(predictions.max(), references.max())) + 1
+    return confusion_matrix(references, predictions, labels=np.arange(n_classes)).astype(np.int64)
 
 
 # Regression
@@ -293,8 +326,7 @@ def reliability_bins(*, probabilities: ArrayLike, references: ArrayLike, n_bins:
     Raises:
         ValueError: If `n_bins` is below 1.
     """
-    if n_bins < 1:
-        raise ValueError(f"`n_bins` must be at least 1, got {n_bins}. Guo et al. use 15.")
+    check_n_bins(n_bins)
     probabilities, references = _check_probability_pair(probabilities, references)
     confidences = probabilities.max(axis=1)
     hits = probabilities.argmax(axis=1) == references
@@ -328,6 +360,122 @@ def expected_calibration_error(*, probabilities: ArrayLike, references: ArrayLik
     occupied = bins.counts > 0
     gaps = np.abs(bins.accuracy[occupied] - bins.confidence[occupied])
     return float(np.average(gaps, weights=bins.counts[occupied]))
+
+
+def maximum_calibration_error(*, probabilities: ArrayLike, references: ArrayLike, n_bins: int = 15) -> float:
+    """
+    Maximum calibration error (Guo et al., 2017, section 2): the largest `|accuracy - confidence|` of the bins of
+    `reliability_bins` that hold an example. A bin with a single example counts as much as any other: read it beside the
+    counts.
+
+    Args:
+        probabilities (array-like of shape `(N, C)`, float): In `[0, 1]`, rows summing to 1 (to 1e-3).
+        references (array-like of shape `(N,)`, integer): True classes in `0 .. C-1`.
+        n_bins (`int`, *optional*, defaults to 15): Number of bins of equal width.
+
+    Returns:
+        `float` in `[0, 1]`, at least `expected_calibration_error`.
+    """
+    bins = reliability_bins(probabilities=probabilities, references=references, n_bins=n_bins)
+    occupied = bins.counts > 0
+    return float(np.max(np.abs(bins.accuracy[occupied] - bins.confidence[occupied])))
+
+
+def ece_equal_mass(*, probabilities: ArrayLike, references: ArrayLike, n_bins: int = 15) -> float:
+    """
+    Adaptive expected calibration error: as `expected_calibration_error`, but over bins that hold equally many examples
+    (Nguyen & O'Connor, 2015, "Posterior Calibration and Exploratory Analysis for Natural Language Processing Models";
+    Nixon et al., 2019, "Measuring Calibration in Deep Learning"). It is steadier where most confidences lie close to 1,
+    in a single bin of equal width.
+
+    The examples are ranked by confidence from 0 on, and rank `r` of `N` belongs to bin `floor(r * n_bins / N)`: without
+    ties the sizes of the bins differ by at most one. **Ties stay together**: examples of exactly the same confidence go
+    whole into the bin of the middle one of their ranks (the lower of two), so that the order of the examples does not
+    matter. Bins are then unequal, and one that is left empty counts nothing. With fewer examples than bins and no ties,
+    every example is a bin.
+
+    Args:
+        probabilities (array-like of shape `(N, C)`, float): In `[0, 1]`, rows summing to 1 (to 1e-3).
+        references (array-like of shape `(N,)`, integer): True classes in `0 .. C-1`.
+        n_bins (`int`, *optional*, defaults to 15): Number of bins of equal mass.
+
+    Returns:
+        `float` in `[0, 1]`.
+
+    Raises:
+        ValueError: If `n_bins` is below 1.
+    """
+    check_n_bins(n_bins)
+    probabilities, references = _check_probability_pair(probabilities, references)
+    confidences = probabilities.max(axis=1)
+    hits = probabilities.argmax(axis=1) == references
+    _, group, sizes = np.unique(confidences, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes)
+    middle_ranks = (ends - sizes + ends - 1) // 2
+    bins = (middle_ranks * n_bins // len(confidences))[group]
+    gaps = np.bincount(bins, weights=hits - confidences, minlength=n_bins)
+    return float(np.sum(np.abs(gaps)) / len(confidences))
+
+
+def classwise_ece(*, probabilities: ArrayLike, references: ArrayLike, n_bins: int = 15) -> float:
+    """
+    Classwise expected calibration error (Kull et al., 2019, "Beyond temperature scaling", section 2): for each class, all
+    examples are binned by the probability of that class, `|share of that class - mean probability|` of the bins is averaged
+    with the bins' shares of the examples as weights; and the mean over the classes is taken. Unlike
+    `expected_calibration_error` it sees the classes that are not predicted.
+
+    Args:
+        probabilities (array-like of shape `(N, C)`, float): In `[0, 1]`, rows summing to 1 (to 1e-3).
+        references (array-like of shape `(N,)`, integer): True classes in `0 .. C-1`.
+        n_bins (`int`, *optional*, defaults to 15):
+            Number of bins of equal width, closed on the right as in `reliability_bins`.
+
+    Returns:
+        `float` in `[0, 1]`. The mean runs over all `C` columns; a class without an example counts its probabilities as its
+        error.
+
+    Raises:
+        ValueError: If `n_bins` is below 1.
+    """
+    check_n_bins(n_bins)
+    probabilities, references = _check_probability_pair(probabilities, references)
+    n_examples, n_classes = probabilities.shape
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    bins = np.digitize(probabilities, edges[1:-1], right=True) + n_bins * np.arange(n_classes)
+    excess = -probabilities
+    excess[np.arange(n_examples), references] += 1.0
+    gaps = np.bincount(bins.ravel(), weights=excess.ravel(), minlength=n_bins * n_classes)
+    return float(np.sum(np.abs(gaps)) / (n_examples * n_classes))
+
+
+# Out-of-distribution detection
+
+
+def auroc(*, in_distribution: ArrayLike, out_of_distribution: ArrayLike) -> float:
+    """
+    Area under the ROC curve of a score that should be higher on the data the model was trained for: the probability that
+    a random in-distribution example scores above a random out-of-distribution one, **ties counting half**.
+
+    With the largest softmax probability, `softmax(logits).max(axis=1)`, as the score this is the baseline of Hendrycks &
+    Gimpel (2017, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks", section 2
+    and 3), in-distribution being the positive class.
+
+    Args:
+        in_distribution (array-like of shape `(N,)`, float): Scores of the examples of the model's own task.
+        out_of_distribution (array-like of shape `(M,)`, float): Scores of the other examples.
+
+    Returns:
+        `float` in `[0, 1]`: 0.5 for a score that says nothing, 1 for one that separates the two.
+
+    Raises:
+        ValueError: If either is empty, or a score is NaN or infinite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    inside = check_finite("in_distribution", in_distribution, ndim=1)
+    outside = check_finite("out_of_distribution", out_of_distribution, ndim=1, shape="(M,)")
+    is_inside = np.repeat([1, 0], [len(inside), len(outside)])
+    return float(roc_auc_score(is_inside, np.concatenate([inside, outside])))
 
 
 # Several labels an example

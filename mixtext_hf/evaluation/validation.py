@@ -15,7 +15,7 @@ ROW_SUM_TOLERANCE = 1e-3
 RANGE_TOLERANCE = 1e-6
 
 
-def check_finite(name: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
+def check_finite(name: str, values: ArrayLike, ndim: int, shape: str | None = None) -> NDArray[np.float64]:
     """
     Real numbers, none of them NaN or infinite.
 
@@ -23,6 +23,7 @@ def check_finite(name: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]
         name (`str`): The argument's name, for the message.
         values (array-like of `ndim` dimensions): The numbers.
         ndim (`int`): The number of dimensions that is expected.
+        shape (`str`, *optional*): What the dimensions are, for the message: "(N,)" or "(N, C)" unless said otherwise.
 
     Returns:
         `np.ndarray` of dtype float64 and the shape of `values`.
@@ -31,7 +32,7 @@ def check_finite(name: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]
         ValueError: If the number of dimensions is another, if there is no example, or if a value is not finite.
     """
     array = np.asarray(values, dtype=np.float64)
-    _check_shape(name, array, ndim)
+    _check_shape(name, array, ndim, shape)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
@@ -77,12 +78,13 @@ def check_labels(name: str, values: ArrayLike, n_classes: int | None = None) -> 
     return labels
 
 
-def check_probabilities(values: ArrayLike) -> NDArray[np.float64]:
+def check_probabilities(values: ArrayLike, name: str = "probabilities") -> NDArray[np.float64]:
     """
     One distribution over the classes a row.
 
     Args:
         values (array-like of shape `(N, C)`, float): In `[0, 1]`, each row summing to 1 (to 1e-3).
+        name (`str`, *optional*, defaults to `"probabilities"`): The argument's name, for the message.
 
     Returns:
         `np.ndarray` of shape `(N, C)`, dtype float64, in `[0, 1]`; the rows are not rescaled.
@@ -90,12 +92,12 @@ def check_probabilities(values: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: If a value is not finite or outside `[0, 1]`, or if a row does not sum to 1.
     """
-    probabilities = check_unit_interval("probabilities", values)
+    probabilities = check_unit_interval(name, values)
     sums = probabilities.sum(axis=1)
     worst = int(np.abs(sums - 1.0).argmax())
     if abs(sums[worst] - 1.0) > ROW_SUM_TOLERANCE:
         raise ValueError(
-            f"Every row of `probabilities` must sum to 1, but row {worst} sums to {sums[worst]:.6g}. For logits, call "
+            f"Every row of `{name}` must sum to 1, but row {worst} sums to {sums[worst]:.6g}. For logits, call "
             "`softmax` in float32 or wider first."
         )
     return probabilities
@@ -144,6 +146,22 @@ def check_top_k(k: int, n_classes: int) -> None:
             f"`k` must be less than the number of classes, got {k} for {n_classes}: top_{k}_accuracy would be 1 whatever "
             "the model says. Take a smaller k, or leave the metric out."
         )
+
+
+def check_n_bins(n_bins: int) -> None:
+    """
+    Into how many bins a calibration error puts the examples.
+
+    Args:
+        n_bins (`int`): The number.
+
+    Raises:
+        ValueError: If `n_bins` is no whole number from 1 on.
+    """
+    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer):
+        raise ValueError(f"`n_bins` must be a whole number, got {n_bins!r}. Guo et al. use 15.")
+    if n_bins < 1:
+        raise ValueError(f"`n_bins` must be at least 1, got {n_bins}. Guo et al. use 15.")
 
 
 def check_multi_hot(name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -195,8 +213,8 @@ def check_same_shape(name: str, array: NDArray, references: NDArray) -> None:
         )
 
 
-def _check_shape(name: str, array: NDArray, ndim: int) -> None:
-    shape = {1: "(N,)", 2: "(N, C)"}[ndim]
+def _check_shape(name: str, array: NDArray, ndim: int, shape: str | None = None) -> None:
+    shape = {1: "(N,)", 2: "(N, C)"}[ndim] if shape is None else shape
     if array.ndim != ndim:
         raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}.")
     if array.size == 0:

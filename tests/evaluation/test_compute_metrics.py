@@ -33,6 +33,19 @@ def test_single_label_defaults():
     assert results["nll"] == pytest.approx(expected, abs=1e-9)
 
 
+def test_every_binned_metric_gets_probabilities():
+    functions = {
+        "ece": metrics.expected_calibration_error,
+        "ece_equal_mass": metrics.ece_equal_mass,
+        "classwise_ece": metrics.classwise_ece,
+        "mce": metrics.maximum_calibration_error,
+    }
+    results = make_compute_metrics(SINGLE, metrics=list(functions))(EvalPrediction(LOGITS, LABELS))
+    soft = {"probabilities": metrics.softmax(LOGITS), "references": LABELS}
+    assert results == {name: function(**soft) for name, function in functions.items()}
+    assert len(set(results.values())) == 4
+
+
 def test_top_k_of_any_k():
     compute_metrics = make_compute_metrics(
         SINGLE, metrics=["accuracy", "top_1_accuracy", "top_2_accuracy"], num_labels=4

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
+from evaluation_pairs import label_pairs, probability_pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,7 +17,19 @@ from mixtext_hf.evaluation import metrics
 
 
 few = settings(max_examples=60, deadline=None)
-LABEL_METRICS = [metrics.accuracy, metrics.macro_f1, metrics.binary_f1, metrics.matthews_correlation]
+LABEL_METRICS = [
+    metrics.accuracy,
+    metrics.macro_f1,
+    metrics.binary_f1,
+    metrics.matthews_correlation,
+    metrics.confusion_matrix,
+]
+BINNED_METRICS = [
+    metrics.expected_calibration_error,
+    metrics.maximum_calibration_error,
+    metrics.ece_equal_mass,
+    metrics.classwise_ece,
+]
 VALUE_METRICS = [metrics.pearson, metrics.spearman, metrics.mean_squared_error]
 MULTI_HOT_METRICS = [metrics.f1_micro, metrics.f1_macro, metrics.subset_accuracy]
 PROBABILITY_METRICS = [
@@ -24,26 +37,11 @@ PROBABILITY_METRICS = [
     metrics.brier_score,
     metrics.expected_calibration_error,
     metrics.reliability_bins,
+    metrics.maximum_calibration_error,
+    metrics.ece_equal_mass,
+    metrics.classwise_ece,
     partial(metrics.top_k_accuracy, k=1),
 ]
-
-
-@st.composite
-def label_pairs(draw, n_classes=None):
-    """Two label vectors; the classes are drawn from few, so that some are missing on one side or on both."""
-    size = draw(st.integers(1, 30))
-    labels = st.integers(0, (n_classes or draw(st.integers(1, 6))) - 1)
-    return tuple(np.array(draw(st.lists(labels, min_size=size, max_size=size))) for _ in range(2))
-
-
-@st.composite
-def probability_pairs(draw):
-    """Distributions from small integers: ties, exact 0 and 1, and confidences on the edges of the bins come often."""
-    size, n_classes = draw(st.integers(1, 25)), draw(st.integers(2, 5))
-    weights = draw(hnp.arrays(np.float64, (size, n_classes), elements=st.integers(0, 5).map(float)))
-    weights[weights.sum(axis=1) == 0, 0] = 1.0
-    references = draw(hnp.arrays(np.int64, size, elements=st.integers(0, n_classes - 1)))
-    return weights / weights.sum(axis=1, keepdims=True), references
 
 
 @st.composite
@@ -346,6 +344,9 @@ def test_multi_hot_errors(metric):
         metric(predictions=[[0, 1]], references=[[0, 1, 1]])
 
 
-def test_n_bins_error():
+@pytest.mark.parametrize("metric", BINNED_METRICS)
+def test_n_bins_error(metric):
     with pytest.raises(ValueError, match="`n_bins` must be at least 1, got 0"):
-        metrics.expected_calibration_error(probabilities=[[1.0, 0.0]], references=[0], n_bins=0)
+        metric(probabilities=[[1.0, 0.0]], references=[0], n_bins=0)
+    with pytest.raises(ValueError, match=r"`n_bins` must be a whole number, got 2\.5"):
+        metric(probabilities=[[1.0, 0.0]], references=[0], n_bins=2.5)

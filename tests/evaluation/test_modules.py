@@ -33,6 +33,9 @@ CASES = {
     "nll": (metrics.negative_log_likelihood, PROBABILITIES),
     "brier": (metrics.brier_score, PROBABILITIES),
     "ece": (metrics.expected_calibration_error, PROBABILITIES),
+    "ece_equal_mass": (metrics.ece_equal_mass, PROBABILITIES),
+    "classwise_ece": (metrics.classwise_ece, PROBABILITIES),
+    "mce": (metrics.maximum_calibration_error, PROBABILITIES),
     "f1_micro": (metrics.f1_micro, MULTI_HOT),
     "f1_macro": (metrics.f1_macro, MULTI_HOT),
     "subset_accuracy": (metrics.subset_accuracy, MULTI_HOT),
@@ -111,14 +114,13 @@ def test_loaded_modules_share_no_file():
     assert first.compute() == {"accuracy": expected_value("accuracy")}
 
 
-def test_ece_takes_n_bins():
+@pytest.mark.parametrize("name", ["ece", "ece_equal_mass", "classwise_ece", "mce"])
+def test_binned_modules_take_n_bins(name):
     probabilities, references = PROBABILITIES["predictions"], PROBABILITIES["references"]
-    coarse, fine = (
-        metrics.expected_calibration_error(probabilities=probabilities, references=references, n_bins=n)
-        for n in (2, 15)
-    )
+    function, _ = CASES[name]
+    coarse, fine = (function(probabilities=probabilities, references=references, n_bins=n) for n in (2, 15))
     assert coarse != fine
-    assert load_metric("ece").compute(**PROBABILITIES, n_bins=2) == {"ece": coarse}
+    assert load_metric(name).compute(**PROBABILITIES, n_bins=2) == {name: coarse}
 
 
 def test_top_k_takes_k_from_its_name_or_its_configuration(tmp_path):

@@ -113,3 +113,21 @@ GUO = """@inproceedings{guo2017calibration,
   pages     = {1321--1330},
   year      = {2017}
 }"""
+
+KULL = """@inproceedings{kull2019beyond,
+  title     = {Beyond temperature scaling: Obtaining well-calibrated multi-class probabilities with {Dirichlet} calibration},
+  author    = {Kull, Meelis and Perello-Nieto, Miquel and K{\"a}ngsepp, Markus and Silva Filho, Telmo and Song, Hao and
+               Flach, Peter},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  pages     = {12316--12326},
+  year      = {2019}
+}"""
+
+NGUYEN = """@inproceedings{nguyen2015posterior,
+  title     = {Posterior Calibration and Exploratory Analysis for Natural Language Processing Models},
+  author    = {Nguyen, Khanh and O'Connor, Brendan},
+  booktitle = {Proceedings of the 2015 Conference on Empirical Methods in Natural Language Processing},
+  pages     = {1587--1598},
+  year      = {2015}
+}"""
