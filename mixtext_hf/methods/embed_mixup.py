@@ -24,6 +24,7 @@ class EmbedMixup(MixMethod):
         venue="arXiv",
         year=2019,
         url="https://arxiv.org/abs/1905.08941",
+        kind="misc",
     )
 
     def default_layers(self, depth: int) -> Sequence[int | Literal["head"]]:

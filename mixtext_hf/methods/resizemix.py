@@ -36,6 +36,7 @@ class ResizeMix(PixelMix):
         venue="Computational Visual Media",
         year=2023,
         url="https://arxiv.org/abs/2012.11101",
+        kind="article",
     )
 
     def __post_init__(self) -> None:
