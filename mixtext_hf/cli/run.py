@@ -22,6 +22,7 @@ from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.methods import find_preset
+from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
@@ -283,10 +284,16 @@ def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str
 def load_config(name: str, model_args: HubArguments) -> Any:
     if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
         raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
+    where: dict[str, Any] = {
+        "cache_dir": model_args.cache_dir,
+        "revision": model_args.model_revision,
+        "token": model_args.token,
+    }
     try:
-        return AutoConfig.from_pretrained(
-            name, cache_dir=model_args.cache_dir, revision=model_args.model_revision, token=model_args.token
-        )
+        check_checkpoint(name, **where)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+    except RefusedCheckpoint:
+        raise
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "

@@ -30,6 +30,7 @@ from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check
 from mixtext_hf.methods import PIXELS, PuzzleMix
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
+from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
@@ -172,13 +173,10 @@ class ImageRun(Run):
                     "Images are resized to %d x %d pixels, as the first one has: see --image_size.", height, width
                 )
             return small_image_processor((side or height, side or width), self.config.num_channels)
+        name, where = a.image_processor_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
+        check_image_processor(name, token=a.token, **where)
         load = partial(
-            AutoImageProcessor.from_pretrained,
-            a.image_processor_name or self.model_name,
-            backend="pil",
-            cache_dir=a.cache_dir,
-            revision=a.model_revision,
-            token=a.token,
+            AutoImageProcessor.from_pretrained, name, backend="pil", token=a.token, trust_remote_code=False, **where
         )
         processor = load()
         if side is None:

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBas
 from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
+from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, minilm_path
@@ -177,9 +178,9 @@ class TextRun(Run):
 
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         a = self.model_args
-        tokenizer = AutoTokenizer.from_pretrained(
-            a.tokenizer_name or self.model_name, cache_dir=a.cache_dir, revision=a.model_revision, token=a.token
-        )
+        name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
+        check_tokenizer(name, token=a.token, **where)
+        tokenizer = AutoTokenizer.from_pretrained(name, token=a.token, trust_remote_code=False, **where)
         longest = min(
             tokenizer.model_max_length, getattr(self.config, "max_position_embeddings", tokenizer.model_max_length)
         )

@@ -1,20 +1,35 @@
 """`from_pretrained` for mixable models: what comes back is the ordinary class of transformers, with hooks installed, or
-[`MeanPoolingForSequenceClassification`] where its head was asked for.
+[`MeanPoolingForSequenceClassification`] where its head was asked for. Adapters of PEFT come on the model they belong to.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
-from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.configuration_utils import PreTrainedConfig
+from transformers.utils import ADAPTER_CONFIG_NAME
 
+from mixtext_hf._compat import load_replaced_modules
+
+from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 
 
-_WHERE_TO_LOOK = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+# What else of the arguments the check of a checkpoint takes.
+_ALLOWED = ("trust_remote_code", "use_safetensors", "variant")
+# These would go into the config, and are for the weights.
+_FOR_THE_WEIGHTS = ("dtype", "quantization_config", "torch_dtype")
 
 
 class _MixableModel:
@@ -29,10 +44,27 @@ class _MixableModel:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> PreTrainedModel:
-        """`from_pretrained` of the class of transformers with the same arguments, then [`make_mixable`]."""
-        model = cls._kind.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        r"""
+        `from_pretrained` of the class of transformers with the same arguments, then [`make_mixable`].
+
+        Weights are read from safetensors only (`use_safetensors=True`) and no code of the checkpoint is run
+        (`trust_remote_code=False`), unless the arguments say otherwise. The folder or repository of an adapter of PEFT
+        gives the model that the adapter belongs to, with the adapter in it; a config.json beside adapter_config.json is
+        then its config, so that the classes and the recipe (`config.mixtext`) are those of the adapter.
+
+        Args:
+            pretrained_model_name_or_path (`str`): Hub id or folder.
+
+        Raises:
+            `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
+        """
+        model = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
         make_mixable(model)
         return model
+
+    @classmethod
+    def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
+        return cls._kind.from_pretrained(name, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
@@ -78,7 +110,8 @@ class MixableModelForSequenceClassification(_MixableModel):
         cls, pretrained_model_name_or_path: str, *args: Any, head: str | None = None, **kwargs: Any
     ) -> PreTrainedModel:
         r"""
-        `AutoModelForSequenceClassification.from_pretrained` with the same arguments, then [`make_mixable`].
+        `AutoModelForSequenceClassification.from_pretrained` with the same arguments, then [`make_mixable`]. What is safe to
+        load, and adapters: as for [`MixableModelForImageClassification`].
 
         Args:
             pretrained_model_name_or_path (`str`): Hub id or folder.
@@ -88,16 +121,18 @@ class MixableModelForSequenceClassification(_MixableModel):
                 that the checkpoint was saved with, or the model's own, whose checkpoints are plain transformers.
 
         Raises:
-            `ValueError`: if no such head exists.
+            `ValueError`: if no such head exists, or the checkpoint is unsafe to load.
         """
         _check_head("head", head)
-        if head is None:
-            head = _saved_head(pretrained_model_name_or_path, kwargs)
-        if head is None:
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        model = MeanPoolingForSequenceClassification.from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
         make_mixable(model)
         return model
+
+    @classmethod
+    def _load(cls, name: str, *args: Any, head: str | None = None, **kwargs: Any) -> Any:
+        if (head or _saved_head(name, kwargs)) is None:
+            return super()._load(name, *args, **kwargs)
+        return MeanPoolingForSequenceClassification.from_pretrained(name, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, head: str | None = None, **kwargs: Any) -> PreTrainedModel:
@@ -113,16 +148,108 @@ class MixableModelForSequenceClassification(_MixableModel):
         return model
 
 
+def _load(load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """`load(name, ...)` of a checkpoint that is safe, by arguments that keep it so."""
+    kwargs = {**kwargs, "trust_remote_code": kwargs.get("trust_remote_code") or False}
+    if kwargs.get("use_safetensors") is None:
+        kwargs["use_safetensors"] = True
+    where = _only(kwargs, WHERE_TO_LOOK)
+    checkpoint = check_checkpoint(name, **where, **_only(kwargs, _ALLOWED))
+    if kwargs.get("adapter_kwargs"):
+        # Elsewhere than the model: transformers finds it there.
+        check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
+    elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
+        return _load_adapter(load, name, checkpoint.adapter, checkpoint.has_config, args, kwargs)
+    model = load(name, *args, **kwargs)
+    if checkpoint.adapter is not None and not kwargs.get("adapter_kwargs"):
+        load_replaced_modules(model, None, kwargs.get("adapter_name", "default"), name, **where)
+    return model
+
+
+def _load_adapter(
+    load: Callable[..., Any],
+    name: str,
+    adapter: Mapping[str, Any],
+    has_config: bool,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """
+    What the Auto classes do with an adapter, but by the config beside it.
+
+    They never look at this config: from the Hub they take that of the base model, and in a folder they expect the
+    weights of a whole model beside it.
+    """
+    where = _only(kwargs, WHERE_TO_LOOK)
+    if has_config and kwargs.get("config") is None:
+        kwargs = _with_config_of(name, kwargs)
+    base = adapter.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise RefusedCheckpoint(
+            f"{ADAPTER_CONFIG_NAME} of {name!r} names no model that the adapter belongs to (base_model_name_or_path="
+            f"{base!r}): write its folder or Hub id there."
+        )
+    # Revision and subfolder are those of the adapter.
+    elsewhere = {key: value for key, value in where.items() if key not in ("revision", "subfolder")}
+    elsewhere["revision"] = adapter.get("revision")
+    if check_checkpoint(base, **elsewhere, **_only(kwargs, _ALLOWED)).adapter is not None:
+        raise RefusedCheckpoint(
+            f"{ADAPTER_CONFIG_NAME} of {name!r} names {base!r} as the model it belongs to (base_model_name_or_path), and "
+            "that is an adapter itself: write the folder or Hub id of a whole model there."
+        )
+    kwargs = {key: value for key, value in kwargs.items() if key not in WHERE_TO_LOOK}
+    adapter_name = kwargs.pop("adapter_name", None)
+    strict = not kwargs.pop("ignore_mismatched_sizes", False)
+    model, loaded = load(base, *args, **elsewhere, **kwargs, ignore_mismatched_sizes=True, output_loading_info=True)
+    if strict:
+        _check_replaced(name, base, loaded["mismatched_keys"], adapter.get("modules_to_save") or ())
+    # transformers 5.17 looks for an adapter in a folder only at the top.
+    if os.path.isdir(name):
+        name = os.path.join(name, where.pop("subfolder", None) or "")
+    found = model.load_adapter(
+        name,
+        adapter_name=adapter_name,
+        adapter_kwargs=where,
+        use_safetensors=kwargs["use_safetensors"],
+        ignore_mismatched_sizes=not strict,
+        dtype=model.dtype,
+    )
+    load_replaced_modules(model, found.missing_keys, adapter_name or "default", name, **where)
+    return model
+
+
+def _with_config_of(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the config of `name` among them, as the Auto classes form it: `num_labels` goes into it."""
+    kept = _only(kwargs, (*WHERE_TO_LOOK, *_ALLOWED, *_FOR_THE_WEIGHTS, "config"))
+    others = {key: value for key, value in kwargs.items() if key not in kept}
+    where = _only(kwargs, (*WHERE_TO_LOOK, "trust_remote_code"))
+    config, unused = AutoConfig.from_pretrained(name, return_unused_kwargs=True, **where, **others)
+    return {**kept, **_only(unused, tuple(others)), "config": config}
+
+
+def _check_replaced(name: str, base: str, mismatched: Any, replaced: Any) -> None:
+    """A part of the base model may be of another shape where the adapter brings it along whole."""
+    wrong = [key for key, *_ in mismatched if not set(key.split(".")) & set(replaced)]
+    if wrong:
+        raise RuntimeError(
+            f"The adapter {name!r} is for other sizes than {base!r} has, and does not replace {sorted(wrong)}: give the "
+            "num_labels of the base model, or, to make these anew, ignore_mismatched_sizes=True."
+        )
+
+
+def _only(kwargs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: kwargs[name] for name in names if name in kwargs}
+
+
 def _saved_head(name: str, kwargs: dict[str, Any]) -> str | None:
     """The head that the config of a checkpoint names."""
     config = kwargs.get("config")
     if isinstance(config, PreTrainedConfig):
         return _head_of(config.to_dict())
-    where = {key: kwargs[key] for key in _WHERE_TO_LOOK if key in kwargs}
     try:
-        values, _ = PreTrainedConfig.get_config_dict(config or name, **where)
+        values, _ = PreTrainedConfig.get_config_dict(config or name, **_only(kwargs, WHERE_TO_LOOK))
     except OSError:
-        # The folder of an adapter has no config. What else is wrong, transformers says when it loads the model.
+        # What is wrong, transformers says when it loads the model.
         return None
     return _head_of(values)
 

@@ -1,0 +1,437 @@
+"""Whether a checkpoint may be opened, found out before anything of it is parsed by others.
+
+Weights are safetensors, every file lies inside, nothing is code, and JSON is of a sane size. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from transformers import CONFIG_MAPPING
+from transformers.configuration_utils import get_configuration_file
+from transformers.utils import (
+    ADAPTER_CONFIG_NAME,
+    ADAPTER_SAFE_WEIGHTS_NAME,
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    cached_file,
+)
+
+from mixtext_hf._compat import HubClientError
+
+
+# The arguments of `from_pretrained` that say where on the Hub, or where in a folder.
+WHERE_TO_LOOK = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+
+# A config with the names of 22,000 classes takes 2 MB, the largest tokenizers take some 40 MB.
+MAX_JSON_BYTES = 32 * 2**20
+MAX_TOKENIZER_BYTES = 256 * 2**20
+MAX_DEPTH = 64
+# The largest sets of labels have some 3 million, and a config makes two dictionaries of them.
+MAX_LABELS = 5_000_000
+MAX_LAYERS = 10_000
+MAX_SIZE = 100_000_000
+# Numbers in one matrix: 256 GB in float32. The largest of today's models stay below 2**33.
+MAX_MATRIX = 2**36
+
+_LABELS = re.compile(r"_?num_labels")
+_LAYERS = re.compile(r"(.*_)?(layers?|depths?)")
+_SIZES = re.compile(r"(.*_)?(channels|dims?|embd|embeddings|heads|model|positions|sizes?)")
+_WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
+_HEIGHTS = (*_WIDTHS, "hidden_dim", "intermediate_size", "vocab_size", "num_labels")
+
+_KERNELS = re.compile(r"_?(attn|experts)_implementation(_internal)?")
+_PICKLES = (".bin", ".bin.index.json", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+# What a Trainer saves beside the weights.
+_NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*")
+
+_TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER_DATA = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
+# Of the names of files in tokenizer_config.json, transformers opens these; those that end in `_file` it does not.
+_LISTS_OF_FILES = ("fast_tokenizer_files", "init_inputs")
+_OPENED_BY_TOKENIZERS = (*_LISTS_OF_FILES, "gguf_file", "merges", "vocab")
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+
+class RefusedCheckpoint(ValueError):
+    """A checkpoint that is not opened; the message names the file, what is wrong with it and what to do."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    What a checkpoint consists of, once it has passed the check.
+
+    Args:
+        adapter (`dict[str, Any]`, *optional*): The content of adapter_config.json.
+        has_config (`bool`): Whether it has a config.json.
+        has_weights (`bool`): Whether it has the weights of a whole model.
+    """
+
+    adapter: Mapping[str, Any] | None
+    has_config: bool
+    has_weights: bool
+
+
+def check_checkpoint(
+    name: str | os.PathLike[str],
+    *,
+    use_safetensors: bool | None = True,
+    trust_remote_code: bool | None = False,
+    variant: str | None = None,
+    **where: Any,
+) -> Checkpoint:
+    r"""
+    Refuse a checkpoint that is unsafe to load: its files are read as data, and none of its weights is downloaded.
+
+    Refused are weights that are only there as pickles; code, be it by `auto_map` for a type that transformers does not
+    know or by kernels from the Hub; names of files outside the checkpoint; and JSON that is none, that is too large or
+    nested too deep, or whose numbers are absurd. What a folder or a repository lacks is left to transformers to say.
+
+    Args:
+        name (`str` or `os.PathLike`): A folder or Hub id; a JSON or safetensors file is checked as such.
+        use_safetensors (`bool`, *optional*): `False`: pickles pass, which torch then reads with `weights_only=True`.
+        trust_remote_code (`bool`, *optional*): `True`: code passes.
+        variant (`str`, *optional*): Of the names of the weights, such as `"fp16"`.
+        where: As `from_pretrained` takes them: `cache_dir`, `force_download`, `local_files_only`, `proxies`, `revision`,
+            `subfolder`, `token`.
+
+    Returns:
+        [`Checkpoint`]
+
+    Raises:
+        RefusedCheckpoint: A `ValueError`, see above.
+        OSError: If there is no such repository, or the Hub cannot be asked and nothing of it is in the cache.
+    """
+    files = _files_of(str(name), where)
+    config_file = _config_file(files)
+    config = files.read(config_file) if files.has(config_file) else {}
+    _check_numbers(files.naming(config_file), config)
+    adapter = files.read(ADAPTER_CONFIG_NAME) if files.has(ADAPTER_CONFIG_NAME) else None
+    if not trust_remote_code:
+        _check_code(files.naming(config_file), config)
+        _check_module(files.naming(ADAPTER_CONFIG_NAME), adapter or {})
+
+    weights = [_with_variant(file, variant) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)]
+    named = config.get("transformers_weights")
+    if named is not None:
+        _check_inside(files.naming(config_file), "transformers_weights", named)
+        weights = [named]
+    pickles_pass = use_safetensors is False
+    for file in weights:
+        if not (pickles_pass or file.endswith((".safetensors", ".json"))):
+            raise RefusedCheckpoint(_about_pickle(file, files.name))
+        if file.endswith(".json") and files.has(file):
+            _check_index(files.naming(file), files.read(file), pickles_pass)
+    if not pickles_pass:
+        _check_pickles(files, weights) if adapter is None else _check_pickles(files, [ADAPTER_SAFE_WEIGHTS_NAME])
+    return Checkpoint(adapter, files.has(CONFIG_NAME), any(files.has(file) for file in weights))
+
+
+def check_tokenizer(name: str | os.PathLike[str], **where: Any) -> None:
+    """[`check_checkpoint`] for what a tokenizer is loaded from: its JSON, and the files that this names."""
+    files = _files_of(str(name), where)
+    for file in _TOKENIZER_FILES:
+        if not files.has(file):
+            continue
+        values = files.read(file)
+        for key in _OPENED_BY_TOKENIZERS:
+            value = values.get(key)
+            for opened in value if isinstance(value, list) and key in _LISTS_OF_FILES else [value]:
+                if isinstance(opened, str):
+                    _check_inside(files.naming(file), key, opened)
+                    files.check_size(opened, MAX_TOKENIZER_BYTES)
+    for file in _TOKENIZER_DATA:
+        files.check_size(file, MAX_TOKENIZER_BYTES)
+
+
+def check_image_processor(name: str | os.PathLike[str], **where: Any) -> None:
+    """[`check_checkpoint`] for what an image processor is loaded from."""
+    files = _files_of(str(name), where)
+    for file in _PROCESSOR_FILES:
+        if files.has(file):
+            files.read(file)
+
+
+def _with_variant(file: str, variant: str | None) -> str:
+    """The name of a weights file of a variant, as transformers forms it: `model.fp16.safetensors`."""
+    stem, _, ending = file.rpartition(".")
+    return file if variant is None else f"{stem}.{variant}.{ending}"
+
+
+# ---- what there is, and where ----
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of a folder, or of a repository at one commit: their sizes as far as known, and how to get one."""
+
+    name: str
+    folder: Path | None
+    listed: Mapping[str, int | None]
+    where: Mapping[str, Any]
+
+    def has(self, file: str) -> bool:
+        return file in self.listed if self.folder is None else (self.folder / file).is_file()
+
+    def names(self) -> list[str]:
+        """Those at the top."""
+        if self.folder is None:
+            return [file for file in self.listed if "/" not in file]
+        return [path.name for path in self.folder.iterdir() if path.is_file()] if self.folder.is_dir() else []
+
+    def naming(self, file: str) -> str:
+        return f"{file} of {self.name!r}"
+
+    def check_size(self, file: str, limit: int) -> None:
+        if self.has(file):
+            size = self.listed[file] if self.folder is None else (self.folder / file).stat().st_size
+            _check_size(self.naming(file), size, limit)
+
+    def read(self, file: str) -> dict[str, Any]:
+        self.check_size(file, MAX_JSON_BYTES)
+        return _read_json(self.naming(file), self._path(file))
+
+    def _path(self, file: str) -> Path:
+        if self.folder is not None:
+            return self.folder / file
+        path = cached_file(self.name, file, **self.where)
+        if path is None:
+            raise OSError(f"{self.naming(file)} is listed by the Hub, but could not be got from it: try again.")
+        return Path(path)
+
+
+def _files_of(name: str, where: Mapping[str, Any]) -> _Files:
+    subfolder = where.get("subfolder") or ""
+    if os.path.isfile(name):
+        return _beside(Path(name))
+    if os.path.isdir(name):
+        return _Files(name, Path(name, subfolder), {}, {})
+    if where.get("local_files_only"):
+        return _in_cache(name, where, None)
+    try:
+        about = HfApi().model_info(name, revision=where.get("revision"), token=where.get("token"), files_metadata=True)
+    except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise OSError(f"{name!r} is no folder, and no model on the Hub that can be read: {error}") from error
+    except (HubClientError, OSError) as error:
+        # No connection, or HF_HUB_OFFLINE. As in transformers, what is in the cache will do.
+        return _in_cache(name, where, error)
+    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+    files = [file for file in about.siblings or () if file.rfilename.startswith(prefix)]
+    listed = {file.rfilename.removeprefix(prefix): file.size for file in files}
+    return _Files(name, None, listed, {**where, "revision": about.sha})
+
+
+def _in_cache(name: str, where: Mapping[str, Any], error: Exception | None) -> _Files:
+    """The files of a repository that an earlier load has left here: links to where the cache keeps their content."""
+    for file in (CONFIG_NAME, ADAPTER_CONFIG_NAME, *_TOKENIZER_FILES, *_PROCESSOR_FILES):
+        path = try_to_load_from_cache(
+            name,
+            os.path.join(where.get("subfolder") or "", file),
+            cache_dir=where.get("cache_dir"),
+            revision=where.get("revision"),
+        )
+        if isinstance(path, str):
+            return _Files(name, Path(path).parent, {}, {})
+    raise OSError(
+        f"{name!r} is no folder, and nothing of it is in the cache: check the name, and that the Hub can be reached."
+    ) from error
+
+
+def _beside(path: Path) -> _Files:
+    """A checkpoint that is named by one of its files: the config by any name, or the weights."""
+    if path.suffix == ".json":
+        files = _Files(str(path.parent), path.parent, {}, {})
+        config = files.read(path.name)
+        _check_numbers(files.naming(path.name), config)
+        _check_code(files.naming(path.name), config)
+    elif path.suffix not in (".safetensors", ".gguf"):
+        raise RefusedCheckpoint(_about_pickle(path.name, str(path.parent)))
+    return _Files(str(path), None, {}, {})
+
+
+def _config_file(files: _Files) -> str:
+    """config.json, or the one among the files it names that is for the installed version of transformers."""
+    if not files.has(CONFIG_NAME):
+        return CONFIG_NAME
+    others = files.read(CONFIG_NAME).get("configuration_files")
+    if others is None:
+        return CONFIG_NAME
+    for other in others if isinstance(others, list) else [others]:
+        _check_inside(files.naming(CONFIG_NAME), "configuration_files", other)
+    return get_configuration_file(others)
+
+
+# ---- JSON ----
+
+
+def _check_size(what: str, size: int | None, limit: int) -> None:
+    if size is not None and size > limit:
+        raise RefusedCheckpoint(
+            f"{what} has {size / 2**20:.0f} MiB, and at most {limit // 2**20} MiB are read: nothing that belongs there "
+            "is so large. Use another checkpoint, or remove from the file what does not belong there."
+        )
+
+
+def _read_json(what: str, path: Path) -> dict[str, Any]:
+    # Read no further than allowed: the size that the Hub gave may be wrong, and a file may grow.
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        _check_size(what, max(len(content), path.stat().st_size), MAX_JSON_BYTES)
+    remedy = "Save the checkpoint anew, or get the file again."
+    try:
+        values = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}") from error
+    except ValueError as error:
+        raise RefusedCheckpoint(f"{what} is not valid JSON ({error}). {remedy}") from error
+    if not isinstance(values, dict):
+        raise RefusedCheckpoint(f"{what} holds a {type(values).__name__}, where an object {{...}} belongs. {remedy}")
+    if _deeper_than(values, MAX_DEPTH):
+        raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}")
+    return values
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> list[Any]:
+    within = value.values() if isinstance(value, dict) else value
+    return [inner for inner in within if isinstance(inner, (dict, list))]
+
+
+def _objects(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The object itself, and those inside it: the configs of parts of a model."""
+    waiting: list[Any] = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            # The names of classes are anything.
+            value = {key: inner for key, inner in value.items() if key not in ("id2label", "label2id")}
+            yield value
+        waiting.extend(_inside(value))
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    within: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for inner in within for text in _strings(inner)]
+
+
+# ---- what is refused ----
+
+
+def _check_numbers(what: str, config: dict[str, Any]) -> None:
+    for values in _objects(config):
+        for key, value in values.items():
+            for number in value if isinstance(value, list) else [value]:
+                if isinstance(number, (int, float)) and number > _limit_of(key):
+                    raise RefusedCheckpoint(
+                        f"{what} says {key}={number}, and at most {_limit_of(key):,} are believed: a model of that "
+                        "size fits nowhere. Correct the number, or use another checkpoint."
+                    )
+        width, height = (
+            max((values[key] for key in keys if isinstance(values.get(key), int)), default=0)
+            for keys in (_WIDTHS, _HEIGHTS)
+        )
+        if width * height > MAX_MATRIX:
+            raise RefusedCheckpoint(
+                f"{what} describes a matrix of {height:,} by {width:,}, which fits nowhere. Correct the sizes, or use "
+                "another checkpoint."
+            )
+
+
+def _limit_of(key: str) -> float:
+    for pattern, limit in ((_LABELS, MAX_LABELS), (_LAYERS, MAX_LAYERS), (_SIZES, MAX_SIZE)):
+        if pattern.fullmatch(key):
+            return limit
+    return float("inf")
+
+
+def _check_code(what: str, config: dict[str, Any]) -> None:
+    remedy = (
+        "and it is not run. Use a checkpoint of a type that transformers knows, or, where you have read the code and "
+        "trust it, pass trust_remote_code=True."
+    )
+    model_type = config.get("model_type")
+    if config.get("auto_map") and not (isinstance(model_type, str) and model_type in CONFIG_MAPPING):
+        raise RefusedCheckpoint(
+            f"{what} asks for code of its own (auto_map) for the type {model_type!r}, which transformers does not "
+            f"know, {remedy}"
+        )
+    for values in _objects(config):
+        for key, value in values.items():
+            if _KERNELS.fullmatch(key) and any("/" in text for text in _strings(value)):
+                raise RefusedCheckpoint(f"{what} asks for code from the Hub ({key}={value!r}), {remedy}")
+
+
+def _check_module(what: str, adapter: dict[str, Any]) -> None:
+    module = adapter.get("megatron_core")
+    if module not in (None, "megatron.core"):
+        raise RefusedCheckpoint(
+            f"{what} asks to import the module megatron_core={module!r}, which is not done. Remove it from the file, or "
+            "use another adapter."
+        )
+
+
+def _check_inside(what: str, key: str, file: Any) -> None:
+    inside = isinstance(file, str) and file != "" and not file.startswith("/") and not set(file) & set("\\\0:")
+    if not inside or ".." in file.split("/"):
+        raise RefusedCheckpoint(
+            f"{what} names the file {file!r} ({key}), which is not inside the checkpoint, and is not read. Put the file "
+            "beside it and name it without a path, or use another checkpoint."
+        )
+
+
+def _check_index(what: str, index: dict[str, Any], pickles_pass: bool = False) -> None:
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not isinstance(index.get("metadata", {}), dict):
+        raise RefusedCheckpoint(
+            f"{what} has no weight_map that says which file holds which weight: save the checkpoint anew."
+        )
+    for shard in set(map(str, shards.values())):
+        _check_inside(what, "weight_map", shard)
+        if not (pickles_pass or shard.endswith(".safetensors")):
+            raise RefusedCheckpoint(
+                f"{what} names {shard!r} (weight_map), and weights are read from safetensors only: convert the "
+                "checkpoint with save_pretrained where you trust it."
+            )
+
+
+def _check_pickles(files: _Files, safe: list[str]) -> None:
+    """Refuse if there are weights, but none in the files that are safe."""
+    if any(files.has(file) for file in safe):
+        return
+    pickles = sorted(file for file in files.names() if file.endswith(_PICKLES) and not _NOT_WEIGHTS.fullmatch(file))
+    if pickles:
+        raise RefusedCheckpoint(_about_pickle(pickles[0], files.name))
+
+
+def _about_pickle(file: str, name: str) -> str:
+    target = f"{file.partition('.')[0].replace('pytorch_model', 'model')}.safetensors"
+    convert = (
+        "import torch, safetensors.torch as st; st.save_file({k: v.clone() for k, v in "
+        f"torch.load({file!r}, weights_only=True).items()}}, {target!r}, {{'format': 'pt'}})"
+    )
+    return (
+        f"{file} of {name!r} is a pickle, which can run code when it is opened, and weights are read from safetensors "
+        f'only. Where you trust it, convert it in its folder: python -c "{convert}"; or name a revision that has '
+        f"{target} (many are at revision='refs/pr/1' or so), or pass use_safetensors=False."
+    )
