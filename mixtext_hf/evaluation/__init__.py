@@ -1,7 +1,7 @@
 """Evaluation: metrics, their `evaluate` modules, `compute_metrics` for a Trainer, and plots.
 
 Imports numpy only; scikit-learn, scipy, `evaluate` and matplotlib are imported by the functions that need them.
-`robustness`, which needs torch, is imported by its own name.
+`robustness`, which needs torch, `corruptions` and `text_noise` are imported by their own names.
 """
 
 from .bootstrap import (

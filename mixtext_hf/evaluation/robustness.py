@@ -1,14 +1,21 @@
-"""Adversarial images, and the accuracy on them. Knows models and tensors, and no trainer.
+"""Adversarial images and texts, and the accuracy on them. Knows models and tensors, and no trainer.
 
-An attack is a function of a model, the images and their labels that returns other images; what else it needs (how far
-it may go, how images are normalised) is bound to it beforehand. Models are attacked as they are used: in evaluation
-mode, in float32. Afterwards everything of them is as it was, also after an error.
+An attack on images is a function of a model, the images and their labels that returns other images; what else it needs
+(how far it may go, how images are normalised) is bound to it beforehand. Texts are attacked where they are vectors first,
+at their word embeddings. Models are attacked as they are used: in evaluation mode, in float32. Afterwards everything of
+them is as it was, also after an error.
+
+Two ways of counting. [`adversarial_accuracy`] is the accuracy on the images that an attack made, whatever the model says
+of those it was given: a wrong prediction that an attack happens to turn right counts as right. [`robust_accuracies`] and
+[`embedding_fgsm_accuracy`] count what is right without the attack and stays so under it: never more than the clean
+accuracy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -25,6 +32,7 @@ Attack: TypeAlias = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tens
 
 # Half a grey level: by so much half precision may move a pixel out of [0, 1] when it is normalised.
 _RANGE_TOLERANCE = 0.5 / 255
+_NORMS = ("l2", "linf")
 
 
 def fgsm(
@@ -70,13 +78,52 @@ def fgsm(
             to half a grey level; if the model is not in float32; or if its logits or gradients are not finite.
     """
     check_epsilon(epsilon)
-    original = pixel_values.detach().float()
-    mean, std = _per_channel("mean", mean, original), _per_channel("std", std, original)
-    pixels = _to_pixels(original, mean, std)
-    gradient = _pixel_gradient(model, original, labels)
-    # Normalising is rising in every channel: the sign is that of the gradient with respect to the pixels.
-    moved = (pixels + epsilon * gradient.sign()).clamp(0, 1)
-    return torch.where(gradient == 0, original, (moved - mean) / std)
+    (step,) = _steps(model, pixel_values, labels, epsilon=epsilon, sizes=[epsilon], mean=mean, std=std)
+    return step.images
+
+
+def pgd(
+    model: nn.Module,
+    pixel_values: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    mean: torch.Tensor | Sequence[float],
+    std: torch.Tensor | Sequence[float],
+) -> torch.Tensor:
+    r"""
+    Projected gradient descent on the negative loss, `x_{t+1} = Pi(x_t + step_size sign(d CE / d x_t))`, where `Pi` takes
+    every pixel to the nearest one that is at most `epsilon` from the given image and in `[0, 1]` (Madry et al., ICLR 2018,
+    https://arxiv.org/abs/1706.06083, section 2.1).
+
+    The first iterate is that of [`fgsm`], where the paper starts at the image or at a random point of the ball: so nothing
+    is random, and with `steps=0` the images are those of [`fgsm`], bit for bit. The paper has 7 or 20 steps of 2/255 for
+    `epsilon` 8/255. Every image is attacked for itself; a pixel without a gradient stays where it is in that step.
+
+    Args:
+        model (`nn.Module`): As for [`fgsm`].
+        pixel_values (`torch.Tensor` of shape `(B, C, H, W)`, floating): As for [`fgsm`].
+        labels (`torch.Tensor` of shape `(B,)`, int64): Their true classes.
+        epsilon (`float`): How far a pixel may be moved in all, in `(0, 1]`: 8/255 is eight grey levels.
+        step_size (`float`): How far it is moved in one step, in `(0, 1]`.
+        steps (`int`): Steps after the one of [`fgsm`], at least 0.
+        mean (`torch.Tensor` or `Sequence[float]` of length `C`): As for [`fgsm`].
+        std (`torch.Tensor` or `Sequence[float]` of length `C`): As for [`fgsm`].
+
+    Returns:
+        `torch.Tensor` of shape `(B, C, H, W)`, float32: the last iterate, normalised. Its pixels are at most `epsilon` away
+        from those given and in `[0, 1]`, both up to rounding.
+
+    Raises:
+        `ValueError`: as [`fgsm`], and if `step_size` or `steps` is out of its range.
+    """
+    check_epsilon(epsilon)
+    check_steps(step_size, steps)
+    sizes = [epsilon, *[step_size] * steps]
+    *_, last = _steps(model, pixel_values, labels, epsilon=epsilon, sizes=sizes, mean=mean, std=std)
+    return last.images
 
 
 def adversarial_accuracy(
@@ -113,23 +160,201 @@ def adversarial_accuracy(
     """
     device = next(model.parameters()).device
     predictions, references = [], []
-    for batch in batches:
-        if "labels" not in batch:
-            raise ValueError(
-                f"A batch has no labels, only {', '.join(batch)}: evaluate a split that has labels, and name its label "
-                "column 'label'."
-            )
+    for batch in _labelled(batches):
         labels = batch["labels"].to(device)
         adversarial = attack(model, batch["pixel_values"].to(device), labels)
         with _as_it_is_used(model) as plain, torch.no_grad():
-            prediction = _logits(plain, adversarial).argmax(dim=-1)
+            prediction = _logits(plain, pixel_values=adversarial).argmax(dim=-1)
         if gather is not None:
             prediction, labels = gather((prediction, labels))
         predictions.append(prediction.cpu())
         references.append(labels.cpu())
-    if not predictions:
-        raise ValueError("`batches` must hold at least one batch, got none: give a data set with at least one row.")
     return accuracy(predictions=torch.cat(predictions).numpy(), references=torch.cat(references).numpy())
+
+
+@dataclass(frozen=True)
+class RobustAccuracies:
+    """
+    Shares of the same images, each at most the one before it.
+
+    Attributes:
+        clean (`float` in `[0, 1]`): Right as they are.
+        fgsm (`float` in `[0, 1]`): Right as they are, and as [`fgsm`] makes them.
+        pgd (`float` in `[0, 1]`): Right as they are, and as every iterate of [`pgd`], that of [`fgsm`] among them.
+    """
+
+    clean: float
+    fgsm: float
+    pgd: float
+
+
+def robust_accuracies(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    mean: torch.Tensor | Sequence[float],
+    std: torch.Tensor | Sequence[float],
+    gather: Callable[[Any], Any] | None = None,
+) -> RobustAccuracies:
+    """
+    The clean accuracy, and the accuracies under [`fgsm`] and [`pgd`], in one pass over the images.
+
+    An image is robust if it is classified rightly as it is and after every step: what an attack found on its way counts,
+    and an image that is wrong to begin with is not robust because an attack turns it right. So, unlike the
+    [`adversarial_accuracy`] of [`fgsm`], `fgsm` here is at most `clean`.
+
+    Args:
+        model (`nn.Module`): As for [`fgsm`].
+        batches (`Iterable` of batches): As for [`adversarial_accuracy`].
+        epsilon (`float`): As for [`pgd`], in `(0, 1]`.
+        step_size (`float`): As for [`pgd`], in `(0, 1]`.
+        steps (`int`): As for [`pgd`], at least 0. A batch of which no image is left takes no further step.
+        mean (`torch.Tensor` or `Sequence[float]` of length `C`): As for [`fgsm`].
+        std (`torch.Tensor` or `Sequence[float]` of length `C`): As for [`fgsm`].
+        gather (`Callable`, *optional*): As for [`adversarial_accuracy`].
+
+    Returns:
+        [`RobustAccuracies`]: `pgd <= fgsm <= clean`.
+
+    Raises:
+        `ValueError`: if there is no batch, if a batch has no labels, and what [`pgd`] raises.
+    """
+    check_epsilon(epsilon)
+    check_steps(step_size, steps)
+    sizes = [epsilon, *[step_size] * steps]
+    device = next(model.parameters()).device
+    counted = []
+    for batch in _labelled(batches):
+        labels = batch["labels"].to(device)
+        attack = _steps(
+            model, batch["pixel_values"].to(device), labels, epsilon=epsilon, sizes=sizes, mean=mean, std=std
+        )
+        # Which images were right before every step so far.
+        right: list[torch.Tensor] = []
+        for step in attack:
+            right.append(_still_right(right, step.logits, labels))
+            if not bool(right[-1].any()):
+                break
+        else:
+            with _as_it_is_used(model) as plain, torch.no_grad():
+                right.append(_still_right(right, _logits(plain, pixel_values=step.images), labels))
+        # Of a batch that was left early nothing is right from there on.
+        rows = torch.stack([right[0], right[min(1, len(right) - 1)], right[-1]], dim=1).long()
+        counted.append((rows if gather is None else gather(rows)).cpu())
+    return RobustAccuracies(*torch.cat(counted).double().mean(dim=0).tolist())
+
+
+def embedding_fgsm(
+    model: nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    labels: torch.Tensor,
+    *,
+    epsilons: Sequence[float],
+    norm: str = "l2",
+) -> torch.Tensor:
+    r"""
+    Which texts a classifier gets right, as they are and with their word embeddings moved along the gradient of the loss.
+
+    One gradient a text, at its word embeddings as they are, serves all `epsilons`. With `m` the mean l2 norm of the word
+    embeddings of the real tokens of that text, `D` their dimension and `g` the gradient of the text's own cross entropy
+    with respect to its word embeddings, 0 at padding, the text is moved by
+
+    - `"l2"`: `epsilon m g / ||g||`, the norm taken over all tokens of the text together (Miyato, Dai & Goodfellow, ICLR
+      2017, https://arxiv.org/abs/1605.07725, section 3): in all, the text moves by `epsilon` times the length of one
+      word embedding, however many words it has.
+    - `"linf"`: `epsilon m / sqrt(D) sign(g)` (Goodfellow, Shlens & Szegedy, ICLR 2015): every token moves, by `epsilon`
+      times the length of a word embedding.
+
+    The paper normalises the word embeddings to unit variance (its equation 1); here they are the model's, and it is `m`
+    that makes `epsilon` comparable between models. Word embeddings are what `model.get_input_embeddings()` returns, before
+    positions, types and layer norm are added; a hook changes them, so the model need not take `inputs_embeds`. Every text
+    is attacked for itself: the others of its batch do not matter. A text without a gradient is not moved.
+
+    Args:
+        model (`nn.Module`):
+            A text classifier of transformers, with or without PEFT, that takes `inputs` and returns `logits` `(B, C)`;
+            parameters in float32. Neither its parameters' gradients and flags nor its modes, buffers and hooks change. What
+            is compiled or wrapped for several processes is attacked as the plain model within.
+        inputs (`Mapping[str, torch.Tensor]`):
+            `input_ids` `(B, L)` and what else the model takes, on its device. `attention_mask` `(B, L)` says by 0 which
+            tokens are padding and not to be moved; special tokens are real ones. Without it, all tokens are.
+        labels (`torch.Tensor` of shape `(B,)`, int64): The true classes.
+        epsilons (`Sequence[float]`): Strengths, each finite and above 0, without unit.
+        norm (`str`, *optional*, defaults to `"l2"`): `"l2"` or `"linf"`.
+
+    Returns:
+        `torch.Tensor` of shape `(1 + len(epsilons), B)`, bool: first which texts are classified rightly as they are, then
+        for each of `epsilons` which of these are so when moved as well. A text that withstands a large step does not
+        always withstand a smaller one: each of `epsilons` is counted for itself.
+
+    Raises:
+        `ValueError`: if an argument is out of its range, if the model does not look up the words of its texts once by
+            `get_input_embeddings()`, if it is not in float32, or if its logits or gradients are not finite.
+    """
+    check_epsilons(epsilons)
+    if norm not in _NORMS:
+        raise ValueError(f"`norm` must be one of {', '.join(map(repr, _NORMS))}, got {norm!r}.")
+    mask = _token_mask(inputs)
+    with _as_it_is_used(model) as plain:
+        with torch.enable_grad(), _WordEmbeddings(plain, mask) as words:
+            logits = _logits(plain, **inputs)
+            _check_labels(labels, logits, "a text")
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, words.leaf)
+        _check_finite("gradients", gradient)
+        right = [logits.argmax(dim=-1) == labels]
+        direction = _direction(gradient * mask, words.leaf.detach(), mask, norm)
+        with torch.no_grad():
+            for epsilon in epsilons:
+                with _WordEmbeddings(plain, mask, moved_by=epsilon * direction):
+                    prediction = _logits(plain, **inputs).argmax(dim=-1)
+                right.append(right[0] & (prediction == labels))
+    return torch.stack(right)
+
+
+def embedding_fgsm_accuracy(
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Any]],
+    *,
+    epsilons: Sequence[float],
+    norm: str = "l2",
+    gather: Callable[[Any], Any] | None = None,
+) -> dict[float, float]:
+    """
+    The accuracy on texts, clean and under [`embedding_fgsm`] of several strengths, in one pass over the texts.
+
+    ```python
+    embedding_fgsm_accuracy(model, loader, epsilons=[0.1, 0.5])  # {0.0: 0.91, 0.1: 0.83, 0.5: 0.35}
+    ```
+
+    Args:
+        model (`nn.Module`): As for [`embedding_fgsm`].
+        batches (`Iterable` of batches):
+            Batches of any size with `labels` and the inputs of the model, as a text collator makes them; they are moved to
+            the device of the model.
+        epsilons (`Sequence[float]`): As for [`embedding_fgsm`].
+        norm (`str`, *optional*, defaults to `"l2"`): As for [`embedding_fgsm`].
+        gather (`Callable`, *optional*): As for [`adversarial_accuracy`].
+
+    Returns:
+        `dict[float, float]`: from each of `epsilons` to the share, in `[0, 1]`, of all texts that are right as they are and
+        when moved so far; and from `0.0` to the clean accuracy, which is the largest.
+
+    Raises:
+        `ValueError`: if there is no batch, if a batch has no labels, and what [`embedding_fgsm`] raises.
+    """
+    check_epsilons(epsilons)
+    device = next(model.parameters()).device
+    counted = []
+    for batch in _labelled(batches):
+        inputs = {name: values.to(device) for name, values in batch.items() if name != "labels"}
+        right = embedding_fgsm(model, inputs, batch["labels"].to(device), epsilons=epsilons, norm=norm)
+        rows = right.T.contiguous().long()
+        counted.append((rows if gather is None else gather(rows)).cpu())
+    return dict(zip([0.0, *epsilons], torch.cat(counted).double().mean(dim=0).tolist(), strict=True))
 
 
 def check_epsilon(epsilon: float) -> None:
@@ -141,6 +366,33 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(
             f"`epsilon` must lie in (0, 1], where 1 is the whole range of a pixel, got {epsilon}. Grey levels are to be "
             "divided by 255: 8 / 255."
+        )
+
+
+def check_steps(step_size: float, steps: int) -> None:
+    """
+    Raises:
+        `ValueError`: if `step_size` is no number in `(0, 1]`, or `steps` no whole number from 0 on.
+    """
+    if not 0 < step_size <= 1:
+        raise ValueError(
+            f"`step_size` must lie in (0, 1], where 1 is the whole range of a pixel, got {step_size}. Grey levels are to be "
+            "divided by 255: 2 / 255."
+        )
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise ValueError(f"`steps` must be a whole number, at least 0, got {steps!r}: 7 are usual.")
+
+
+def check_epsilons(epsilons: Sequence[float]) -> None:
+    """
+    Raises:
+        `ValueError`: if `epsilons` are none, are not all different, or if one is not finite and above 0.
+    """
+    wrong = [epsilon for epsilon in epsilons if not 0 < epsilon < float("inf")]
+    if not epsilons or wrong or len(set(epsilons)) < len(epsilons):
+        raise ValueError(
+            f"`epsilons` must be different finite numbers above 0, in mean norms of the word embeddings, got "
+            f"{list(epsilons)}: 0.1 and 0.5, say. The clean accuracy is always counted."
         )
 
 
@@ -177,20 +429,150 @@ def _as_it_is_used(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(True)
 
 
-def _pixel_gradient(model: nn.Module, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The gradient of each image's own cross entropy with respect to `pixel_values`, of their shape."""
+@dataclass(frozen=True)
+class _Step:
+    """`logits` `(B, C)` of the images before a step, and the normalised `images` `(B, C, H, W)` after it."""
+
+    logits: torch.Tensor
+    images: torch.Tensor
+
+
+def _steps(
+    model: nn.Module,
+    pixel_values: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    epsilon: float,
+    sizes: Sequence[float],
+    mean: torch.Tensor | Sequence[float],
+    std: torch.Tensor | Sequence[float],
+) -> Iterator[_Step]:
+    """Steps of these sizes along the sign of the gradient, none of them out of the ball or of what is an image."""
+    images = pixel_values.detach().float()
+    mean, std = _per_channel("mean", mean, images), _per_channel("std", std, images)
+    pixels = _to_pixels(images, mean, std)
+    lowest, highest = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
+    for size in sizes:
+        gradient, logits = _pixel_gradient(model, images, labels)
+        # Normalising is rising in every channel: the sign is that of the gradient with respect to the pixels.
+        pixels = (pixels + size * gradient.sign()).clamp(lowest, highest)
+        images = torch.where(gradient == 0, images, (pixels - mean) / std)
+        yield _Step(logits, images)
+
+
+def _still_right(before: list[torch.Tensor], logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    right = logits.argmax(dim=-1) == labels
+    return before[-1] & right if before else right
+
+
+def _pixel_gradient(
+    model: nn.Module, pixel_values: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradient of each image's own cross entropy with respect to `pixel_values`, of their shape; and the logits."""
     with _as_it_is_used(model) as plain, torch.enable_grad():
         given = pixel_values.detach().requires_grad_()
-        logits = _logits(plain, given)
-        _check_labels(labels, logits)
+        logits = _logits(plain, pixel_values=given)
+        _check_labels(labels, logits, "an image")
         # The sum, not the mean: of a large batch the gradient of one image would be small.
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), given)
     _check_finite("gradients", gradient)
-    return gradient
+    return gradient, logits.detach()
 
 
-def _logits(model: nn.Module, pixel_values: torch.Tensor) -> torch.Tensor:
-    logits = model(pixel_values=pixel_values).logits
+class _WordEmbeddings:
+    """
+    The word embeddings of a model while it runs: moved by something or, without that, in `leaf`, for a gradient.
+
+    A forward must look up the words once, each at its place: other models would be moved wrongly, or not at all.
+    """
+
+    def __init__(self, model: nn.Module, mask: torch.Tensor, moved_by: torch.Tensor | None = None):
+        self.model, self.places, self.moved_by = model, mask.shape[:2], moved_by
+        self.seen: list[torch.Tensor] = []
+
+    def __enter__(self) -> _WordEmbeddings:
+        model: Any = self.model
+        self.handle = model.get_input_embeddings().register_forward_hook(self._change)
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.handle.remove()
+
+    @property
+    def leaf(self) -> torch.Tensor:
+        if len(self.seen) != 1:
+            self._refuse(f"was called {len(self.seen)} times")
+        return self.seen[0]
+
+    def _change(self, module: nn.Module, args: Any, output: Any) -> torch.Tensor:
+        if not isinstance(output, torch.Tensor) or output.ndim != 3 or output.shape[:2] != self.places:
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            self._refuse(f"returned {shape} for input_ids of shape {tuple(self.places)}")
+        if self.moved_by is not None:
+            return output + self.moved_by
+        self.seen.append(output.detach().requires_grad_())
+        return self.seen[-1]
+
+    def _refuse(self, what: str) -> None:
+        raise ValueError(
+            f"`model` must look up its words once, by model.get_input_embeddings(), as (B, L, D); that of "
+            f"{type(self.model).__name__} {what}. Give a classifier that is an encoder of texts, with an attention that keeps "
+            'the padding (attn_implementation="sdpa" or "eager").'
+        )
+
+
+def _direction(gradient: torch.Tensor, embeddings: torch.Tensor, mask: torch.Tensor, norm: str) -> torch.Tensor:
+    """What `epsilon` multiplies, `(B, L, D)`; `gradient` is 0 where `mask` `(B, L, 1)` is."""
+    length = (embeddings.norm(dim=-1, keepdim=True) * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
+    if norm == "linf":
+        return length / embeddings.shape[-1] ** 0.5 * gradient.sign()
+    # By its largest entry first: of a certain text the squares of a gradient are too small for float32.
+    largest = gradient.abs().amax(dim=(1, 2), keepdim=True)
+    scaled = gradient / torch.where(largest > 0, largest, 1)
+    size = scaled.flatten(1).norm(dim=1).view(-1, 1, 1)
+    return length * scaled / torch.where(size > 0, size, 1)
+
+
+def _token_mask(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """1 at real tokens and 0 at padding, float32 `(B, L, 1)`."""
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if ids is None or ids.ndim != 2:
+        raise ValueError(
+            f"`inputs` must have input_ids of shape (B, L), got "
+            f"{', '.join(inputs) if ids is None else f'those of shape {tuple(ids.shape)}'}: give batches of tokenised texts."
+        )
+    if mask is None:
+        return torch.ones(*ids.shape, 1, device=ids.device)
+    if mask.shape != ids.shape:
+        raise ValueError(
+            f"`attention_mask` must have the shape of input_ids, {tuple(ids.shape)}, got {tuple(mask.shape)}: give the mask "
+            "that the tokenizer made."
+        )
+    mask = (mask != 0).float()
+    if not bool(mask.any(dim=1).all()):
+        raise ValueError(
+            f"`attention_mask` must have a token in every row, row {int(mask.any(dim=1).logical_not().nonzero()[0])} has "
+            "none: leave out texts without tokens."
+        )
+    return mask[..., None]
+
+
+def _labelled(batches: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The batches, if there are any and all have labels."""
+    batch = None
+    for batch in batches:
+        if "labels" not in batch:
+            raise ValueError(
+                f"A batch has no labels, only {', '.join(batch)}: evaluate a split that has labels, and name its label "
+                "column 'label'."
+            )
+        yield batch
+    if batch is None:
+        raise ValueError("`batches` must hold at least one batch, got none: give a data set with at least one row.")
+
+
+def _logits(model: nn.Module, **inputs: torch.Tensor) -> torch.Tensor:
+    logits = model(**inputs).logits
     _check_finite("logits", logits)
     return logits
 
@@ -225,18 +607,18 @@ def _per_channel(name: str, values: torch.Tensor | Sequence[float], images: torc
     return tensor.view(-1, 1, 1)
 
 
-def _check_labels(labels: torch.Tensor, logits: torch.Tensor) -> None:
+def _check_labels(labels: torch.Tensor, logits: torch.Tensor, of: str) -> None:
     rows, n_classes = logits.shape
     if labels.shape != (rows,) or labels.dtype != torch.int64:
         raise ValueError(
-            f"`labels` must be one int64 class an image, of shape ({rows},), got {labels.dtype} of shape "
+            f"`labels` must be one int64 class {of}, of shape ({rows},), got {labels.dtype} of shape "
             f"{tuple(labels.shape)}."
         )
     outside = (labels < 0) | (labels >= n_classes)
     if bool(outside.any()):
         raise ValueError(
             f"`labels` must be classes in 0..{n_classes - 1}, got {labels[outside][0].item()}. A label of -100 is hidden: "
-            "leave such images out."
+            f"leave {of} without a label out."
         )
 
 
