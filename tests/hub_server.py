@@ -80,24 +80,30 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A model repository with its one branch; the newest commit last."""
+    """A model repository: its branches, each with the newest commit last."""
 
     private: bool = False
-    commits: list[Commit] = field(default_factory=list)
+    branches: dict[str, list[Commit]] = field(default_factory=lambda: {"main": []})
+
+    @property
+    def commits(self) -> list[Commit]:
+        return self.branches["main"]
 
     @property
     def files(self) -> dict[str, bytes]:
         return self.commits[-1].files
 
-    def commit(self, message: str, files: dict[str, bytes]) -> Commit:
-        oid = hashlib.sha1(f"{len(self.commits)} {message}".encode()).hexdigest()
-        self.commits.append(Commit(oid, message, files))
-        return self.commits[-1]
+    def commit(self, message: str, files: dict[str, bytes], branch: str = "main") -> Commit:
+        number = sum(len(commits) for commits in self.branches.values())
+        oid = hashlib.sha1(f"{number} {message}".encode()).hexdigest()
+        self.branches[branch].append(Commit(oid, message, files))
+        return self.branches[branch][-1]
 
     def at(self, revision: str) -> Commit | None:
-        if revision == "main":
-            return self.commits[-1]
-        return next((commit for commit in self.commits if commit.oid == revision), None)
+        if revision in self.branches:
+            return self.branches[revision][-1]
+        every = (commit for commits in self.branches.values() for commit in commits)
+        return next((commit for commit in every if commit.oid == revision), None)
 
 
 class HubServer:
@@ -267,6 +273,16 @@ class _Handler(BaseHTTPRequestHandler):
         made.commit("initial commit", {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         self._json(address)
 
+    def branch(self, body: bytes, repo: str, branch: str) -> None:
+        found = self._repo(repo) if self._may_write() else None
+        if found is None:
+            return
+        if branch in found.branches:
+            self._error(409, "Reference already exists")
+            return
+        found.branches[branch] = [found.commits[-1]]
+        self._json({})
+
     def validate(self, body: bytes) -> None:
         content = json.loads(body)["content"]
         if content.startswith("---\n") and "\n---" in content[4:]:
@@ -304,11 +320,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"")
 
     def commit(self, body: bytes, repo: str, revision: str) -> None:
-        if not self._may_write() or self._commit_at(repo, revision) is None:
+        newest = self._commit_at(repo, revision) if self._may_write() else None
+        if newest is None:
             return
         header, *operations = [json.loads(line) for line in body.splitlines() if line.strip()]
         found = self.server_hub.repos[repo]
-        files = dict(found.files)
+        files = dict(newest.files)
         for operation in operations:
             value = operation["value"]
             if operation["key"] == "file":
@@ -323,7 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._error(400, f"unknown operation {operation['key']}")
                 return
-        made = found.commit(header["value"]["summary"], files)
+        made = found.commit(header["value"]["summary"], files, revision)
         url = f"{self.server_hub.url}/{repo}/commit/{made.oid}"
         self._json({"commitUrl": url, "commitOid": made.oid, "pullRequestUrl": None})
 
@@ -396,6 +413,7 @@ _ROUTES = [
     ("GET", "/api/whoami-v2", _Handler.whoami),
     ("POST", "/api/repos/create", _Handler.create),
     ("POST", "/api/validate-yaml", _Handler.validate),
+    ("POST", f"/api/models/{_REPO}/branch/(?P<branch>[^/]+)", _Handler.branch),
     ("POST", f"/api/models/{_REPO}/preupload/{_REVISION}", _Handler.preupload),
     ("POST", rf"/{_REPO}\.git/info/lfs/objects/batch", _Handler.batch),
     ("PUT", "/lfs/(?P<oid>[0-9a-f]+)", _Handler.upload),

@@ -10,6 +10,7 @@ from transformers import ResNetConfig
 
 
 MINILM = "minilm"
+MINILM_ID = "sentence-transformers/all-MiniLM-L6-v2"
 SMALL_RESNET = "small-resnet"
 
 # Few labels, few steps: what `mixtext-hf train-text` runs when neither data nor a model is named.

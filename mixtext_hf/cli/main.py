@@ -12,6 +12,7 @@ from mixtext_hf.version import __version__
 COMMANDS = {
     "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
     "train-image": ("train_image", "train an image classifier with a mixing method"),
+    "push": ("push", "push the folder of a trained model to the Hub, with its card"),
     "demo": ("demo", "compare ERM and TMix on the embedded example"),
     "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),

@@ -41,7 +41,8 @@ def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bo
 def remove_results(output_dir: Path) -> None:
     """What another run left: results are added to those that are there, and a resumed run takes the last checkpoint."""
     results = ("all_results.json", "train_results.json", "eval*_results.json", "predict*_results.json")
-    for pattern in (*results, "predictions*.csv", "reliability_diagram.png", "run.json", "trainer_state.json"):
+    pictures = ("reliability_diagram*.png", "training_curve.png")
+    for pattern in (*results, *pictures, "predictions*.csv", "run.json", "trainer_state.json"):
         for path in output_dir.glob(pattern):
             path.unlink()
     for path in output_dir.glob("checkpoint-[0-9]*"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,11 @@ from typing import Any, NoReturn
 
 import yaml
 from transformers import HfArgumentParser
+
+from mixtext_hf.hub.push import PushError
+
+
+_SECRETS = ("token", "hub_token")
 
 
 class Parser(HfArgumentParser):
@@ -65,12 +71,28 @@ def peek(parser: HfArgumentParser, argv: Sequence[str] | None, names: Sequence[s
     return vars(few.parse_known_args([*_to_flags({name: config.get(name) for name in names}), *arguments])[0])
 
 
+def command_line(parser: HfArgumentParser, argv: Sequence[str] | None) -> str:
+    """The command as it can be typed again, with the arguments of a YAML file written out, and without tokens."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = _pop_config(parser, arguments)
+    words = [*_to_flags({name: value for name, value in config.items() if name not in _SECRETS}), *arguments]
+    kept: list[str] = []
+    is_secret = False
+    for word in words:
+        name = word[2:].split("=")[0].replace("-", "_") if word.startswith("--") else None
+        if name is not None:
+            is_secret = name in _SECRETS
+        if not is_secret:
+            kept.append(word)
+    return f"{parser.prog} {shlex.join(kept)}".strip()
+
+
 @contextmanager
 def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
     """Turn the errors of wrong input into one line on stderr and exit status 2, as argparse does."""
     try:
         yield
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, PushError) as error:
         fail(parser, str(error))
 
 

@@ -6,11 +6,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from transformers import AutoConfig, HfArgumentParser
@@ -21,12 +21,18 @@ from mixtext_hf.data import has_labels
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.hub.card import SplitResult
+from mixtext_hf.hub.push import PushError
+from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
+from mixtext_hf.training.card import told_arguments, versions
+from mixtext_hf.training.hub import destination_of
 
+from .card import RUN, Baseline, data_facts
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
-from .parsing import given_names, parse, peek, reporting_bad_input
+from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 
 
 logger = logging.getLogger(__name__)
@@ -46,6 +52,15 @@ class HubArguments:
     ignore_mismatched_sizes: bool = field(
         default=False,
         metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
+    )
+    baseline_dir: str | None = field(
+        default=None,
+        metadata={"help": "--output_dir of an erm run on the same data: the model card shows its results beside."},
+    )
+    card_language: str | None = field(default=None, metadata={"help": "Language of the texts, such as en."})
+    card_license: str | None = field(default=None, metadata={"help": "Licence of the model, such as apache-2.0."})
+    overwrite_card: bool = field(
+        default=False, metadata={"help": "Replace a model card (README.md) that was written or edited by hand."}
     )
 
 
@@ -84,6 +99,7 @@ class Run:
 
     unit = "rows"  # what the training data consists of, for messages
     default_model = ""
+    base_models: ClassVar[Mapping[str, str | None]] = {}  # what a card says of models that have no name of their own
 
     def __init__(self, model_args: Any, data_args: Any, training_args: MixTrainingArguments):
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
@@ -94,6 +110,17 @@ class Run:
         _set_up_logging(training_args)
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        if training_args.push_to_hub and not training_args.do_train:
+            raise ValueError(
+                "--push_to_hub pushes what was trained: add --do_train, or push a trained model by `mixtext-hf push FOLDER`."
+            )
+        if training_args.push_to_hub:
+            destination_of(training_args).check_token()
+        self.baseline = Baseline.read(model_args.baseline_dir) if model_args.baseline_dir is not None else None
+        self.command: str | None = None
+        # Filled by `evaluate` and `predict` for the card.
+        self.results: list[SplitResult] = []
+        self.pictures: dict[str, str] = {}
         self.model_name: str
         self.config: Any
         self.data: Any
@@ -106,6 +133,8 @@ class Run:
 
     def check_splits(self) -> None:
         args, data = self.args, self.data
+        if self.baseline is not None:
+            self.baseline.check_same_data(data.source)
         given, num_labels = self.config.problem_type, self.config.num_labels
         if not args.do_train and (num_labels != data.num_labels or given not in (None, data.problem_type)):
             raise ValueError(
@@ -150,24 +179,56 @@ class Run:
             results |= self.evaluate()
         if self.args.do_predict:
             results |= self.predict()
+        if self.args.do_train:
+            self.write_card()
+        if self.args.push_to_hub:
+            self.trainer.push_to_hub(overwrite=self.model_args.overwrite_card)
         return results
 
     def train(self) -> dict[str, float]:
         trainer, data = self.trainer, self.data
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
             remove_results(self.output_dir)
+        self.fill_card()
         logger.info("Training on %d %s with %s.", len(data.train or ()), self.unit, trainer.method)
         metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
         metrics["train_samples"] = len(data.train or ())
         if trainer.method.uses_unlabeled:
             metrics["unlabeled_samples"] = len(data.unlabeled or ())
-        trainer.save_model()
+        # The push at the end is the one with the results.
+        trainer.save_model(_internal_call=True)
         trainer.log_metrics("train", metrics)
         trainer.save_metrics("train", metrics)
         trainer.save_state()
-        if trainer.is_world_process_zero():
-            write_atomically(self.output_dir / "run.json", json.dumps(self.describe(), indent=2, default=str) + "\n")
+        self._record(self.describe())
         return metrics
+
+    def write_card(self) -> None:
+        """The model card, and what it is made of in `run.json`."""
+        trainer = self.trainer
+        self.fill_card()
+        if not trainer.is_world_process_zero():
+            return
+        self._record({**self.describe(), "card": card_as_json(trainer.describe_model(self.output_dir))})
+        trainer.create_model_card(overwrite=self.model_args.overwrite_card)
+
+    def fill_card(self) -> None:
+        """What the trainer does not see for itself."""
+        card, a = self.trainer.card_data, self.model_args
+        source = self.describe()["model_arguments"]["model_name_or_path"]
+        card.base_model = self.base_models.get(source, source)
+        card.data = data_facts(self.data.source, self.columns())
+        card.language, card.license = a.card_language, a.card_license
+        card.command, card.pictures = self.command, self.pictures
+        if self.results:
+            card.results = self.results
+        if self.baseline is not None:
+            card.baseline = self.baseline.card.results
+            card.baseline_notes = self.baseline.differences(source, told_arguments(self.args))
+
+    def _record(self, about: dict[str, Any]) -> None:
+        if self.trainer.is_world_process_zero():
+            write_atomically(self.output_dir / RUN, json.dumps(about, indent=2, default=str) + "\n")
 
     def describe(self) -> dict[str, Any]:
         """What was run, JSON-serialisable: the recipe, the data and the arguments."""
@@ -182,9 +243,8 @@ class Run:
             "data": self.data.source,
             "columns": self.columns(),
             "training_arguments": self.args.to_sanitized_dict(),
-            "versions": {
-                name: version(name) for name in ("mixtext-hf", "transformers", "torch", "datasets", "accelerate")
-            },
+            "command": self.command,
+            "versions": versions(),
         }
 
     def evaluate(self) -> dict[str, float]:
@@ -202,15 +262,21 @@ class Run:
             }
             self.trainer.log_metrics(prefix, metrics)
             self.trainer.save_metrics(prefix, metrics)
+            self._note_results(name, prefix, metrics)
             combined |= metrics
             if number == 0 and self.data.problem_type == "single_label_classification":
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
-                if self.trainer.is_world_process_zero():
-                    reliability_diagram(
-                        {self.trainer.method.name: (self.probabilities, self.references)},
-                        self.output_dir / "reliability_diagram.png",
-                    )
+                self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
         return combined
+
+    def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
+        named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
+        self.results.append(SplitResult(split, named, int(named.pop("samples"))))
+
+    def _draw_reliability(self, split: str, file: str, probabilities: np.ndarray, references: np.ndarray) -> None:
+        self.pictures[f"Reliability diagram ({split})"] = file
+        if self.trainer.is_world_process_zero():
+            reliability_diagram({self.trainer.method.name: (probabilities, references)}, self.output_dir / file)
 
     def predict(self) -> dict[str, float]:
         combined: dict[str, float] = {}
@@ -227,6 +293,11 @@ class Run:
             }
             if not labelled:
                 logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
+            else:
+                self._note_results(name, prefix, metrics)
+            if labelled and number == 0 and self.data.problem_type == "single_label_classification":
+                probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
+                self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
             self.trainer.log_metrics(prefix, metrics)
             self.trainer.save_metrics(prefix, metrics)
             if self.trainer.is_world_process_zero():
@@ -271,7 +342,19 @@ def make_run_of(
         model_args, data_args, training_args = parse(parser, argv, behind)[:3]
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        return kind(model_args, data_args, training_args)
+        run = kind(model_args, data_args, training_args)
+    run.command = command_line(parser, argv)
+    return run
+
+
+@contextmanager
+def reporting_failed_push() -> Iterator[None]:
+    """Say of a push that failed what there is to say, and exit with status 1: the results are there."""
+    try:
+        yield
+    except PushError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:

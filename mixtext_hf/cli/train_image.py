@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import HfArgumentParser, ResNetConfig, set_seed
@@ -36,7 +36,7 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, task_of
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_push, task_of
 
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,9 @@ def make_parser() -> HfArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
-    return make_run(argv)()
+    run = make_run(argv)
+    with reporting_failed_push():
+        return run()
 
 
 def make_run(argv: Sequence[str] | None = None) -> ImageRun:
@@ -106,6 +108,7 @@ class ImageRun(Run):
     data: ImageDatasets
     unit = "images"
     default_model = SMALL_RESNET
+    base_models: ClassVar[dict[str, str | None]] = {SMALL_RESNET: None}
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)
@@ -173,7 +176,10 @@ class ImageRun(Run):
                     "Images are resized to %d x %d pixels, as the first one has: see --image_size.", height, width
                 )
             return small_image_processor((side or height, side or width), self.config.num_channels)
-        name, where = a.image_processor_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
+        name, where = (
+            a.image_processor_name or self.model_name,
+            {"cache_dir": a.cache_dir, "revision": a.model_revision},
+        )
         check_image_processor(name, token=a.token, **where)
         load = partial(
             AutoImageProcessor.from_pretrained, name, backend="pil", token=a.token, trust_remote_code=False, **where
@@ -234,7 +240,7 @@ class ImageRun(Run):
         split = next(iter(self.data.by_name().values()))
         trainer = self.trainer
         pixels = trainer.data_collator([split[0]])[PIXELS]
-        height, width = pixels.shape[-2:]
+        height, width = self.image_size = pixels.shape[-2:]
         if self.args.do_train and isinstance(trainer.method, PuzzleMix):
             trainer.method.fitting((height, width))
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
@@ -313,6 +319,11 @@ class ImageRun(Run):
                 args.learning_rate * 2,
             )
         return super().train()
+
+    def fill_card(self) -> None:
+        super().fill_card()
+        card = self.trainer.card_data
+        card.fgsm_epsilon, card.image_size = self.data_args.fgsm_epsilon, self.image_size
 
     def columns(self) -> list[str | None]:
         return [self.data.image_column]

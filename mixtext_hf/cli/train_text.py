@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
@@ -22,9 +23,9 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
-from .embedded import DEFAULTS, MINILM, minilm_path
+from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, task_of
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_push, task_of
 
 
 @dataclass
@@ -97,7 +98,9 @@ def make_parser() -> HfArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
-    return make_run(argv)()
+    run = make_run(argv)
+    with reporting_failed_push():
+        return run()
 
 
 def make_run(argv: Sequence[str] | None = None) -> TextRun:
@@ -113,6 +116,7 @@ class TextRun(Run):
     data: TextDatasets
     unit = "texts"
     default_model = MINILM
+    base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)

@@ -128,7 +128,7 @@ def training_curve(log_history: Sequence[Mapping[str, Any]], path: str | os.Path
 
     Args:
         log_history (sequence of `dict`): `trainer.state.log_history`. Losses are the keys "loss", "loss_*" and "*_loss"
-            (but for the final summary's "train_loss"); metrics are the other keys "eval_*", without the timings.
+            (but for the final summary's "train_loss", and a single term that is the whole loss); metrics are the other keys "eval_*", without the timings.
         path (`str` or `os.PathLike`, *optional*): Where to write a PNG of 150 dpi; ends in ".png". The folder is made.
 
     Returns:
@@ -138,15 +138,7 @@ def training_curve(log_history: Sequence[Mapping[str, Any]], path: str | os.Path
         ValueError: If `log_history` holds neither a loss nor a metric, or if `path` does not end in ".png".
     """
     _check_path(path)
-    losses: dict[str, list[tuple[float, float]]] = {}
-    metrics: dict[str, list[tuple[float, float]]] = {}
-    for entry in log_history:
-        for key, value in entry.items():
-            if _is_loss(key):
-                losses.setdefault(key, []).append((entry["step"], value))
-            elif _is_metric(key):
-                metrics.setdefault(key.removeprefix("eval_"), []).append((entry["step"], value))
-    panels = [(name, curves) for name, curves in (("loss", losses), ("evaluation metric", metrics)) if curves]
+    panels = _curves(log_history)
     if not panels:
         raise ValueError(
             "`log_history` must hold a loss or an evaluation metric, got neither. Pass `trainer.state.log_history` after "
@@ -160,6 +152,28 @@ def training_curve(log_history: Sequence[Mapping[str, Any]], path: str | os.Path
         axes.set_xlabel("step", fontsize=FONT_SIZE)
         axes.set_ylabel(name, fontsize=FONT_SIZE)
     return _finish(figure, path)
+
+
+def has_curves(log_history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether [`training_curve`] has something to draw."""
+    return bool(_curves(log_history))
+
+
+def _curves(log_history: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, list[tuple[float, float]]]]]:
+    """The panels that are not empty: their names, and their curves as (step, value)."""
+    losses: dict[str, list[tuple[float, float]]] = {}
+    metrics: dict[str, list[tuple[float, float]]] = {}
+    for entry in log_history:
+        for key, value in entry.items():
+            if _is_loss(key):
+                losses.setdefault(key, []).append((entry["step"], value))
+            elif _is_metric(key):
+                metrics.setdefault(key.removeprefix("eval_"), []).append((entry["step"], value))
+    # Where the loss has one term, that term is the loss once more.
+    terms = [key for key in losses if key.startswith("loss_")]
+    if len(terms) == 1 and losses[terms[0]] == losses.get("loss"):
+        del losses[terms[0]]
+    return [(name, curves) for name, curves in (("loss", losses), ("evaluation metric", metrics)) if curves]
 
 
 def _draw_bins(axes: Axes, bins: ReliabilityBins) -> None:

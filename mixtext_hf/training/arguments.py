@@ -149,6 +149,10 @@ class MixTrainingArguments(TrainingArguments):
         if not self._waits_for_the_model():
             self.make_method()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What the Trainer pickles beside every checkpoint (and what is copied) is to hold no secret.
+        return {**self.__dict__, "hub_token": None}
+
     def _waits_for_the_model(self) -> bool:
         """Whether no method is named and `mix_kwargs` has names that only the method of the model can have."""
         names = set(self.mix_kwargs or ()) if isinstance(self.mix_kwargs, dict) else set()

@@ -11,13 +11,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf._compat import reload_renamed_weights
@@ -25,6 +26,7 @@ from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.data.image_rows import ImageRows
 from mixtext_hf.data.two_streams import UnlabeledTexts
+from mixtext_hf.hub.card import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
@@ -34,6 +36,8 @@ from mixtext_hf.models.stack import num_channels, unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
+from .card import describe
+from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .terms import Terms
@@ -54,7 +58,7 @@ from .unlabeled import (
 logger = logging.getLogger(__name__)
 
 
-class MixTrainer(Trainer):
+class MixTrainer(HubTrainer):
     r"""
     Trains a model with a mixing method; every argument of `transformers.Trainer` keeps its meaning.
 
@@ -75,6 +79,9 @@ class MixTrainer(Trainer):
     The loss of a step and its gradient are those of the mean over all labelled rows of the global batch (the consistency
     loss: over all unlabelled rows), for every method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
     world size for most text classifiers: https://github.com/huggingface/transformers/issues/47688.)
+
+    `card_data` holds what the card of the model says beside what the trainer sees for itself, see [`~mixtext_hf.hub.CardData`]:
+    `trainer.card_data.language = "en"`.
     """
 
     args: MixTrainingArguments
@@ -112,6 +119,9 @@ class MixTrainer(Trainer):
                 "`accelerate launch script.py ...`; or set CUDA_VISIBLE_DEVICES=0."
             )
         self.args = args
+        if args.push_to_hub:
+            self.destination.check_token()
+        self.card_data = CardData(model_name="")
         self._given_method = method
         self._trains = train_dataset is not None
         self.unlabeled_dataset = unlabeled_dataset
@@ -513,7 +523,10 @@ class MixTrainer(Trainer):
             rows * self.args.world_size * self.current_gradient_accumulation_steps / self._labelled_rows.clamp(min=1)
         )
 
-    # ---- logging ----
+    # ---- the card and logging ----
+
+    def describe_model(self, folder: Path) -> CardData:
+        return describe(self, folder)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:

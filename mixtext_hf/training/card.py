@@ -1,0 +1,176 @@
+"""What a trainer knows of its run, for the card of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import MISSING, fields, replace
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.integrations import CodeCarbonCallback
+
+from mixtext_hf.evaluation.plots import has_curves, training_curve
+from mixtext_hf.hub.card import CardData, DataFacts, Emissions, SplitResult
+
+from .arguments import MixTrainingArguments
+
+
+if TYPE_CHECKING:
+    from .trainer import MixTrainer
+
+CURVE = {"Training curve": "training_curve.png"}
+# What a user of the model may want to know of its training, whatever it was set to, ...
+_TOLD = ("learning_rate", "per_device_train_batch_size", "lr_scheduler_type", "optim", "seed")
+# ... and what else shapes the weights, if it was set.
+_TOLD_IF_SET = (
+    "head_learning_rate",
+    "gradient_accumulation_steps",
+    "max_steps",
+    "num_train_epochs",
+    "warmup_steps",
+    "lr_scheduler_kwargs",
+    "optim_args",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+    "max_grad_norm",
+    "label_smoothing_factor",
+    "bf16",
+    "fp16",
+    "neftune_noise_alpha",
+    "data_seed",
+    "mix_preset",
+    "mix_start",
+    "mix_end",
+    "per_device_unlabeled_batch_size",
+    "view_columns",
+    "augmenters",
+    "image_augmentations",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+)
+
+
+def describe(trainer: MixTrainer, folder: Path) -> CardData:
+    """
+    The facts of a run: those in `trainer.card_data`, and behind them what can be seen of the trainer.
+
+    Args:
+        trainer ([`MixTrainer`]): After training, or in the middle of it.
+        folder (`Path`): Where the model is; the curve of training is drawn into it, and of the pictures of `card_data` those are shown that are
+            there.
+    """
+    args, state = trainer.args, trainer.state
+    model = trainer.mixer.stack.model
+    config = model.config
+    if has_curves(state.log_history):
+        training_curve(state.log_history, folder / CURVE["Training curve"])
+    repo_id = getattr(trainer, "hub_model_id", None)
+    name = (repo_id or Path(str(args.output_dir)).absolute().name).split("/")[-1]
+    pictures = {**trainer.card_data.pictures, **CURVE}
+    is_text = not trainer._takes_pixels
+    seen = CardData(
+        model_name=name,
+        repo_id=repo_id,
+        method=trainer.method,
+        modality="text" if is_text else "image",
+        problem_type=trainer.loss.problem_type,
+        label_names=[] if trainer.loss.problem_type == "regression" else _label_names(config),
+        base_model=getattr(config, "_name_or_path", None) or None,
+        architecture=type(model).__name__,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        max_length=getattr(trainer.data_collator, "max_length", None),
+        is_adapter=hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"),
+        needs_package=getattr(config, "mixtext_head", None) is not None,
+        layers=[*(trainer.method.layer_set(trainer.mixer.depth) or ())],
+        data=DataFacts(sizes=_sizes(trainer)),
+        results=_results(trainer),
+        pictures={title: file for title, file in pictures.items() if (folder / file).is_file()},
+        training_arguments=told_arguments(args),
+        step=state.global_step,
+        max_steps=state.max_steps,
+        epochs=state.epoch,
+        is_finished=not trainer.is_in_train,
+        runtime=sum(entry.get("train_runtime", 0.0) for entry in state.log_history) or None,
+        device=_device(args),
+        emissions=_emissions(trainer),
+        versions=versions(),
+    )
+    return replace(seen, **{**_set_fields(trainer.card_data), "pictures": seen.pictures})
+
+
+def told_arguments(args: MixTrainingArguments) -> dict[str, Any]:
+    """The training arguments that a card tells, JSON-serialisable: the most important, and what else is not at its default."""
+    defaults = {f.name: f.default for f in fields(args) if f.default is not MISSING}
+    told = {}
+    for name in (*_TOLD, *_TOLD_IF_SET):
+        value = getattr(args, name)
+        value = value.value if isinstance(value, Enum) else value
+        if name == "num_train_epochs" and args.max_steps > 0:
+            continue
+        if name in _TOLD or (value != defaults.get(name) and value not in (None, [], {})):
+            told[name] = value
+    return told
+
+
+def versions() -> dict[str, str]:
+    """The releases that a run depends on."""
+    names = ("mixtext-hf", "transformers", "torch", "datasets", "accelerate", "peft")
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # PEFT, and the package itself where it is used from its folder
+    return found
+
+
+def _set_fields(data: CardData) -> dict[str, Any]:
+    """The fields of a card that somebody has filled."""
+    empty = CardData(model_name="")
+    return {f.name: value for f in fields(data) if (value := getattr(data, f.name)) != getattr(empty, f.name)}
+
+
+def _label_names(config: Any) -> list[str]:
+    return [str(config.id2label[i]) for i in range(config.num_labels)]
+
+
+def _sizes(trainer: MixTrainer) -> dict[str, int]:
+    named: Mapping[str, Any] = {
+        "train": trainer.train_dataset,
+        "unlabeled": trainer.unlabeled_dataset if trainer.method.uses_unlabeled else None,
+    }
+    evaluated = trainer.eval_dataset
+    splits = evaluated if isinstance(evaluated, dict) else {"validation": evaluated}
+    return {name: len(split) for name, split in {**named, **splits}.items() if isinstance(split, Sized)}
+
+
+def _results(trainer: MixTrainer) -> list[SplitResult]:
+    """The last evaluation of the run."""
+    for entry in reversed(trainer.state.log_history):
+        metrics = {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
+        if metrics:
+            size = len(trainer.eval_dataset) if isinstance(trainer.eval_dataset, Sequence | Sized) else None
+            return [SplitResult("validation", metrics, size)]
+    return []
+
+
+def _device(args: MixTrainingArguments) -> str:
+    name = torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else args.device.type.upper()
+    return name if args.world_size == 1 else f"{args.world_size} x {name}"
+
+
+def _emissions(trainer: MixTrainer) -> Emissions | None:
+    """What CodeCarbon measured (`--report_to codecarbon`)."""
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, CodeCarbonCallback) and callback.tracker is not None:
+            measured = getattr(callback.tracker, "final_emissions_data", None)
+            if measured is not None:
+                return Emissions(
+                    kg_co2eq=measured.emissions, energy_kwh=measured.energy_consumed, country=measured.country_name
+                )
+    return None

@@ -1,0 +1,46 @@
+"""A process that runs one command of the package after another: JSON lines with its words in, with its outcome out.
+
+Many short commands in one process: importing takes longer than a push of a tiny model. The waiting between the tries of the
+Hub's client is left out, the tries are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import sys
+import traceback
+
+import huggingface_hub.utils._http as client
+import torch
+
+from mixtext_hf.cli.main import main
+
+
+def run(words: list[str]) -> dict[str, object]:
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        # Handlers hold the stream of the command before.
+        for handler in list(logging.getLogger().handlers):
+            logging.getLogger().removeHandler(handler)
+        handler = logging.StreamHandler(err)
+        logging.getLogger().addHandler(handler)
+        try:
+            main(words)
+        except SystemExit as exit:
+            status = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+        except BaseException:
+            traceback.print_exc()
+            status = 99
+    return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    client.time.sleep = lambda seconds: None  # type: ignore[attr-defined]
+    answers = sys.stdout
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
