@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision test lint
+.PHONY: help demo demo-vision model-cards test lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -14,6 +14,9 @@ demo: $(VENV)/.demo ## ERM against TMix on the embedded example, a few minutes o
 
 demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a page of pictures
 	$(BIN)/mixtext-hf demo-vision --output_dir demo-vision
+
+model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
+	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
