@@ -24,6 +24,9 @@ _SAME_DATA = (
     "max_train_samples",
     "max_eval_samples",
     "max_predict_samples",
+    "label_noise",
+    "label_noise_kind",
+    "noisy_label_column",
 )
 
 
@@ -113,8 +116,19 @@ def data_facts(source: dict[str, Any], columns: list[str | None]) -> DataFacts:
         labeled_per_class=source.get("labeled_per_class"),
         split_seed=source.get("seed") if source.get("labeled_per_class") else None,
         columns=[column for column in columns if column is not None],
-        notes=[f"It is made of {releases}."] if releases else [],
+        notes=[*([f"It is made of {releases}."] if releases else []), *_noise(source)],
     )
+
+
+def _noise(source: dict[str, Any]) -> list[str]:
+    """What was wrong with the labels of training."""
+    wrong, rows = source.get("wrong_labels"), source.get("sizes", {}).get("train")
+    if not wrong:
+        return []
+    how = f"the column {source['noisy_label_column']} gives them"
+    if source["noisy_label_column"] is None:
+        how = f"{source['label_noise_kind']} noise, share {source['label_noise']}, seed {source['seed']}"
+    return [f"Of the {rows} labels of training, {wrong} are wrong: {how}."]
 
 
 def recorded_card(folder: Path) -> CardData | None:

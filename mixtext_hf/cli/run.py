@@ -18,6 +18,7 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data import has_labels
+from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import softmax
@@ -29,6 +30,7 @@ from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments, versions
 from mixtext_hf.training.hub import destination_of
+from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 
 from .card import RUN, Baseline, data_facts
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
@@ -82,6 +84,20 @@ class SelectionArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
+    label_noise: float | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the training rows that get a wrong label, such as 0.2; how much of it is learnt by heart is "
+            "logged after every epoch."
+        },
+    )
+    label_noise_kind: NoiseKind = field(
+        default="uniform", metadata={"help": "'uniform': any other class; 'pair': the next class."}
+    )
+    noisy_label_column: str | None = field(
+        default=None,
+        metadata={"help": "Train on the labels of this column, right or wrong; --label_column has the right ones."},
+    )
     metrics: list[str] | None = field(
         default=None, metadata={"help": "Metrics of evaluation; the task's and NLL, Brier and ECE if not given."}
     )
@@ -191,7 +207,10 @@ class Run:
             remove_results(self.output_dir)
         self.fill_card()
         logger.info("Training on %d %s with %s.", len(data.train or ()), self.unit, trainer.method)
+        if self.data.source.get("wrong_labels"):
+            trainer.add_callback(WatchMemorisation(trainer))
         metrics = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
+        metrics |= last_memorisation(trainer.state.log_history)
         metrics["train_samples"] = len(data.train or ())
         if trainer.method.uses_unlabeled:
             metrics["unlabeled_samples"] = len(data.unlabeled or ())

@@ -17,6 +17,7 @@ from datasets import Dataset, LargeList, List, Value
 from .columns import rows_without_text, type_name
 from .digits import digits
 from .image_arrays import to_array
+from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
 from .sources import Splits, check_one_source, load_files, load_hub
@@ -109,6 +110,9 @@ def load_image_datasets(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
+    label_noise: float | None = None,
+    label_noise_kind: NoiseKind = "uniform",
+    noisy_label_column: str | None = None,
     seed: int = 0,
     validation_split_fraction: float | None = None,
     revision: str | None = None,
@@ -146,6 +150,9 @@ def load_image_datasets(
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
             Keep so many rows of each validation or test split, chosen at random, in the order of the file.
+        label_noise (`float`, *optional*), label_noise_kind (`str`), noisy_label_column (`str`, *optional*):
+            Train with wrong labels, made or given, see [`~mixtext_hf.data.label_noise.LabelNoise`]: of the rows that were
+            chosen by their right ones, which then stand in a column `clean_label`.
         seed (`int`, *optional*, defaults to `0`):
             Seed of all selections. The test split of the digits does not depend on it.
         validation_split_fraction (`float`, *optional*):
@@ -175,6 +182,7 @@ def load_image_datasets(
     files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
     given_files = {argument: value for argument, value in files.items() if value is not None}
     check_limits(limits, seed, validation_split_fraction)
+    noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     check_one_source(dataset_name, dataset_config_name, list(given_files))
     if given_files:
         splits = load_files(given_files, cache_dir=cache_dir)
@@ -195,6 +203,8 @@ def load_image_datasets(
     label, names = _normalise_labels(splits, found.get("label_column"), label_names)
     rest = select_rows(splits, limits, validation_split_fraction, seed)
 
+    splits.train, noise_source = noise.apply(splits.train, names, SINGLE_LABEL, seed)
+
     by_name = {"train": splits.train, "rest": rest, **splits.validation, **splits.test}
     source = {
         **splits.source,
@@ -202,6 +212,7 @@ def load_image_datasets(
         "seed": seed,
         "validation_split_fraction": validation_split_fraction,
         **limits,
+        **noise_source,
     }
     return ImageDatasets(splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source)
 

@@ -1,13 +1,20 @@
 """Wrong labels on purpose, to see which methods learn them by heart (`evaluation.measure_memorisation` counts)."""
 
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
+from datasets import ClassLabel, Dataset, concatenate_datasets
 from numpy.typing import ArrayLike, NDArray
+
+from .labels import LABEL, SINGLE_LABEL, normalise_labels, replace_labels
 
 
 NoiseKind = Literal["uniform", "pair"]
 NOISE_KINDS: tuple[str, ...] = get_args(NoiseKind)
+
+# Where the right labels of the training rows are kept.
+CLEAN_LABEL = "clean_label"
 
 # What marks a row without a label: -1 on the Hub, -100 in PyTorch's cross-entropy.
 HIDDEN_LABELS = (-1, -100)
@@ -83,3 +90,89 @@ def corrupt_labels(
     step = steps[chosen] if kind == "uniform" else 1
     noisy[rows[chosen]] = (known[chosen] + step) % num_classes
     return noisy
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """
+    Which labels to train with, where it is not the right ones.
+
+    Args:
+        label_noise (`float`, *optional*): Share of the training rows that get another label, see [`corrupt_labels`].
+        label_noise_kind (`str`): `"uniform"` or `"pair"`.
+        noisy_label_column (`str`, *optional*):
+            In place of that: the column of labels that somebody gave to the same rows, right or wrong.
+
+    Raises:
+        ValueError: If both are given, or a value is none of these.
+    """
+
+    label_noise: float | None = None
+    label_noise_kind: NoiseKind = "uniform"
+    noisy_label_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_noise is not None and self.noisy_label_column is not None:
+            raise ValueError(
+                f"`label_noise` is {self.label_noise} and `noisy_label_column` is {self.noisy_label_column!r}: wrong labels "
+                "are either made or given, leave out one of them."
+            )
+        if self.label_noise is not None and not 0 < self.label_noise < 1:
+            raise ValueError(f"`label_noise` must lie in (0, 1), got {self.label_noise}: for 20 % wrong labels, 0.2.")
+        if self.label_noise_kind not in NOISE_KINDS:
+            raise ValueError(
+                f"`label_noise_kind` must be one of {', '.join(NOISE_KINDS)}; got {self.label_noise_kind!r}."
+            )
+
+    def __bool__(self) -> bool:
+        return self.label_noise is not None or self.noisy_label_column is not None
+
+    def apply(
+        self, train: Dataset | None, names: list[str], problem_type: str, seed: int
+    ) -> tuple[Dataset | None, dict[str, Any]]:
+        """
+        Give the training rows their labels.
+
+        Args:
+            train (`datasets.Dataset`, *optional*): With the right class ids in `label`.
+            names (`list[str]`): Names of the classes.
+            problem_type (`str`): What the labels are.
+            seed (`int`): Of [`corrupt_labels`].
+
+        Returns:
+            `tuple`: the rows with `label` to train on and the right ones in `clean_label`, and what there is to record.
+
+        Raises:
+            ValueError: If there are no training rows, if they have not one class each, or no label would be wrong.
+        """
+        if not self:
+            return train, {}
+        asked = f"label_noise={self.label_noise}" if self.noisy_label_column is None else self.noisy_label_column
+        if train is None:
+            raise ValueError(f"`{asked}` is for training, and there is no training split: give one, or leave it out.")
+        if problem_type != SINGLE_LABEL:
+            raise ValueError(f"`{asked}` needs one class a row, but the labels are {problem_type}: leave it out.")
+        if CLEAN_LABEL in train.column_names:
+            raise ValueError(f"The right labels go into a column {CLEAN_LABEL!r}, which exists: rename that.")
+        clean = np.asarray(train[LABEL][:])
+        if self.noisy_label_column is None:
+            assert self.label_noise is not None
+            noisy = corrupt_labels(clean, len(names), self.label_noise, seed=seed, kind=self.label_noise_kind)
+        else:
+            noisy = _given_labels(train, self.noisy_label_column, names)
+        wrong = int((noisy != clean).sum())
+        if wrong == 0:
+            raise ValueError(
+                f"`{asked}` changes none of the {len(clean)} training labels: there is nothing to measure."
+            )
+        kept = Dataset.from_dict({CLEAN_LABEL: clean}).cast_column(CLEAN_LABEL, ClassLabel(names=names))
+        train = replace_labels(train, (LABEL,), noisy.tolist(), ClassLabel(names=names))
+        return concatenate_datasets([train, kept], axis=1), {**asdict(self), "wrong_labels": wrong}
+
+
+def _given_labels(train: Dataset, column: str, names: list[str]) -> NDArray[np.int64]:
+    if column not in train.column_names:
+        raise ValueError(f"`noisy_label_column` is {column!r}, but the columns of train are {train.column_names}.")
+    alone = train.select_columns([column])
+    normalised, _, _ = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names)
+    return np.asarray(normalised["train"][LABEL][:])

@@ -113,10 +113,15 @@ def normalise_labels(
             f"The label column {label!r} of the training split holds a single class ({raw[_TRAIN][0]!r}): "
             "classification needs at least 2. Check --label_column."
         )
-    return {name: _replace(splits[name], columns, values[name], normalised) for name in splits}, problem_type, names
+    return (
+        {name: replace_labels(splits[name], columns, values[name], normalised) for name in splits},
+        problem_type,
+        names,
+    )
 
 
-def _replace(split: Dataset, columns: tuple[str, ...], labels: list[Any], feature: FeatureType) -> Dataset:
+def replace_labels(split: Dataset, columns: tuple[str, ...], labels: list[Any], feature: FeatureType) -> Dataset:
+    """The rows with `labels` in the column `label`, in place of `columns` and of a column of that name."""
     # An unused column that happens to be called "label" makes room for the real one.
     split = split.remove_columns([name for name in split.column_names if name in columns or name == LABEL])
     label_only = Dataset.from_dict({LABEL: labels}, features=Features({LABEL: feature}))

@@ -12,6 +12,7 @@ from datasets import Dataset, Value
 
 from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
 from .glue import GlueTask
+from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
 from .sources import Splits, find_glue_task, load_text_splits
@@ -94,6 +95,9 @@ def load_text_datasets(
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
+    label_noise: float | None = None,
+    label_noise_kind: NoiseKind = "uniform",
+    noisy_label_column: str | None = None,
     seed: int = 0,
     validation_split_fraction: float | None = None,
     revision: str | None = None,
@@ -144,6 +148,9 @@ def load_text_datasets(
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
             Keep so many rows of each validation or test split, chosen at random, in the order of the file.
+        label_noise (`float`, *optional*), label_noise_kind (`str`), noisy_label_column (`str`, *optional*):
+            Train with wrong labels, made or given, see [`~mixtext_hf.data.label_noise.LabelNoise`]: of the rows that were
+            chosen by their right ones, which then stand in a column `clean_label`.
         seed (`int`, *optional*, defaults to `0`):
             Seed of all selections. The test split of the embedded corpus does not depend on it.
         validation_split_fraction (`float`, *optional*):
@@ -168,6 +175,7 @@ def load_text_datasets(
     }
     files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
     check_limits(limits, seed, validation_split_fraction)
+    noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
         raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
     task = find_glue_task(task_name)
@@ -204,7 +212,8 @@ def load_text_datasets(
         per_class=unlabeled_per_class,
         seed=seed,
     )
-    train, validation, test = splits.train, splits.validation, splits.test
+    train, noise_source = noise.apply(splits.train, names, problem_type, seed)
+    validation, test = splits.validation, splits.test
     by_name = {"train": train, "rest": rest, **validation, **test, UNLABELED: unlabeled}
     source = {
         **splits.source,
@@ -212,6 +221,7 @@ def load_text_datasets(
         "seed": seed,
         "validation_split_fraction": validation_split_fraction,
         **limits,
+        **noise_source,
     }
     metrics = task.metrics if task is not None else _METRICS[problem_type]
     return TextDatasets(train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source)
