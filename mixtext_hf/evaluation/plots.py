@@ -90,16 +90,16 @@ def reliability_diagram(
         _draw_shares(histogram, bins)
         error = expected_calibration_error(probabilities=probabilities, references=references, n_bins=n_bins)
         hits = accuracy(predictions=check_probabilities(probabilities).argmax(axis=1), references=references)
-        diagram.set_title(name, fontsize=FONT_SIZE + 1)
+        # Above the axes: inside, a bar may be anywhere.
+        diagram.set_title(name, fontsize=FONT_SIZE + 1, pad=20)
         diagram.text(
-            0.04,
-            0.96,
-            f"ECE {error:.3f}\naccuracy {hits:.3f}",
+            0.5,
+            1.02,
+            f"ECE {error:.3f}, accuracy {hits:.3f}",
             transform=diagram.transAxes,
-            va="top",
+            ha="center",
+            va="bottom",
             fontsize=FONT_SIZE,
-            linespacing=1.4,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2},
         )
         if column == 0:
             diagram.set_ylabel("accuracy", fontsize=FONT_SIZE)
