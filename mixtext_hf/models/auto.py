@@ -63,6 +63,20 @@ class _MixableModel:
         return model
 
     @classmethod
+    def without_hooks(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> PreTrainedModel:
+        r"""
+        As `from_pretrained`, with the same care for what is loaded and with adapters, but without [`make_mixable`]: any model
+        of the class of transformers, also one that cannot be mixed. For evaluation.
+
+        Args:
+            pretrained_model_name_or_path (`str`): Hub id or folder.
+
+        Raises:
+            `ValueError`: if the checkpoint is unsafe to load.
+        """
+        return _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+
+    @classmethod
     def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
         return cls._kind.from_pretrained(name, *args, **kwargs)
 
