@@ -45,6 +45,7 @@ class Fault:
     Args:
         request (`str`): A pattern, searched in `"METHOD /path"`.
         status (`int`, *optional*): The answer; `None` leaves it as it is (for `seconds`).
+        answer (`dict`, *optional*): What the answer says, in place of what goes with `status`.
         cut (`bool`): The connection is cut after the first bytes of the request's body are read.
         seconds (`float`): How long the answer takes.
         headers (`dict[str, str]`): Of the answer, such as `Retry-After`.
@@ -54,6 +55,7 @@ class Fault:
 
     request: str
     status: int | None = None
+    answer: Mapping[str, Any] | None = None
     cut: bool = False
     seconds: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -180,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         if fault is not None:
             time.sleep(fault.seconds)
+            if fault.status is not None and fault.answer is not None:
+                self._json(fault.answer, fault.status)
+                return
             if fault.status is not None:
                 self._error(fault.status, headers=fault.headers)
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from mixtext_hf.hub.record import card_from_json
 
 RUN = "run.json"
 EMBEDDED = ("docstrings", "digits")
+_UNLABELED = ("rest", "unlabeled")
+_REMEDY = "Put back the file that the run wrote, or remove it."
 _SAME_DATA = (
     "files",
     "dataset",
@@ -27,7 +30,13 @@ _SAME_DATA = (
     "label_noise",
     "label_noise_kind",
     "noisy_label_column",
+    "package_versions",
 )
+# What shapes a model beside its data and its training arguments.
+_SETTINGS = {
+    "model_arguments": ("model_name_or_path", "model_revision", "tokenizer_name", "image_processor_name", "head"),
+    "data_arguments": ("max_seq_length", "image_size"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,50 +47,63 @@ class Baseline:
     Args:
         card ([`CardData`]): Of the run without mixing.
         data (`dict`): The data that it was run on, as `run.json` has it.
-        model (`str`): What it started from.
+        settings (`dict`): What it started from and how its inputs were cut, see [`settings_of`].
     """
 
     card: CardData
     data: dict[str, Any]
-    model: str
+    settings: dict[str, Any]
 
     @classmethod
     def read(cls, folder: str) -> Baseline:
         """
         Raises:
-            `ValueError`: if the folder holds no finished run, or one of another method than erm.
+            `ValueError`: if the folder holds no finished run with results, or one of another method than erm.
         """
         path = Path(folder) / RUN
         if not path.is_file():
             raise ValueError(f"baseline_dir={folder!r} holds no {RUN}: name the --output_dir of a finished run.")
-        run = json.loads(path.read_text(encoding="utf-8"))
+        run = _read_run(path)
         if run.get("method") != "erm":
             raise ValueError(
                 f"baseline_dir={folder!r} is a run of {run.get('method')}: the baseline is plain fine-tuning, "
                 "--mix_method erm."
             )
-        if "card" not in run:
+        card = recorded_card(Path(folder))
+        if card is None or not card.results:
             raise ValueError(
-                f"baseline_dir={folder!r} was written by an older release, without results: run it again."
+                f"baseline_dir={folder!r} holds a run without results: name one that has ended, with --do_eval or "
+                "--do_predict."
             )
-        return cls(card_from_json(run["card"]), run["data"], run["model_arguments"]["model_name_or_path"])
+        return cls(card, run["data"], settings_of(run))
 
-    def check_same_data(self, data: dict[str, Any]) -> None:
+    def check(self, data: dict[str, Any], measured: Collection[str]) -> None:
         """
+        Args:
+            data (`dict`): The data of the run that it is to stand beside, as `run.json` has it.
+            measured (`Collection[str]`): The splits that will be measured there.
+
         Raises:
-            `ValueError`: if it was run on other data, or on other labelled rows.
+            `ValueError`: if it was run on other data, on other labelled rows, or measured on other splits.
         """
-        for name in _SAME_DATA:
-            if self.data.get(name) != data.get(name):
+        own, other = _same_in_both(self.data), _same_in_both(data)
+        for name in sorted(set(own) | set(other)):
+            if own.get(name) != other.get(name):
                 raise ValueError(
-                    f"baseline_dir: that run had {name}={self.data.get(name)!r}, this one has {data.get(name)!r}: results "
+                    f"baseline_dir: that run had {name}={own.get(name)!r}, this one has {other.get(name)!r}: results "
                     "on other data are no baseline. Run erm with the same data arguments and --split_seed."
                 )
+        splits = [result.split for result in self.card.results]
+        if not set(splits) & set(measured):
+            raise ValueError(
+                f"baseline_dir: that run was measured on {', '.join(splits)}, this one on {', '.join(measured) or 'nothing'}: "
+                "give the same of --do_eval and --do_predict to both."
+            )
 
-    def differences(self, model: str, told: dict[str, Any]) -> list[str]:
+    def differences(self, settings: dict[str, Any], told: dict[str, Any]) -> list[str]:
         """In what else the two runs differ, beside the method and what only unlabelled texts need."""
-        own = {**self.card.training_arguments, "model": self.model}
-        other = {**told, "model": model}
+        own = {**self.card.training_arguments, **self.settings}
+        other = {**told, **settings}
         unlabeled = {
             "per_device_unlabeled_batch_size",
             "view_columns",
@@ -131,10 +153,44 @@ def _noise(source: dict[str, Any]) -> list[str]:
     return [f"Of the {rows} labels of training, {wrong} are wrong: {how}."]
 
 
+def settings_of(run: dict[str, Any]) -> dict[str, Any]:
+    """What a run, as `run.json` has it, started from and how its inputs were cut; only what was set."""
+    return {
+        name: value
+        for group, names in _SETTINGS.items()
+        for name in names
+        if (value := run[group].get(name)) is not None
+    }
+
+
 def recorded_card(folder: Path) -> CardData | None:
-    """The facts that a command recorded of its run, if it did."""
+    """
+    The facts that a command recorded of its run, if it did.
+
+    Raises:
+        `ValueError`: if the record was changed so that it cannot be read.
+    """
     path = folder / RUN
-    if not path.is_file():
-        return None
-    card = json.loads(path.read_text(encoding="utf-8")).get("card")
-    return None if card is None else card_from_json(card)
+    card = _read_run(path)["card"] if path.is_file() else None
+    try:
+        return None if card is None else card_from_json(card)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} {_REMEDY}") from error
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """`run.json`, with what is read of it in place; without a card before the run has ended."""
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}). {_REMEDY}") from error
+    groups = ("data", "model_arguments", "data_arguments")
+    if not isinstance(run, dict) or not all(isinstance(run.get(group), dict) for group in groups):
+        raise ValueError(f"{path} is no record of a run, with {', '.join(groups)}. {_REMEDY}")
+    return {"card": None, **run}
+
+
+def _same_in_both(data: dict[str, Any]) -> dict[str, Any]:
+    """What must be the same for results to be those on the same data."""
+    sizes = {f"rows of {name}": size for name, size in data.get("sizes", {}).items() if name not in _UNLABELED}
+    return {**{name: data[name] for name in _SAME_DATA if data.get(name) is not None}, **sizes}

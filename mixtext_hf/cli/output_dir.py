@@ -14,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from mixtext_hf.data import TextDatasets
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
 from mixtext_hf.training import MixTrainingArguments
+from mixtext_hf.training.hub import remove_staged
 
 
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
@@ -47,6 +48,7 @@ def remove_results(output_dir: Path) -> None:
             path.unlink()
     for path in output_dir.glob("checkpoint-[0-9]*"):
         shutil.rmtree(path)
+    remove_staged(output_dir)
 
 
 def write_predictions(path: Path, split: Any, logits: np.ndarray, data: TextDatasets) -> None:

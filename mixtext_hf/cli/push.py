@@ -19,9 +19,10 @@ from typing import Any
 
 from transformers import AutoConfig, HfArgumentParser
 
-from mixtext_hf.hub.card import CardData, write_card
+from mixtext_hf.hub.card import CardData, base_model_name, write_card
 from mixtext_hf.hub.push import CARD, Destination, files_to_send
-from mixtext_hf.methods import MixMethod, make_method
+from mixtext_hf.hub.record import method_of_recipe
+from mixtext_hf.training.hub import name_of
 
 from .card import recorded_card
 from .parsing import Parser, parse, reporting_bad_input
@@ -40,7 +41,9 @@ class PushArguments:
         default=None, metadata={"help": "Branch to push to, made if it does not exist; the main one if not given."}
     )
     hub_token: str | None = field(
-        default=None, metadata={"help": "Token that may write; the one of `hf auth login` or HF_TOKEN if not given."}
+        default=None,
+        repr=False,
+        metadata={"help": "Token that may write; the one of `hf auth login` or HF_TOKEN if not given."},
     )
     commit_message: str = field(default="Push model", metadata={"help": "Of the commit."})
     overwrite_card: bool = field(
@@ -63,15 +66,18 @@ def main(argv: Sequence[str] | None = None) -> str:
         folder = Path(rest.folder)
         files_to_send(folder)
         destination = Destination(
-            arguments.hub_model_id or folder.absolute().name,
+            arguments.hub_model_id or name_of(folder),
             token=arguments.hub_token,
             private=arguments.hub_private_repo,
             revision=arguments.hub_revision,
         )
         destination.check_token()
-    with reporting_bad_input(parser), reporting_failed_push():
-        destination = destination.open()
-        write_pushed_card(folder, destination.repo_id, overwrite=arguments.overwrite_card)
+        data = card_to_push(folder, overwrite=arguments.overwrite_card)
+    with reporting_failed_push():
+        destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
+        if data is not None:
+            data.repo_id, data.model_name = destination.repo_id, destination.repo_id.split("/")[-1]
+            write_card(folder, data, overwrite=arguments.overwrite_card)
         commit = destination.send(
             folder, commit_message=arguments.commit_message, overwrite_card=arguments.overwrite_card
         )
@@ -80,44 +86,39 @@ def main(argv: Sequence[str] | None = None) -> str:
     return address
 
 
-def write_pushed_card(folder: Path, repo_id: str, *, overwrite: bool = False) -> None:
+def card_to_push(folder: Path, *, overwrite: bool = False) -> CardData | None:
     """
-    The card of a folder, for the repository that it goes to: of what its training recorded; of its config if nothing was
-    recorded and there is no card. One that was written or edited by hand stays, unless `overwrite`.
+    The facts for the card of a folder: what its training recorded; what its config tells if nothing was recorded and there
+    is no card, or `overwrite` says to replace it; `None`: the card that is there goes along.
     """
     recorded = recorded_card(folder)
     if recorded is None and (folder / CARD).exists() and not overwrite:
-        return
-    data = recorded or card_of_config(folder)
-    data.repo_id, data.model_name = repo_id, repo_id.split("/")[-1]
-    write_card(folder, data, overwrite=overwrite)
+        return None
+    return recorded or card_of_config(folder)
 
 
 def card_of_config(folder: Path) -> CardData:
     """What the config of a saved model tells of it."""
+    adapter, base = folder / "adapter_config.json", None
+    if adapter.is_file():
+        base = base_model_name(json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path"))
     if not (folder / "config.json").is_file():
-        adapter = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        return CardData(
-            model_name=folder.absolute().name, base_model=adapter["base_model_name_or_path"], is_adapter=True
-        )
+        return CardData(model_name=name_of(folder), base_model=base, is_adapter=True)
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     architecture = (config.architectures or [None])[0]
     is_image = "ImageClassification" in (architecture or "")
     is_regression = config.problem_type == "regression" or config.num_labels == 1
     return CardData(
-        model_name=folder.absolute().name,
-        method=_method_of(getattr(config, "mixtext", None)),
+        model_name=name_of(folder),
+        method=method_of_recipe(getattr(config, "mixtext", None)),
         modality="image" if is_image else "text",
         problem_type=config.problem_type or ("regression" if is_regression else "single_label_classification"),
         label_names=[] if is_regression else [str(config.id2label[i]) for i in range(config.num_labels)],
+        base_model=base,
         architecture=architecture,
-        is_adapter=(folder / "adapter_config.json").is_file(),
+        is_adapter=adapter.is_file(),
         needs_package=getattr(config, "mixtext_head", None) is not None,
     )
-
-
-def _method_of(recipe: dict[str, Any] | None) -> MixMethod | None:
-    return None if recipe is None else make_method(recipe["method"], **recipe["hyperparameters"])
 
 
 if __name__ == "__main__":

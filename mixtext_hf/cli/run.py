@@ -22,7 +22,7 @@ from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import softmax
-from mixtext_hf.hub.card import SplitResult
+from mixtext_hf.hub.card import SplitResult, base_model_name
 from mixtext_hf.hub.push import PushError
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
@@ -32,7 +32,7 @@ from mixtext_hf.training.card import told_arguments, versions
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 
-from .card import RUN, Baseline, data_facts
+from .card import RUN, Baseline, data_facts, settings_of
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 
@@ -50,7 +50,7 @@ class HubArguments:
 
     cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
+    token: str | None = field(default=None, repr=False, metadata={"help": "Token for private models and data sets."})
     ignore_mismatched_sizes: bool = field(
         default=False,
         metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
@@ -130,7 +130,7 @@ class Run:
             raise ValueError(
                 "--push_to_hub pushes what was trained: add --do_train, or push a trained model by `mixtext-hf push FOLDER`."
             )
-        if training_args.push_to_hub:
+        if training_args.push_to_hub and training_args.process_index == 0:
             destination_of(training_args).check_token()
         self.baseline = Baseline.read(model_args.baseline_dir) if model_args.baseline_dir is not None else None
         self.command: str | None = None
@@ -150,7 +150,7 @@ class Run:
     def check_splits(self) -> None:
         args, data = self.args, self.data
         if self.baseline is not None:
-            self.baseline.check_same_data(data.source)
+            self.baseline.check(data.source, self.measured_splits())
         given, num_labels = self.config.problem_type, self.config.num_labels
         if not args.do_train and (num_labels != data.num_labels or given not in (None, data.problem_type)):
             raise ValueError(
@@ -179,6 +179,14 @@ class Run:
         if not splits and not self.data.validation:
             splits = {name: split for name, split in self.data.test.items() if has_labels(split)}
         return splits
+
+    def measured_splits(self) -> list[str]:
+        """What the model card will have results of."""
+        args, data = self.args, self.data
+        tested = [name for name, split in data.test.items() if args.do_predict and has_labels(split)]
+        if args.do_eval:
+            return [*self.evaluation_splits(), *tested]
+        return tested or (["validation"] if args.eval_strategy != "no" else [])
 
     def metric_names(self) -> list[str]:
         if self.data_args.metrics:
@@ -234,8 +242,9 @@ class Run:
     def fill_card(self) -> None:
         """What the trainer does not see for itself."""
         card, a = self.trainer.card_data, self.model_args
-        source = self.describe()["model_arguments"]["model_name_or_path"]
-        card.base_model = self.base_models.get(source, source)
+        about = self.describe()
+        source = about["model_arguments"]["model_name_or_path"]
+        card.base_model = self.base_models[source] if source in self.base_models else base_model_name(source)
         card.data = data_facts(self.data.source, self.columns())
         card.language, card.license = a.card_language, a.card_license
         card.command, card.pictures = self.command, self.pictures
@@ -243,7 +252,7 @@ class Run:
             card.results = self.results
         if self.baseline is not None:
             card.baseline = self.baseline.card.results
-            card.baseline_notes = self.baseline.differences(source, told_arguments(self.args))
+            card.baseline_notes = self.baseline.differences(settings_of(about), told_arguments(self.args))
 
     def _record(self, about: dict[str, Any]) -> None:
         if self.trainer.is_world_process_zero():
@@ -362,8 +371,17 @@ def make_run_of(
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
         run = kind(model_args, data_args, training_args)
-    run.command = command_line(parser, argv)
+    run.command = launched(command_line(parser, argv), run.args.world_size)
     return run
+
+
+def launched(command: str, world_size: int) -> str:
+    """A command as it is started on this number of processes."""
+    if world_size == 1:
+        return command
+    on_one = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    nodes = f"--nnodes {world_size // on_one} " if on_one < world_size else ""
+    return f"torchrun {nodes}--nproc_per_node {on_one} --no_python {command}"
 
 
 @contextmanager

@@ -112,9 +112,8 @@ class CardData:
         problem_type (`str`): As in its config.
         label_names (`list[str]`): Names of the classes in the order of their ids; empty for regression.
         base_model (`str`, *optional*):
-            Hub id or name of the model that training started from; `None` = from scratch. Only what looks like a Hub id, with
-            an owner, goes into the metadata (so a folder must be named by its name or its absolute path, of which the last
-            component is printed).
+            Hub id or name of the model that training started from, see [`base_model_name`]; `None` = from scratch. Only what
+            looks like a Hub id, with an owner, goes into the metadata.
         architecture (`str`, *optional*): Name of the model's class.
         num_parameters (`int`, *optional*): Number of parameters, those of the base model included.
         max_length (`int`, *optional*): Longest input in tokens in training and evaluation.
@@ -238,8 +237,8 @@ def write_card(folder: str | os.PathLike[str], data: CardData, *, overwrite: boo
         found = target.read_bytes().decode("utf-8", errors="replace")
         if not (is_generated(found) or (data.is_adapter and _is_blank_of_peft(found))):
             logger.warning(
-                "%s was written or changed by hand and is kept: it does not tell of this run. Delete it, or write the card "
-                "with overwrite=True, to replace it by a new model card.",
+                "%s was written or changed by hand and is kept: it does not tell of this run. To replace it by a new model "
+                "card, delete it, or say so: --overwrite_card on the command line, overwrite=True in Python.",
                 target,
             )
             return False
@@ -332,7 +331,7 @@ def _metadata(data: CardData) -> ModelCardData:
         license=data.license,
         library_name="peft" if data.is_adapter else "mixtext_hf" if data.needs_package else "transformers",
         pipeline_tag=task,
-        tags=[one_line(tag) for tag in tags],
+        tags=list(dict.fromkeys(map(one_line, tags))),
         datasets=None if dataset_id is None else [dataset_id],
         base_model=data.base_model if is_hub_id(data.base_model) else None,
         metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
@@ -345,6 +344,13 @@ def _metadata(data: CardData) -> ModelCardData:
 def is_hub_id(name: str | None) -> bool:
     """Whether it looks like the id of a repository on the Hub, with its owner."""
     return name is not None and _HUB_ID.fullmatch(name) is not None
+
+
+def base_model_name(name: str | None) -> str | None:
+    """What a card calls the model that training started from: its id, or the name of its folder, which is no id."""
+    if name and os.path.isdir(name):
+        return os.path.basename(os.path.abspath(name))
+    return name or None
 
 
 def _training_type(data: CardData) -> str:

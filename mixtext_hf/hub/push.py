@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import posixpath
 import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from huggingface_hub import CommitInfo, HfApi, constants, get_token, hf_hub_url
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants, get_token, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff, validate_repo_id
 
@@ -31,8 +33,22 @@ ARGUMENTS = "training_args.bin"
 MODEL_FILES = (
     CARD,
     "*.safetensors",
-    "*.json",
-    "*.png",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "*processor_config.json",
+    # Tokenizers: those of all types that transformers knows.
+    "tokenizer*.json",
+    "*vocab*.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "chat_template.json",
+    "byte_maps.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_pronunciation.json",
+    "word_shape.json",
     "*.model",
     "*.spm",
     "*.jinja",
@@ -42,6 +58,10 @@ MODEL_FILES = (
     "dict.txt",
     "bpe.codes",
     "additional_chat_templates/*.jinja",
+    # How it was made, and what was measured.
+    "run.json",
+    "trainer_state.json",
+    "*_results.json",
 )
 # What a Trainer needs to go on, beside a checkpoint's model.
 TRAINING_FILES = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "rng_state*.pth")
@@ -87,15 +107,18 @@ class Destination:
                 f"Pushing to {self.repo_id} needs the Hub, and HF_HUB_OFFLINE switches it off: unset it, or leave out "
                 "push_to_hub and push later: mixtext-hf push FOLDER."
             )
-        if self.token is None and get_token() is None:
+        if not (get_token() if self.token is None else self.token):
             raise ValueError(
                 f"Pushing to {self.repo_id} needs a token, and there is none: run `hf auth login`, set HF_TOKEN, or give "
                 "hub_token. Without push_to_hub, push later: mixtext-hf push FOLDER."
             )
 
-    def open(self) -> Destination:
-        """
+    def open(self, again: str | None = None) -> Destination:
+        r"""
         Make the repository, and its branch, unless they exist.
+
+        Args:
+            again (`str`, *optional*): What a [`PushError`] says that pushes again; nothing is to be pushed if not given.
 
         Returns:
             [`Destination`]: with the full name of the repository.
@@ -105,7 +128,7 @@ class Destination:
             [`PushError`]: if the Hub cannot be reached, or refuses.
         """
         self.check_token()
-        with _reporting(f"The repository {self.repo_id} could not be opened", self.token):
+        with _reporting(f"The repository {self.repo_id} could not be opened", self.token, again):
             api = HfApi(token=self.token)
             repo_id = api.create_repo(self.repo_id, private=self.private, exist_ok=True).repo_id
             if self.revision is not None and self.revision != constants.DEFAULT_REVISION:
@@ -131,7 +154,7 @@ class Destination:
         path_in_repo: str | None = None,
         with_training_state: bool = False,
         overwrite_card: bool = False,
-        again: str | None = None,
+        copy_of: str | os.PathLike[str] | None = None,
     ) -> CommitInfo:
         r"""
         Send the checkpoint in a folder, as one commit. Files that it does not have stay as they are in the repository.
@@ -142,29 +165,29 @@ class Destination:
             path_in_repo (`str`, *optional*): A folder in the repository.
             with_training_state (`bool`): Also what a Trainer needs to go on: states of optimizer and random numbers.
             overwrite_card (`bool`): Replace a card in the repository that somebody else wrote or edited.
-            again (`str`, *optional*): What a [`PushError`] says that pushes again; the command for `folder` if not given.
+            copy_of (`str` or `os.PathLike`, *optional*): What `folder` is a passing copy of; messages name this one.
 
         Raises:
             `ValueError`: if there is nothing to send, see [`files_to_send`].
             [`PushError`]: if it did not arrive. The repository is then as it was before.
         """
         files = files_to_send(folder, with_training_state=with_training_state)
-        again = again or self.command(folder, overwrite_card=overwrite_card)
-        with _reporting(f"Pushing {folder} to {self.repo_id} failed", self.token, again):
+        shown = folder if copy_of is None else copy_of
+        again = self.command(shown, overwrite_card=overwrite_card)
+        with _reporting(f"Pushing {os.fspath(shown)} to {self.repo_id} failed", self.token, again):
             if CARD in files and not (overwrite_card or path_in_repo) and self._card_is_edited():
                 logger.warning(
                     "The card of %s was written or edited by somebody: it stays. To replace it: %s",
                     self.repo_id,
-                    self.command(folder, overwrite_card=True),
+                    self.command(shown, overwrite_card=True),
                 )
                 files.remove(CARD)
-            return HfApi(token=self.token).upload_folder(
-                repo_id=self.repo_id,
-                folder_path=os.fspath(folder),
-                path_in_repo=path_in_repo,
+            # Not `upload_folder`, which makes several commits of what takes long.
+            return HfApi(token=self.token).create_commit(
+                self.repo_id,
+                [CommitOperationAdd(posixpath.join(path_in_repo or "", name), Path(folder, name)) for name in files],
                 commit_message=commit_message,
                 revision=self.revision,
-                allow_patterns=[_literally(name) for name in files],
             )
 
     def send_later(self, folder: str | os.PathLike[str], **options: Any) -> Future[CommitInfo]:
@@ -183,7 +206,7 @@ class Destination:
 
 def files_to_send(folder: str | os.PathLike[str], *, with_training_state: bool = False) -> list[str]:
     """
-    What of a folder is its checkpoint: weights, configs, tokenizer, card, results and pictures.
+    What of a folder is its checkpoint: weights, configs, tokenizer, results, card, and the pictures that the card shows.
 
     Returns:
         `list[str]`: paths within the folder.
@@ -196,6 +219,7 @@ def files_to_send(folder: str | os.PathLike[str], *, with_training_state: bool =
         raise ValueError(f"folder={os.fspath(folder)!r} does not exist, or is no folder: name that of a saved model.")
     patterns = MODEL_FILES + (TRAINING_FILES if with_training_state else ())
     found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    found |= set(_pictures(root))
     files = sorted(path.relative_to(root).as_posix() for path in found if not path.name.startswith((".", "_")))
     if not any(name in files for name in ("config.json", "adapter_config.json")):
         raise ValueError(f"folder={os.fspath(folder)!r} holds no config.json: it is no folder of a saved model.")
@@ -207,6 +231,12 @@ def files_to_send(folder: str | os.PathLike[str], *, with_training_state: bool =
     return files
 
 
+def _pictures(root: Path) -> list[Path]:
+    card = root / CARD
+    text = unquote(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else ""
+    return [path for path in root.glob("*.png") if path.is_file() and path.name in text]
+
+
 def in_background(task: Callable[[], Any]) -> Future[Any]:
     """Run a task in the thread that sends to the Hub, after those that wait there."""
     return _api.run_as_future(task)
@@ -215,17 +245,12 @@ def in_background(task: Callable[[], Any]) -> Future[Any]:
 _api = HfApi()
 
 
-def _literally(name: str) -> str:
-    """A pattern that this name alone matches."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
 @contextmanager
 def _reporting(what: str, token: str | None, again: str | None = None) -> Iterator[None]:
     """Turn the errors of the client into a [`PushError`]; no token gets into its text."""
     try:
         yield
-    except (HubClientError, OSError, RuntimeError) as error:
+    except (HubClientError, OSError, RuntimeError, ValueError) as error:
         rest = f" Nothing is lost: the folder is as it was. Push again by:\n{again}" if again else ""
         text = f"{what}: {_reason(error)}.{rest}"
         for secret in {token, get_token()} - {None, ""}:
@@ -236,6 +261,9 @@ def _reporting(what: str, token: str | None, again: str | None = None) -> Iterat
 
 def _reason(error: BaseException) -> str:
     """What went wrong, with the request that did."""
+    if isinstance(error, ValueError) and not isinstance(error, HfHubHTTPError):
+        # The client has read the answer: what the Hub does not take in a card's metadata.
+        return " ".join(str(error).split()).rstrip(".")
     about = str(error).strip().splitlines()[0] if str(error).strip() else ""
     while not isinstance(error, HfHubHTTPError) and error.__cause__ is not None:
         error = error.__cause__

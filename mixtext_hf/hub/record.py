@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mixtext_hf.methods import METHODS, make_method
+from mixtext_hf.methods import METHODS, MixMethod, make_method
 
 from .card import CardData, DataFacts, Emissions, SplitResult
 
@@ -50,3 +50,10 @@ def card_from_json(plain: Mapping[str, Any]) -> CardData:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"The record of the card cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def method_of_recipe(recipe: Any) -> MixMethod | None:
+    """The method of `config.mixtext`; `None` where there is none, or one that is not of this package."""
+    if not isinstance(recipe, Mapping) or recipe.get("method") not in METHODS:
+        return None
+    return make_method(recipe["method"], **recipe.get("hyperparameters", {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ _DEFAULT = "tmix"
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
 
 
-@dataclass
+@dataclass(repr=False)  # that of transformers shows no token
 class MixTrainingArguments(TrainingArguments):
     r"""
     The arguments of `transformers.TrainingArguments`, and:
@@ -150,8 +151,18 @@ class MixTrainingArguments(TrainingArguments):
             self.make_method()
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the Trainer pickles beside every checkpoint (and what is copied) is to hold no secret.
+        # What the Trainer pickles beside every checkpoint is to hold no secret.
         return {**self.__dict__, "hub_token": None}
+
+    def __copy__(self) -> MixTrainingArguments:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MixTrainingArguments:
+        copied = memo[id(self)] = object.__new__(type(self))
+        copied.__dict__.update(deepcopy(self.__dict__, memo))
+        return copied
 
     def _waits_for_the_model(self) -> bool:
         """Whether no method is named and `mix_kwargs` has names that only the method of the model can have."""

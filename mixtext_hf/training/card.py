@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sized
 from dataclasses import MISSING, fields, replace
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +13,11 @@ import torch
 from transformers.integrations import CodeCarbonCallback
 
 from mixtext_hf.evaluation.plots import has_curves, training_curve
-from mixtext_hf.hub.card import CardData, DataFacts, Emissions, SplitResult
+from mixtext_hf.hub.card import CardData, DataFacts, Emissions, SplitResult, base_model_name
+from mixtext_hf.hub.record import method_of_recipe
 
 from .arguments import MixTrainingArguments
+from .hub import name_of
 
 
 if TYPE_CHECKING:
@@ -69,38 +71,50 @@ def describe(trainer: MixTrainer, folder: Path) -> CardData:
     config = model.config
     if has_curves(state.log_history):
         training_curve(state.log_history, folder / CURVE["Training curve"])
-    repo_id = getattr(trainer, "hub_model_id", None)
-    name = (repo_id or Path(str(args.output_dir)).absolute().name).split("/")[-1]
+    repo_id = getattr(trainer, "hub_model_id", None) or args.hub_model_id
+    name = (repo_id or name_of(args.output_dir)).split("/")[-1]
+    # Of a model that was not trained here, what another training wrote into its config.
+    is_trained = state.global_step > 0 or trainer.is_in_train
+    method = trainer.method if is_trained else method_of_recipe(getattr(config, "mixtext", None))
     pictures = {**trainer.card_data.pictures, **CURVE}
     is_text = not trainer._takes_pixels
     seen = CardData(
         model_name=name,
         repo_id=repo_id,
-        method=trainer.method,
+        method=method,
         modality="text" if is_text else "image",
         problem_type=trainer.loss.problem_type,
         label_names=[] if trainer.loss.problem_type == "regression" else _label_names(config),
-        base_model=getattr(config, "_name_or_path", None) or None,
+        base_model=base_model_name(getattr(config, "_name_or_path", None)),
         architecture=type(model).__name__,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         max_length=getattr(trainer.data_collator, "max_length", None),
         is_adapter=hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"),
         needs_package=getattr(config, "mixtext_head", None) is not None,
-        layers=[*(trainer.method.layer_set(trainer.mixer.depth) or ())],
+        layers=[] if method is None else [*(method.layer_set(trainer.mixer.depth) or ())],
         data=DataFacts(sizes=_sizes(trainer)),
         results=_results(trainer),
         pictures={title: file for title, file in pictures.items() if (folder / file).is_file()},
-        training_arguments=told_arguments(args),
-        step=state.global_step,
-        max_steps=state.max_steps,
-        epochs=state.epoch,
-        is_finished=not trainer.is_in_train,
-        runtime=sum(entry.get("train_runtime", 0.0) for entry in state.log_history) or None,
-        device=_device(args),
-        emissions=_emissions(trainer),
+        **(_course(trainer) if is_trained else {}),
         versions=versions(),
+        tags=[*(getattr(model, "model_tags", None) or ())],
     )
-    return replace(seen, **{**_set_fields(trainer.card_data), "pictures": seen.pictures})
+    tags = [*seen.tags, *trainer.card_data.tags]
+    return replace(seen, **{**_set_fields(trainer.card_data), "pictures": seen.pictures, "tags": tags})
+
+
+def _course(trainer: MixTrainer) -> dict[str, Any]:
+    """How far training has come, and what it took; not what only the part since a checkpoint took."""
+    args, state = trainer.args, trainer.state
+    return {
+        "training_arguments": told_arguments(args),
+        "step": state.global_step,
+        "max_steps": state.max_steps,
+        "epochs": state.epoch,
+        "is_finished": not trainer.is_in_train,
+        "device": _device(args),
+        **({} if trainer.is_resumed else {"runtime": _runtime(state.log_history), "emissions": _emissions(trainer)}),
+    }
 
 
 def told_arguments(args: MixTrainingArguments) -> dict[str, Any]:
@@ -150,13 +164,35 @@ def _sizes(trainer: MixTrainer) -> dict[str, int]:
 
 
 def _results(trainer: MixTrainer) -> list[SplitResult]:
-    """The last evaluation of the run."""
-    for entry in reversed(trainer.state.log_history):
-        metrics = {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
-        if metrics:
-            size = len(trainer.eval_dataset) if isinstance(trainer.eval_dataset, Sequence | Sized) else None
-            return [SplitResult("validation", metrics, size)]
-    return []
+    """The evaluation of the weights as they are: that after training, or the one at their step."""
+    args, state = trainer.args, trainer.state
+    history = state.log_history
+    ends = [number for number, entry in enumerate(history) if "train_runtime" in entry]
+    step: int | None = state.global_step
+    if ends and args.load_best_model_at_end and state.best_model_checkpoint is not None:
+        step = state.best_global_step
+    during = [entry for entry in history[: ends[-1] if ends else None] if entry["step"] == step]
+    after = history[ends[-1] :] if ends else []
+    return _of_splits(trainer.eval_dataset, after) or _of_splits(trainer.eval_dataset, during)
+
+
+def _of_splits(evaluated: Any, entries: list[dict[str, float]]) -> list[SplitResult]:
+    """The last entry of each split; the names of several stand in those of their metrics."""
+    several = (
+        {f"eval_{name}_": (name, split) for name, split in evaluated.items()} if isinstance(evaluated, dict) else {}
+    )
+    results = []
+    for prefix, (name, split) in (several or {"eval_": ("validation", evaluated)}).items():
+        for entry in reversed(entries):
+            if f"{prefix}runtime" in entry:
+                metrics = {key.removeprefix(prefix): value for key, value in entry.items() if key.startswith(prefix)}
+                results.append(SplitResult(name, metrics, len(split) if isinstance(split, Sized) else None))
+                break
+    return results
+
+
+def _runtime(history: list[dict[str, float]]) -> float | None:
+    return sum(entry.get("train_runtime", 0.0) for entry in history) or None
 
 
 def _device(args: MixTrainingArguments) -> str:
@@ -171,6 +207,9 @@ def _emissions(trainer: MixTrainer) -> Emissions | None:
             measured = getattr(callback.tracker, "final_emissions_data", None)
             if measured is not None:
                 return Emissions(
-                    kg_co2eq=measured.emissions, energy_kwh=measured.energy_consumed, country=measured.country_name
+                    kg_co2eq=measured.emissions,
+                    energy_kwh=measured.energy_consumed,
+                    country=measured.country_name,
+                    region=measured.region,
                 )
     return None

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_utils import HubStrategy, SaveStrategy
 from transformers.utils.hub import PushInProgress
 
-from mixtext_hf.hub.card import CardData, write_card
+from mixtext_hf.hub.card import CardData, DataFacts, write_card
 from mixtext_hf.hub.push import CARD, Destination, PushError, files_to_send, in_background
 from mixtext_hf.models import Mixer
 
@@ -26,6 +26,9 @@ from mixtext_hf.models import Mixer
 logger = logging.getLogger(__name__)
 
 _STAGED = "_push-"
+# Arguments of `Trainer.create_model_card` by the names of the fields that say the same.
+_OTHER_NAMES = {"finetuned_from": "base_model"}
+_NAMES_OF_DATA = {"dataset": "name", "dataset_tags": "hub_id", "dataset_args": "config"}
 
 
 class HubTrainer(Trainer):
@@ -88,20 +91,30 @@ class HubTrainer(Trainer):
             `CommitInfo`, or its `Future` if not `blocking`; `None` in all processes but the first.
 
         Raises:
-            `ValueError`: if there is no token.
+            `TypeError`: if `kwargs` name what a card does not have; before anything is saved.
+            `ValueError`: if there is no token, or no model.
             [`PushError`]: if it did not arrive; the folder is complete, and the command that pushes again is named.
         """
+        overwrite = bool(kwargs.pop("overwrite", False))
+        _check_names(kwargs)
+        if self.model is None:
+            raise ValueError(
+                "There is no model to push, as after hyperparameter_search: train one with the best arguments first."
+            )
+        destination = _with(self.destination, token, private, revision)
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        if getattr(self, "hub_model_id", None) is None:
-            self.init_hf_repo(token=token, private=private)
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
             return None
-        overwrite = bool(kwargs.get("overwrite", False))
-        self.create_model_card(**kwargs)
-        self._finish_current_push()
-        destination = _with(self.destination, token, private, revision)
         folder = str(self.args.output_dir)
+        try:
+            if getattr(self, "hub_model_id", None) is None or destination.revision != self.args.hub_revision:
+                destination = destination.open(destination.command(folder, overwrite_card=overwrite))
+                self.hub_model_id = destination.repo_id
+        finally:
+            # Also where it was not opened: what is pushed later is to have its card.
+            self.create_model_card(overwrite=overwrite, **kwargs)
+        self._finish_current_push()
         options: dict[str, Any] = {"commit_message": commit_message or "End of training", "overwrite_card": overwrite}
         if not blocking:
             return destination.send_later(folder, **options)
@@ -113,17 +126,21 @@ class HubTrainer(Trainer):
 
         Args:
             overwrite (`bool`, *optional*, defaults to `False`): Replace a card that was written or edited by hand.
-            facts: Fields of [`CardData`] (`language`, `license`, `tags`, `model_name`, ...), in place of those in
-                `card_data`; the names of `Trainer.create_model_card` are understood too.
+            facts: Fields of [`CardData`] (`language`, `license`, `model_name`, ...), in place of those in `card_data`; `tags`
+                are added; the names of `Trainer.create_model_card` are understood too (but `tasks`, which is what the
+                model is for).
+
+        Raises:
+            `TypeError`: if a card has no such field.
         """
-        if not self.is_world_process_zero():
-            return
         if args:
             raise TypeError("create_model_card takes its arguments by name, such as language='en'.")
+        _check_names(facts)
+        if not self.is_world_process_zero():
+            return
         folder = Path(str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        data = self.describe_model(folder)
-        write_card(folder, replace(data, **_own_names(facts)), overwrite=overwrite)
+        write_card(folder, _with_facts(self.describe_model(folder), facts), overwrite=overwrite)
 
     def describe_model(self, folder: Path) -> CardData:
         """The facts of the card, for a model in `folder`."""
@@ -142,27 +159,28 @@ class HubTrainer(Trainer):
         by_step = self.args.save_strategy == SaveStrategy.STEPS
         where = f"step {self.state.global_step}" if by_step else f"epoch {int(self.state.epoch or 0)}"
         message = f"Training in progress, {where}"
+        checkpoint = Path(checkpoint_folder)
+        staged = self._staging_folder()
         try:
-            staged = self._stage(Path(checkpoint_folder))
-        except ValueError as error:
-            logger.warning("%s is not pushed: %s", checkpoint_folder, error)
+            self._stage(checkpoint, staged)
+        except (OSError, ValueError) as error:
+            shutil.rmtree(staged)
+            logger.warning("%s is not pushed: %s\nTraining goes on.", checkpoint, error)
             return
-        write_card(staged, self.describe_model(staged))
         with_state = self.args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS)
-        path = "last-checkpoint" if self.args.hub_strategy == HubStrategy.CHECKPOINT else Path(checkpoint_folder).name
+        path = "last-checkpoint" if self.args.hub_strategy == HubStrategy.CHECKPOINT else checkpoint.name
         destination = self.destination
-        again = destination.command(checkpoint_folder)
 
         def push() -> None:
             try:
-                destination.send(staged, commit_message=message, again=again)
+                destination.send(staged, commit_message=message, copy_of=checkpoint)
                 if with_state:
                     destination.send(
                         staged,
                         commit_message=f"{message}, checkpoint",
                         path_in_repo=path,
                         with_training_state=True,
-                        again=again,
+                        copy_of=checkpoint,
                     )
             finally:
                 shutil.rmtree(staged)
@@ -170,18 +188,19 @@ class HubTrainer(Trainer):
         jobs = self.push_in_progress.jobs if is_busy and self.push_in_progress is not None else []
         self.push_in_progress = PushInProgress([*jobs, in_background(push)])  # type: ignore[arg-type]
 
-    def _stage(self, checkpoint: Path) -> Path:
-        """A folder with the files of a checkpoint that belong to it for good."""
+    def _staging_folder(self) -> Path:
         output_dir = Path(str(self.args.output_dir))
         if self.push_in_progress is None or self.push_in_progress.is_done():
-            for left in output_dir.glob(f"{_STAGED}*"):  # of a run that was killed
-                shutil.rmtree(left)
-        staged = Path(tempfile.mkdtemp(prefix=_STAGED, dir=output_dir))
+            remove_staged(output_dir)  # of a run that was killed
+        return Path(tempfile.mkdtemp(prefix=_STAGED, dir=output_dir))
+
+    def _stage(self, checkpoint: Path, staged: Path) -> None:
+        """Put the files of a checkpoint, and a card, into a folder that they belong to for good."""
         for name in files_to_send(checkpoint, with_training_state=True):
             target = staged / name
             target.parent.mkdir(exist_ok=True)
             _link(checkpoint / name, target)
-        return staged
+        write_card(staged, self.describe_model(staged))
 
     def _finish_current_push(self) -> None:
         super()._finish_current_push()
@@ -197,7 +216,7 @@ class HubTrainer(Trainer):
             if isinstance(error, PushError):
                 logger.warning("%s\nTraining goes on, and is pushed again later.", error)
             elif error is not None:
-                raise error
+                logger.error("A push in the middle of training failed, and training goes on.", exc_info=error)
 
     # ---- saving ----
 
@@ -222,11 +241,23 @@ def destination_of(args: TrainingArguments) -> Destination:
         `ValueError`: if that is no name of a repository.
     """
     return Destination(
-        args.hub_model_id or Path(str(args.output_dir)).absolute().name,
+        args.hub_model_id or name_of(args.output_dir),
         token=args.hub_token,
         private=args.hub_private_repo,
         revision=args.hub_revision,
     )
+
+
+def remove_staged(output_dir: Path) -> None:
+    """Remove the copies that were made for pushes in the middle of training."""
+    for left in output_dir.glob(f"{_STAGED}*"):
+        if left.is_dir():
+            shutil.rmtree(left)
+
+
+def name_of(folder: Any) -> str:
+    """The name of a folder, of `"."` and `".."` too."""
+    return os.path.basename(os.path.abspath(folder))
 
 
 @contextmanager
@@ -257,14 +288,22 @@ def _with(
     return replace(destination, **{name: value for name, value in given.items() if value is not None})
 
 
-def _own_names(facts: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `Trainer.create_model_card` by the names of the card's fields."""
-    names = {"finetuned_from": "base_model"}
-    renamed = {names.get(name, name): value for name, value in facts.items() if value is not None}
-    known = CardData.__dataclass_fields__
-    unknown = sorted(set(renamed) - set(known))
+def _check_names(facts: dict[str, Any]) -> None:
+    known = {*CardData.__dataclass_fields__, *_OTHER_NAMES, *_NAMES_OF_DATA, "tasks"}
+    unknown = sorted(set(facts) - known)
     if unknown:
-        raise TypeError(f"A card has no {', '.join(unknown)}: it has {', '.join(known)}.")
-    if isinstance(renamed.get("tags"), str):
-        renamed["tags"] = [renamed["tags"]]
-    return renamed
+        raise TypeError(f"A card has no {', '.join(unknown)}: it has {', '.join(sorted(known))}.")
+    for name in _NAMES_OF_DATA:
+        if not isinstance(facts.get(name), str | None):
+            raise TypeError(f"{name}={facts[name]!r} must be one name: a card has one data set.")
+
+
+def _with_facts(data: CardData, facts: dict[str, Any]) -> CardData:
+    given = {name: value for name, value in facts.items() if value is not None and name != "tasks"}
+    about_data = {field: given.pop(name) for name, field in _NAMES_OF_DATA.items() if name in given}
+    fields = {_OTHER_NAMES.get(name, name): value for name, value in given.items()}
+    if isinstance(fields.get("tags"), str):
+        fields["tags"] = [fields["tags"]]
+    fields["tags"] = [*data.tags, *fields.get("tags", ())]
+    data = replace(data, **fields)
+    return replace(data, data=replace(data.data or DataFacts(), **about_data)) if about_data else data

@@ -119,7 +119,7 @@ class MixTrainer(HubTrainer):
                 "`accelerate launch script.py ...`; or set CUDA_VISIBLE_DEVICES=0."
             )
         self.args = args
-        if args.push_to_hub:
+        if args.push_to_hub and args.process_index == 0:
             self.destination.check_token()
         self.card_data = CardData(model_name="")
         self._given_method = method
@@ -130,6 +130,7 @@ class MixTrainer(HubTrainer):
         self._watch: Watch | None = None
         self._has_warned_of_unused = False
         self._is_made = False
+        self.is_resumed = False
         self._learns_image_columns = False
         self._terms = Terms(args)
         self._micro_step = 0
@@ -244,6 +245,7 @@ class MixTrainer(HubTrainer):
         super()._hp_search_setup(trial)
         self._settle()
         self._terms = Terms(self.args)
+        self.is_resumed = False
         self._watch = self.method.watch()
         self._labels_are_checked = False
         if self._takes_pixels:
@@ -269,6 +271,7 @@ class MixTrainer(HubTrainer):
         return optimizer
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.is_resumed = True
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._reload_renamed(resume_from_checkpoint, model)
 
