@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mixtext_hf.evaluation import reliability_diagram
+from mixtext_hf.evaluation.comparison import mean_and_deviation
 
 from . import train_text
 from .run import Run
@@ -114,11 +115,7 @@ def make_table(results: dict[str, list[dict[str, float]]]) -> str:
     """Mean and standard deviation over seeds, one line a method, as Markdown."""
     lines = ["| method | " + " | ".join(COLUMNS.values()) + " |", "|---|" + "---|" * len(COLUMNS)]
     for method, runs in results.items():
-        cells = []
-        for key in COLUMNS:
-            values = np.array([run[key] for run in runs])
-            spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.3f}{spread}")
+        cells = [mean_and_deviation([run[key] for run in runs]) for key in COLUMNS]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
