@@ -50,7 +50,7 @@ def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[s
     config, arguments = _pop_config(parser, arguments)
     # argparse keeps the last value it is given: defaults first, then the file, then the flags.
     settings = {**(defaults or {}), **config}
-    return parser.parse_args_into_dataclasses([*_to_flags(settings), *arguments], look_for_args_file=False)
+    return parser.parse_args_into_dataclasses([*to_flags(settings), *arguments], look_for_args_file=False)
 
 
 def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str]:
@@ -68,14 +68,14 @@ def peek(parser: HfArgumentParser, argv: Sequence[str] | None, names: Sequence[s
     for name in names:
         # What is wrong with them is for the real parser to say.
         few.add_argument(f"--{name}", f"--{name.replace('_', '-')}", nargs="?")
-    return vars(few.parse_known_args([*_to_flags({name: config.get(name) for name in names}), *arguments])[0])
+    return vars(few.parse_known_args([*to_flags({name: config.get(name) for name in names}), *arguments])[0])
 
 
 def command_line(parser: HfArgumentParser, argv: Sequence[str] | None) -> str:
     """The command as it can be typed again, with the arguments of a YAML file written out, and without tokens."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     config, arguments = _pop_config(parser, arguments)
-    words = [*_to_flags({name: value for name, value in config.items() if name not in _SECRETS}), *arguments]
+    words = [*to_flags({name: value for name, value in config.items() if name not in _SECRETS}), *arguments]
     kept: list[str] = []
     is_secret = False
     for word in words:
@@ -85,6 +85,32 @@ def command_line(parser: HfArgumentParser, argv: Sequence[str] | None) -> str:
         if not is_secret:
             kept.append(word)
     return f"{parser.prog} {shlex.join(kept)}".strip()
+
+
+def share_out(
+    parser: HfArgumentParser, other: HfArgumentParser, argv: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """
+    The arguments of a command that hands on to another what it does not know itself.
+
+    Args:
+        parser (`HfArgumentParser`): Of the command.
+        other (`HfArgumentParser`): Of the other one. What both know is for `parser`.
+        argv (`Sequence[str]`, *optional*): Arguments; `None` = those of the process. `--config` may name arguments of both.
+
+    Returns:
+        Two lists of arguments, with those of the YAML file written out; what nobody knows is in the second.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    config, arguments = _pop_config(parser, arguments, other)
+    first_flag = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    own, rest = arguments[:first_flag], list[str]()
+    part = own
+    for word in [*to_flags(config), *arguments[first_flag:]]:
+        if word.startswith("--"):
+            part = own if word[2:].split("=")[0].replace("-", "_") in {*_known(parser), "help"} else rest
+        part.append(word)
+    return own, rest
 
 
 @contextmanager
@@ -101,7 +127,9 @@ def fail(parser: HfArgumentParser, message: str) -> NoReturn:
     parser.exit(2, f"{parser.prog}: error: {' '.join(message.split())}\n")
 
 
-def _pop_config(parser: HfArgumentParser, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+def _pop_config(
+    parser: HfArgumentParser, arguments: list[str], *others: HfArgumentParser
+) -> tuple[dict[str, Any], list[str]]:
     path = None
     rest = []
     iterator = iter(arguments)
@@ -114,10 +142,14 @@ def _pop_config(parser: HfArgumentParser, arguments: list[str]) -> tuple[dict[st
             path = argument.removeprefix("--config=")
         else:
             rest.append(argument)
-    return (_read_config(parser, path) if path is not None else {}), rest
+    return (_read_config(parser, path, *others) if path is not None else {}), rest
 
 
-def _read_config(parser: HfArgumentParser, path: str) -> dict[str, Any]:
+def _known(parser: HfArgumentParser) -> set[str]:
+    return {action.dest for action in parser._actions} - {"help", "config"}
+
+
+def _read_config(parser: HfArgumentParser, path: str, *others: HfArgumentParser) -> dict[str, Any]:
     if not Path(path).is_file():
         fail(parser, f"--config {path}: there is no such file.")
     try:
@@ -128,14 +160,14 @@ def _read_config(parser: HfArgumentParser, path: str) -> dict[str, Any]:
         return {}
     if not isinstance(config, dict):
         fail(parser, f"--config {path} must hold `name: value` lines, got {type(config).__name__}.")
-    known = {action.dest for action in parser._actions} - {"help", "config"}
+    known = set().union(*map(_known, (parser, *others)))
     unknown = [name for name in config if name not in known]
     if unknown:
         fail(parser, f"--config {path} has unknown arguments: {', '.join(map(str, unknown))}. See --help.")
     return config
 
 
-def _to_flags(settings: dict[str, Any]) -> list[str]:
+def to_flags(settings: dict[str, Any]) -> list[str]:
     """`{"a": 1, "b": [1, 2]}` as `["--a=1", "--b", "1", "2"]`; `None` leaves an argument at its default."""
     flags: list[str] = []
     for name, value in settings.items():
