@@ -17,7 +17,7 @@ from table_files import write_table
 from tiny import IMAGE_SIZE, tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
-from mixtext_hf.cli import evaluate
+from mixtext_hf.cli import evaluate, evaluation_inputs
 from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.cli.evaluate import main
 from mixtext_hf.evaluation import apply_temperature, expected_calibration_error, fit_temperature, softmax
@@ -366,7 +366,7 @@ def no_model(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("the model was run")
 
-    monkeypatch.setattr(evaluate, "predict", fail)
+    monkeypatch.setattr(evaluation_inputs, "predict", fail)
 
 
 def refused(capsys, *argv):
