@@ -121,6 +121,7 @@ def make_parser() -> HfArgumentParser:
     parser = Parser(
         [CompareArguments],
         prog="mixtext-hf compare",
+        usage="mixtext-hf compare {text,image} --methods METHOD [METHOD ...] --output_dir FOLDER [--seeds ...] [...]",
         description="Compare methods over seeds and numbers of labels, in runs that can be killed, resumed and spread over "
         "machines. All further arguments go to every run: see `mixtext-hf train-text --help` and `train-image --help`.",
     )
