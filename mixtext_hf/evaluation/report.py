@@ -214,8 +214,8 @@ def _about_robustness(robustness: Mapping[str, Any] | None) -> Iterator[str]:
     moved = robustness["embedding_attack"]
     if moved:
         yield (
-            f"{on}, {percent(moved[-1]['accuracy'])} stay right when their word embeddings are moved against them by "
-            f"{moved[-1]['epsilon']:g} times the length of one."
+            f"{on}, {percent(moved[-1]['accuracy'])} stay right when their word embeddings are moved against them "
+            f"(ε = {moved[-1]['epsilon']:g} lengths of one word embedding)."
         )
 
 

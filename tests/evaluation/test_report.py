@@ -96,7 +96,7 @@ def test_names_are_text():
     assert "\x00" not in html and "\u202e" not in html
 
 
-@pytest.mark.parametrize("n_classes", [2, 12, 40, 100, 101])
+@pytest.mark.parametrize("n_classes", [2, 40, 100, 101])
 def test_any_number_of_classes(n_classes):
     logits, labels = drawn(300, n_classes)
     names = [f"a rather long name of class {i}" for i in range(n_classes)]
