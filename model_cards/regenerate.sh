@@ -15,5 +15,6 @@ done
 for card in "$@"; do
   card=${card%/}
   [ -f "$card/README.md" ] || bash "$cards/$card/reproduce.sh"
+  mixtext-hf push "$card" --card_only # of what the run recorded, in today's words
   cp "$card/README.md" "$card"/*.png "$cards/$card/"
 done

@@ -49,6 +49,9 @@ class PushArguments:
     overwrite_card: bool = field(
         default=False, metadata={"help": "Replace a card that was written or edited by hand, here and on the Hub."}
     )
+    card_only: bool = field(
+        default=False, metadata={"help": "Write the card into the folder, to be looked at, and push nothing."}
+    )
 
 
 def make_parser() -> HfArgumentParser:
@@ -58,8 +61,8 @@ def make_parser() -> HfArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> str:
-    """Run the command; returns the address of the repository."""
+def main(argv: Sequence[str] | None = None) -> str | None:
+    """Run the command; returns the address of the repository, `None` if nothing was to be pushed."""
     parser = make_parser()
     with reporting_bad_input(parser):
         arguments, rest = parse(parser, argv)[:2]
@@ -71,19 +74,27 @@ def main(argv: Sequence[str] | None = None) -> str:
             private=arguments.hub_private_repo,
             revision=arguments.hub_revision,
         )
-        destination.check_token()
         data = card_to_push(folder, overwrite=arguments.overwrite_card)
+        if arguments.card_only:
+            if data is not None:
+                _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
+            return None
+        destination.check_token()
     with reporting_failed_push():
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
-            data.repo_id, data.model_name = destination.repo_id, destination.repo_id.split("/")[-1]
-            write_card(folder, data, overwrite=arguments.overwrite_card)
+            _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
         commit = destination.send(
             folder, commit_message=arguments.commit_message, overwrite_card=arguments.overwrite_card
         )
     address = str(commit.repo_url)
     print(f"Pushed {folder} to {address}")
     return address
+
+
+def _write_card(folder: Path, data: CardData, repo_id: str, overwrite: bool) -> None:
+    data.repo_id, data.model_name = repo_id, repo_id.split("/")[-1]
+    write_card(folder, data, overwrite=overwrite)
 
 
 def card_to_push(folder: Path, *, overwrite: bool = False) -> CardData | None:

@@ -268,6 +268,13 @@ def test_the_card_names_the_repository_that_it_is_pushed_to(hub, worker, folder)
     assert 'pipeline("text-classification", "user/other")' in hub.repos["user/other"].files["README.md"].decode()
 
 
+def test_a_card_can_be_looked_at_before(hub, worker, folder):
+    (folder / "README.md").unlink()
+    done = worker("push", folder, "--hub_model_id=user/later", "--card_only")
+    assert done["status"] == 0 and hub.requests == []
+    assert 'pipeline("text-classification", "user/later")' in (folder / "README.md").read_text()
+
+
 def test_a_folder_without_a_card_gets_one_of_its_config(hub, worker, folder):
     for name in ("README.md", "run.json"):
         (folder / name).unlink()
