@@ -318,7 +318,7 @@ def test_a_name_is_enough():
         "tags": ["mixtext_hf"],
     }
     text = str(card)
-    assert 'pipeline("text-classification", "something")' in text and "has not been evaluated." in text
+    assert 'pipeline("text-classification", "something")' in text and "No evaluation is recorded." in text
     assert not re.search(r"scratch|\bnone|(?<!=)None|\berm\b|biases|Undefined|\bclasses", text)
     assert is_generated(text)
 
