@@ -64,7 +64,7 @@ class Worker:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(120)
 
 
 @pytest.fixture(scope="module")
