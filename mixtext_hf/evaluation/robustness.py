@@ -492,7 +492,13 @@ class _WordEmbeddings:
 
     def __enter__(self) -> _WordEmbeddings:
         model: Any = self.model
-        self.handle = model.get_input_embeddings().register_forward_hook(self._change)
+        try:
+            embeddings = model.get_input_embeddings()
+        except NotImplementedError:
+            embeddings = None
+        if not isinstance(embeddings, nn.Module):
+            self._refuse("has none there")
+        self.handle = embeddings.register_forward_hook(self._change)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:

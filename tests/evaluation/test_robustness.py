@@ -1050,6 +1050,18 @@ def test_models_that_look_up_words_otherwise(times, flat, message):
     assert not any(any(pair) for pair in hooks_of(model))
 
 
+def test_a_model_without_word_embeddings(monkeypatch):
+    """CANINE hashes its characters, and transformers then raises."""
+    model = LooksUp(1)
+
+    def missing():
+        raise NotImplementedError("not auto-handled")
+
+    monkeypatch.setattr(model, "get_input_embeddings", missing)
+    with pytest.raises(ValueError, match="LooksUp has none there"):
+        embedding_fgsm(model, {"input_ids": torch.ones(2, 4).long()}, torch.zeros(2).long(), epsilons=[0.5])
+
+
 def test_texts_that_cannot_be_counted():
     model = tiny_model("bert")
     inputs, _ = texts(model)
