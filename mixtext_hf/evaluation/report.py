@@ -252,6 +252,9 @@ def _shown_classes(classes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(classes) <= MOST_CLASSES:
         return {"rows": list(classes), "note": None}
     ranked = sorted((row for row in classes if row["f1"] is not None), key=lambda row: row["f1"])
+    if len(ranked) <= 20:
+        note = f"Of {len(classes)} classes those that are true or predicted of an example; all are in report.json."
+        return {"rows": ranked, "note": note}
     return {
         "rows": [*ranked[:10], *ranked[-10:]],
         "note": f"Of {len(classes)} classes the ten with the lowest and the ten with the highest F1; all are in report.json.",

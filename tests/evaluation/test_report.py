@@ -108,6 +108,14 @@ def test_any_number_of_classes(n_classes):
     assert rows == (n_classes if n_classes <= 40 else 20)
 
 
+def test_few_of_many_classes_are_shown_once():
+    logits, labels = np.eye(50)[[3, 7, 7, 9]], np.array([3, 7, 8, 9])
+    html = page(report_of(logits, labels, [f"class {i}!" for i in range(50)]), logits, labels)
+    rows = html[html.index("By class") :]
+    assert [rows.count(f"class {i}!") for i in (3, 7, 8, 9, 10)] == [1, 1, 1, 1, 0]
+    assert "the ten with" not in rows and "true or predicted" in rows
+
+
 def robustness(clean=0.8, worst=0.2):
     levels = [
         {"level": i, "share": i / 10, "accuracy": clean - (clean - worst) * i / 5, "ece": 0.1} for i in range(1, 6)
