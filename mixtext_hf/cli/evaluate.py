@@ -238,8 +238,9 @@ class Evaluation(EvaluationInputs):
                     std=std,
                 )
             }
-        except ValueError as error:
-            # A model that cannot be attacked can be measured all the same; the report says what is missing and why.
+        except (ValueError, RuntimeError) as error:
+            # A model that cannot be attacked, such as one without gradients or with too large ones for the memory, can be
+            # measured all the same; the report says what is missing and why.
             logger.warning("No attack: %s", error)
             self.left_out["attacks"] = f"not measured: {error}"
             return {}

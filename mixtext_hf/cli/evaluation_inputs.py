@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -203,8 +205,9 @@ class EvaluationInputs:
         for name in ("robustness_samples", "per_device_eval_batch_size"):
             if getattr(args, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-        if args.seed < 0:
-            raise ValueError(f"--seed must not be negative, got {args.seed}.")
+        for name in ("seed", "dataloader_num_workers"):
+            if getattr(args, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
         for epsilon in args.epsilon:
             _named("--epsilon", partial(check_epsilon, epsilon / 255))
         if len(set(args.epsilon)) < len(args.epsilon) or not args.epsilon:
@@ -244,14 +247,23 @@ class EvaluationInputs:
             settings["num_labels"] = a.num_labels
         try:
             config = AutoConfig.from_pretrained(name, trust_remote_code=False, **where, **settings)
+        except StrictDataclassError as error:
+            raise ValueError(f"The config.json of model_name_or_path={name!r} cannot be used: {error}") from error
         except (OSError, ValueError) as error:
             raise ValueError(_no_model(name, error)) from error
         return config, adapter
 
     def _check_output_dir(self) -> None:
-        if self.output_dir.exists() and not self.output_dir.is_dir():
-            raise ValueError(f"output_dir={str(self.output_dir)!r} is a file: name a folder.")
-        found = [name for name in (NUMBERS, REPORT) if (self.output_dir / name).exists()]
+        # What is written at the end must be possible from the start.
+        absolute = self.output_dir.absolute()
+        there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+        if not there.is_dir():
+            raise ValueError(f"output_dir={str(self.output_dir)!r}: {there} is a file: name a folder.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"output_dir={str(self.output_dir)!r}: nothing can be written into {there}: name another."
+            )
+        found = [name for name in (NUMBERS, REPORT, LOGITS) if (self.output_dir / name).exists()]
         if not found or self.args.overwrite_output_dir:
             return
         remedy = "Name another folder, or replace it by --overwrite_output_dir."
@@ -272,6 +284,11 @@ class EvaluationInputs:
         return f"{self.name}@{self.model_args.model_revision}"
 
     def _load_data(self) -> Any:
+        if set(self.config.id2label) != set(range(self.config.num_labels)):
+            raise ValueError(
+                f"The config of model_name_or_path={self.name!r} has in id2label the classes {_listed(map(str, self.config.id2label))}, "
+                f"where they are numbered from 0 to {self.config.num_labels - 1}: correct its config.json."
+            )
         problem_type, names = task_of(self.config)
         if self.modality == "text":
             return self._load_texts(problem_type, names)
@@ -346,12 +363,22 @@ class EvaluationInputs:
             return None, None
         for name, split in self.data.validation.items():
             if name != self.split_name and has_labels(split):
+                self._check_other_files()
                 return name, split
         self.left_out["temperature"] = (
             "not fitted, for there is no labelled validation split beside the one that is measured; give --validation_file, or the "
             "--train_file and --validation_split_fraction of the training."
         )
         return None, None
+
+    def _check_other_files(self) -> None:
+        files = self.data.source.get("files", {})
+        fitted, measured = ({os.path.realpath(n) for n in files.get(k, ())} for k in ("validation_file", "test_file"))
+        if fitted & measured:
+            raise ValueError(
+                f"--validation_file and --test_file both name {min(fitted & measured)}: the temperature would be fitted on the examples "
+                "that are measured. Name a --validation_file with other ones, or leave it out by --skip temperature."
+            )
 
     def _match_labels(self) -> Matching:
         """Whether labels were looked up by name or are the numbers of outputs; `labels.py` decides, here it is told."""
@@ -441,6 +468,10 @@ class EvaluationInputs:
                 token=a.token,
                 dtype=torch.float32,
             )
+        except SafetensorError as error:
+            raise ValueError(
+                f"model_name_or_path={self.name!r}: its weights cannot be read ({error}): get them again."
+            ) from error
         except RuntimeError as error:
             raise ValueError(
                 f"model_name_or_path={self.name!r}: its weights are not those of a classifier with {self.config.num_labels} classes "
@@ -495,8 +526,10 @@ class EvaluationInputs:
         return self.name, {**where, "revision": a.model_revision}
 
     def _longest_text(self) -> int:
-        known = [self.tokenizer.model_max_length, getattr(self.config, "max_position_embeddings", _LONGEST_TEXT)]
-        longest = min(*known, 10**9)
+        positions = getattr(self.config, "max_position_embeddings", _LONGEST_TEXT)
+        # Models without a limit say None, or -1.
+        known = [limit for limit in (self.tokenizer.model_max_length, positions) if limit is not None and limit > 0]
+        longest = min(*known, 10**9) if known else 10**9
         given = self.data_args.max_seq_length
         if given is not None:
             if not 1 < given <= longest:

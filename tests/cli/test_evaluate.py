@@ -358,6 +358,51 @@ def test_an_image_classifier(tmp_path, pictures):
     assert len(page.loaded) == 5 and "Adversarial images" in page.text
 
 
+def test_other_images_in_a_column_of_another_name(tmp_path, pictures):
+    model, test_file = pictures
+    other = Dataset.from_parquet(test_file).rename_column("image", "img").select_columns(["img"])
+    other.to_parquet(tmp_path / "other.parquet")
+    more = [f"--ood_file={tmp_path / 'other.parquet'}", *NO_NOISE]
+    assert run(tmp_path / "out", model, test_file, *more)["ood"]["auroc"] == 0.5  # the same images
+
+
+def test_a_model_saved_in_half_precision(tmp_path, classifier, files):
+    """It is measured with weights in float32, in which it can be attacked, and is not changed."""
+    model = AutoModelForSequenceClassification.from_pretrained(classifier).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    more = ["--skip=noise", "--robustness_samples=6", "--embedding_epsilon=0.5", "--per_device_eval_batch_size=4"]
+    found = run(tmp_path / "out", tmp_path / "model", files["test"], *more)
+    with torch.no_grad():
+        expected = [
+            model.float().eval()(**tiny_tokenizer()(row["text"], return_tensors="pt")).logits[0].numpy()
+            for row in text_rows(30, NAMES, seed=1)
+        ]
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "predictions.npz")["logits"], expected, atol=1e-5)
+    assert len(found["robustness"]["embedding_attack"]) == 2 and "attacks" not in found["left_out"]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_a_model_that_cannot_be_attacked_is_measured(tmp_path, monkeypatch, classifier, files, kind):
+    def fail(*args, **kwargs):
+        raise kind("no gradient for this <kernel>")
+
+    monkeypatch.setattr(evaluate, "under_embedding_attack", fail)
+    found = run(tmp_path / "out", classifier, files["test"], "--skip=noise", "--robustness_samples=4")
+    assert "no gradient" in found["left_out"]["attacks"] and found["robustness"]["embedding_attack"] is None
+    assert "this &lt;kernel&gt;" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_model_without_a_limit_of_length(tmp_path, classifier, files):
+    """XLNet says -1."""
+    argv = [f"--model_name_or_path={classifier}", f"--test_file={files['test']}", f"--output_dir={tmp_path / 'out'}"]
+    inputs = evaluation_inputs.EvaluationInputs(
+        *evaluate.parse(evaluate.make_parser(), [*QUIET, *argv])[:3], command=""
+    )
+    inputs.tokenizer.model_max_length, inputs.config.max_position_embeddings = 10**30, -1
+    assert inputs._longest_text() == 512
+
+
 # ---- what it refuses, before the model is run ----
 
 
@@ -390,6 +435,7 @@ def refused(capsys, *argv):
         (["--robustness_samples=0"], "--robustness_samples must be at least 1"),
         (["--skip=everything"], "choose from temperature, robustness"),
         (["--n_bins=0"], "--n_bins: "),
+        (["--dataloader_num_workers=-1"], "--dataloader_num_workers must not be negative"),
         (["--top_k=3"], "--top_k: "),
         (["--max_seq_length=65"], "must lie in 2..32"),
         (["--label_column=text"], "text"),
@@ -448,6 +494,53 @@ def test_what_is_no_classifier_or_not_safe(tmp_path, capsys, no_model, classifie
     shutil.copytree(classifier, tmp_path / "pickle")
     (tmp_path / "pickle" / "model.safetensors").rename(tmp_path / "pickle" / "pytorch_model.bin")
     assert "safetensors" in refused(capsys, *argv, f"--model_name_or_path={tmp_path / 'pickle'}")
+
+
+def test_classes_that_are_not_numbered_from_0(tmp_path, capsys, no_model, classifier, files):
+    shutil.copytree(classifier, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "id2label": {"1": "a", "2": "b", "3": "c"}}), encoding="utf-8")
+    argv = [f"--model_name_or_path={tmp_path / 'model'}", f"--test_file={files['test']}"]
+    assert "id2label" in refused(capsys, *argv, f"--output_dir={tmp_path / 'out'}")
+
+
+def test_a_config_with_a_value_of_another_type(tmp_path, capsys, no_model, classifier, files):
+    shutil.copytree(classifier, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "num_hidden_layers": "two"}), encoding="utf-8")
+    argv = [f"--model_name_or_path={tmp_path / 'model'}", f"--test_file={files['test']}"]
+    assert "num_hidden_layers" in refused(capsys, *argv, f"--output_dir={tmp_path / 'out'}")
+
+
+def test_the_temperature_is_not_fitted_on_what_is_measured(tmp_path, capsys, no_model, monkeypatch, classifier, files):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "same.csv").symlink_to(files["test"])
+    argv = [f"--model_name_or_path={classifier}", f"--test_file={files['test']}", f"--output_dir={tmp_path / 'out'}"]
+    error = refused(capsys, *argv, "--validation_file=same.csv")
+    assert "would be fitted on the examples that are measured" in error and "--skip temperature" in error
+
+
+def test_weights_that_are_cut_off(tmp_path, capsys, no_model, classifier, files):
+    shutil.copytree(classifier, tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    argv = [f"--model_name_or_path={tmp_path / 'model'}", f"--test_file={files['test']}"]
+    assert "model" in refused(capsys, *argv, f"--output_dir={tmp_path / 'out'}")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, capsys, no_model, classifier, files):
+    """Known only at the end, the whole run would be lost."""
+    argv = [f"--model_name_or_path={classifier}", f"--test_file={files['test']}"]
+    (tmp_path / "file").write_text("")
+    assert "is a file: name a folder" in refused(capsys, *argv, f"--output_dir={tmp_path / 'file' / 'a' / 'out'}")
+
+
+def test_predictions_of_another_command_are_kept(tmp_path, capsys, no_model, classifier, files):
+    (tmp_path / "predictions.npz").write_bytes(b"of a comparison")
+    argv = [f"--model_name_or_path={classifier}", f"--test_file={files['test']}", f"--output_dir={tmp_path}"]
+    assert "holds predictions.npz, which is not of this command" in refused(capsys, *argv)
 
 
 def test_a_broken_log(tmp_path, capsys, no_model, classifier, files):
