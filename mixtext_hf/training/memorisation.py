@@ -30,7 +30,8 @@ class WatchMemorisation(TrainerCallback):
 
     Args:
         trainer ([`MixTrainer`]): It trains on rows with the labels `label`, whose right ones are in `clean_label`.
-        max_rows (`int`): Of more training rows than this, so many are asked for, chosen with the seed of the run.
+        max_rows (`int`): Of more training rows than this, so many are asked for, chosen with the seed of the run; one with a
+            wrong label is always among them.
 
     Raises:
         `ValueError`: if the training rows have no column `clean_label`.
@@ -41,7 +42,11 @@ class WatchMemorisation(TrainerCallback):
         if not isinstance(rows, Dataset) or CLEAN_LABEL not in rows.column_names:
             raise ValueError(f"The training rows need a column {CLEAN_LABEL!r} with their right labels.")
         if len(rows) > max_rows:
-            chosen = np.random.default_rng([trainer.args.seed, _STREAM]).permutation(len(rows))[:max_rows]
+            order = np.random.default_rng([trainer.args.seed, _STREAM]).permutation(len(rows))
+            chosen = order[:max_rows]
+            is_wrong = (np.asarray(rows[CLEAN_LABEL][:]) != np.asarray(rows["label"][:]))[order]
+            if is_wrong.any() and not is_wrong[:max_rows].any():
+                chosen[-1] = order[is_wrong.argmax()]
             rows = rows.select(np.sort(chosen))
         self.trainer = trainer
         self.rows = rows

@@ -143,6 +143,13 @@ def test_of_many_rows_some_are_asked(tmp_path):
     assert len(one.rows) == 15 == len(one.clean) and one.clean.tolist() == other.clean.tolist()
     with pytest.raises(ValueError, match=CLEAN_LABEL):
         WatchMemorisation(make_trainer(tiny_model("bert"), tiny_arguments(tmp_path / "other"), kind=MixTrainer))
+    # A single wrong label, wherever it is: without it there is nothing to measure after the first epoch.
+    for wrong in range(0, 40, 5):
+        trainer.train_dataset = data.remove_columns(CLEAN_LABEL).add_column(
+            CLEAN_LABEL, [int(i != wrong) for i in range(40)]
+        )
+        watch = WatchMemorisation(trainer, max_rows=15)
+        assert len(watch.rows) == 15 and (watch.clean != watch.noisy).sum() == 1
 
 
 def test_the_command_records_the_noise_and_what_was_learnt_of_it(tmp_path, train_csv, dev_csv):
