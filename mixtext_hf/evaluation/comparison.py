@@ -91,7 +91,8 @@ def make_variants(
         `list[Variant]`: in the order of the arguments, the last one varying fastest.
 
     Raises:
-        ValueError: If `methods` is empty, something is named twice, or `alphas` or `layer_sets` are for none of the methods.
+        ValueError: If `methods` is empty, something is named twice or would be called the same in the table, or `alphas` or
+            `layer_sets` are for none of the methods.
     """
     if not methods:
         raise ValueError("`methods` is empty: name at least one.")
@@ -105,12 +106,17 @@ def make_variants(
                 f"`{name}` was given, but is for none of {', '.join(methods)}: drop it, or add one of "
                 f"{', '.join(fitting)}."
             )
-    return [
+    variants = [
         Variant(method, alpha, layers)
         for method in methods
         for alpha in (alphas if alphas and method in with_alpha else [None])
         for layers in (layer_tuples if layer_tuples and method in with_layers else [None])
     ]
+    names = [variant.name for variant in variants]
+    alike = next((name for name in names if names.count(name) > 1), None)
+    if alike is not None:
+        raise ValueError(f"`alphas` holds two values that are both called {alike!r}: write them with six digits.")
+    return variants
 
 
 def make_grid(
@@ -340,7 +346,13 @@ def _difference_cell(one: Summary) -> str:
     d = one.difference
     if d is None:
         return ""
-    return f"{d.difference:+.3f} [{d.low:+.3f}, {d.high:+.3f}] {one.wins}/{d.n_seeds}"
+    return f"{_signed(d.difference)} [{_signed(d.low)}, {_signed(d.high)}] {one.wins}/{d.n_seeds}"
+
+
+def _signed(number: float) -> str:
+    """With three digits; what is 0 then has no sign, which may be that of a rounding error."""
+    text = f"{number:+.3f}"
+    return text if float(text) else text[1:]
 
 
 def _notes(summaries: Sequence[Summary], split: str, seeds: Sequence[int], baseline: str) -> list[str]:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mixtext_hf.evaluation.bootstrap import BootstrapInterval
 from mixtext_hf.evaluation.comparison import (
     Outcome,
+    Summary,
     Variant,
     as_csv,
     as_markdown,
@@ -116,6 +118,12 @@ def test_the_same_twice_has_no_wins():
     for one in summarise([*OUTCOMES, *twin], n_resamples=10):
         if one.variant == "twin":
             assert (one.difference.difference, one.difference.low, one.difference.high, one.wins) == (0, 0, 0, 0)
+
+
+def test_nothing_has_no_sign():
+    interval = BootstrapInterval(-1e-17, -0.0004, 0.0004, 0.95, 2, 80, 10, "seeds and examples")
+    one = [Summary("tmix", 10, metric, (0.5, 0.5), 80, interval, 0) for metric in ("accuracy", "ECE", "NLL")]
+    assert " | 0.000 [0.000, 0.000] 0/2 | " in as_markdown(one, split="test", seeds=[0, 1])
 
 
 def test_the_order_of_runs_does_not_matter(summaries):
@@ -227,6 +235,10 @@ def test_the_grid_goes_seed_by_seed():
         (lambda: make_variants(["erm", "erm"]), "names something twice, got erm erm"),
         (lambda: make_variants(["tmix"], alphas=[2, 2.0], with_alpha=["tmix"]), "`alphas` names something twice"),
         (lambda: make_variants(["erm"], alphas=[2], with_alpha=["tmix"]), "is for none of erm: drop it, or add"),
+        (
+            lambda: make_variants(["tmix"], alphas=[1, 1 + 1e-9], with_alpha=["tmix"]),
+            "two values that are both called 'tmix, alpha 1'",
+        ),
         (lambda: make_grid([Variant("erm")], [10, 0], [1]), "`labeled_per_class` must be at least 1, got 0"),
         (lambda: make_grid([Variant("erm")], [10], [-1]), "`seeds` must be at least 0, got -1"),
         (lambda: make_grid([Variant("erm")], [10], []), "`seeds` is empty"),
