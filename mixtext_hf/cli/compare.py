@@ -76,6 +76,9 @@ _SHARED = {field.name for field in fields(SelectionArguments)} | {
     "task_name",
     "max_steps",
     "num_train_epochs",
+    # These hold for the process, and so for every run that comes after in it.
+    "tf32",
+    "full_determinism",
 }
 _KINDS = ("text", "image")
 _POLL_SECONDS = 0.5
@@ -219,12 +222,21 @@ class Comparison:
                 self._check_measured(self.kind.make(plan.argv, elsewhere))
         (self.output_dir / RUNS).mkdir(parents=True, exist_ok=True)
         if left:
-            # They are made anew of the runs; until then there shall be none that leaves some of them out.
-            for name in (TABLE, RESULTS, EACH_RUN, FIGURE, MEMORISATION):
-                (self.output_dir / name).unlink(missing_ok=True)
+            with self._table_lock():
+                # Others may have finished all of them since, and made the table.
+                if self._unfinished():
+                    self._remove_table()
 
     def _unfinished(self) -> list[PlannedRun]:
         return [plan for plan in self.plans if plan.result() is None]
+
+    def _table_lock(self) -> FileLock:
+        return FileLock(self.output_dir / RUNS / "table.lock")
+
+    def _remove_table(self) -> None:
+        """It is made anew of the runs; until then there shall be none that leaves some of them out."""
+        for name in (TABLE, RESULTS, EACH_RUN, FIGURE, MEMORISATION):
+            (self.output_dir / name).unlink(missing_ok=True)
 
     def _check_measured(self, run: Run) -> None:
         if run.data.problem_type != "single_label_classification":
@@ -272,9 +284,9 @@ class Comparison:
                     except Exception as error:
                         message = " ".join(f"{type(error).__name__}: {error}".split())
                         bar.write(f"{plan.folder.name} failed: {message}", file=sys.stderr)
+                    # What this run held, before the next one takes its own: trainer and callbacks hold each other.
+                    gc.collect()
                     if torch.cuda.is_available():
-                        # What this run held, before the next one takes its own.
-                        gc.collect()
                         torch.cuda.empty_cache()
         except Timeout:
             return False
@@ -293,6 +305,16 @@ class Comparison:
         Raises:
             `IncomparableRuns`: if runs failed or cannot be compared; then there is no table.
         """
+        # Others that shared the runs write the same; one after the other, for a half-written file has one name.
+        with self._table_lock():
+            try:
+                return self._make_table()
+            except IncomparableRuns:
+                # There may be one of other runs, by an earlier command.
+                self._remove_table()
+                raise
+
+    def _make_table(self) -> str:
         found = [plan.result() for plan in self.plans]
         results = [result for result in found if result is not None]
         if len(results) < len(found):
@@ -302,12 +324,10 @@ class Comparison:
                 f"their folders in {self.output_dir / RUNS}; the same command tries them again."
             )
         _check_steps(self.plans, results)
-        # Others that shared the runs write the same; one after the other, for a half-written file has one name.
-        with FileLock(self.output_dir / RUNS / "table.lock"):
-            try:
-                return self._write(results)
-            except ValueError as error:
-                raise IncomparableRuns(f"There is no table: {error}") from error
+        try:
+            return self._write(results)
+        except ValueError as error:
+            raise IncomparableRuns(f"There is no table: {error}") from error
 
     def _write(self, results: Sequence[Mapping[str, Any]]) -> str:
         folder, seeds = self.output_dir, self.args.seeds
@@ -335,6 +355,8 @@ class Comparison:
         if has_memorisation(histories):
             memorisation_figure(histories, folder / MEMORISATION, title)
             files.append(MEMORISATION)
+        else:
+            (folder / MEMORISATION).unlink(missing_ok=True)
         comparison_figure(summaries, folder / FIGURE, title)
         write_atomically(folder / EACH_RUN, as_csv(each))
         write_atomically(folder / RESULTS, as_csv(as_rows(summaries)))

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
@@ -45,8 +46,9 @@ _KEPT = {RESULT, PREDICTIONS, LOG, "run.json"}
 _DEFAULTS = ("--save_strategy=no", "--report_to=none", "--disable_tqdm=true", "--log_level=error")
 # Chooses the rows that are measured; not the seed of a run, for all are measured on the same rows.
 _ROWS_SEED = 0
-# Files are recognised by what is in them.
+# Files are recognised by what is in them, and so are folders that stand in place of a name of the Hub.
 _FILES = ("train_file", "validation_file", "test_file", "unlabeled_file")
+_FOLDERS = ("model_name_or_path", "tokenizer_name", "image_processor_name", "dataset_name")
 # What does not change the results: with another value of these it is the same run.
 _WITHOUT_EFFECT = {
     "output_dir",
@@ -173,10 +175,19 @@ class PlannedRun:
         return result
 
     def outcome(self) -> Outcome:
-        """What a finished run predicted."""
-        s = self.setting
-        with np.load(self.folder / PREDICTIONS) as arrays:
-            return Outcome(s.variant.name, s.labeled_per_class, s.seed, arrays["probabilities"], arrays["references"])
+        """
+        What a finished run predicted.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        s, path = self.setting, self.folder / PREDICTIONS
+        try:
+            with np.load(path) as arrays:
+                probabilities, references = arrays["probabilities"], arrays["references"]
+        except (BadZipFile, EOFError, KeyError, ValueError) as error:
+            raise ValueError(f"{path} is not what was written ({error}): delete it to have it run again.") from error
+        return Outcome(s.variant.name, s.labeled_per_class, s.seed, probabilities, references)
 
     def execute(self, *, keep_model: bool) -> None:
         """Train, measure, and write the result; what it says on the way goes to a file in its folder."""
@@ -248,6 +259,9 @@ def _configuration(kind: str, parsed: ParsedRun, max_rows: int | None) -> dict[s
         for name in _FILES
         if data.get(name) is not None
     }
+    for name, value in {**parts["model_arguments"], **data}.items():
+        if name in _FOLDERS and value is not None and Path(value).is_dir():
+            files[name] = _digests_in(Path(value), deep=name == "dataset_name")
     relevant = {
         part: {
             name: value
@@ -265,6 +279,16 @@ def _configuration(kind: str, parsed: ParsedRun, max_rows: int | None) -> dict[s
 def _digest(path: Path) -> str:
     about = path.stat()
     return _digest_of(path, about.st_size, about.st_mtime_ns)
+
+
+def _digests_in(folder: Path, *, deep: bool) -> list[str]:
+    """Of the files that are read from a folder: of a model those at its top, but for its card, of data all."""
+    paths = {path.relative_to(folder): path for path in folder.glob("**/*" if deep else "*") if path.is_file()}
+    return [
+        f"{name.as_posix()} {_digest(path)}"
+        for name, path in sorted(paths.items())
+        if not any(part.startswith(".") for part in name.parts) and (deep or name.suffix != ".md")
+    ]
 
 
 @cache

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -161,6 +163,30 @@ def test_a_changed_argument_makes_new_runs_and_leaves_the_old(tmp_path, given, f
     assert not {plan.folder.name for plan in plans(text(tmp_path, given, f"--train_file={train}"))} & set(before)
 
 
+def test_models_and_data_in_folders_are_recognised_by_what_is_in_them(tmp_path, base, given):
+    model = tmp_path / "model"
+    shutil.copytree(base, model)
+    argv = text(tmp_path / "out", given, f"--model_name_or_path={model}")
+
+    def folders() -> list[str]:
+        return [plan.folder.name for plan in plans(argv)]
+
+    before = folders()
+    (model / "README.md").write_text("a card")
+    for path in model.iterdir():
+        os.utime(path)
+    assert folders() == before
+    tiny_model("bert", num_labels=2, seed=1).base_model.save_pretrained(model)
+    assert not {*folders()} & {*before}
+    data = tmp_path / "data"
+    (data / "deep").mkdir(parents=True)
+    train = Path(write_table(data / "deep" / "train.csv", rows(60, 0)))
+    argv = text(tmp_path / "out", ["--labeled_per_class=4", f"--dataset_name={data}", *FLAGS])
+    before = folders()
+    write_table(train, rows(61, 0))
+    assert not {*folders()} & {*before}
+
+
 def test_variants_labels_and_arguments_of_a_method(tmp_path, given, capsys):
     settings = {
         "methods": ["erm", "tmix"],
@@ -315,12 +341,51 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, given, monkeypatch
 
 
 def test_unequal_steps_make_no_table(tmp_path, given, capsys):
+    epoch = ["--max_steps=-1", "--num_train_epochs=1"]
     batch = '--method_arguments={"tmix": {"per_device_train_batch_size": 2}}'
-    with pytest.raises(SystemExit) as stopped:
-        main(text(tmp_path, given, batch, "--max_steps=-1", "--num_train_epochs=1"))
-    assert stopped.value.code == 1 and not (tmp_path / "table.md").exists()
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "(3 in erm-labels4-seed0, 6 in tmix-labels4-seed0)" in said and "--max_steps" in said
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stopped:
+            main(text(tmp_path, given, batch, *epoch))
+        assert stopped.value.code == 1 and not any((tmp_path / name).exists() for name in DERIVED)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "(3 in erm-labels4-seed0, 6 in tmix-labels4-seed0)" in said and "--max_steps" in said
+        # All runs are there now, and the table of some of them does not stay for that of all.
+        main(text(tmp_path, given, *epoch, "--methods", "erm"))
+        assert (tmp_path / "table.md").exists()
+
+
+def test_who_comes_late_leaves_the_table_of_others(tmp_path, given, done):
+    shutil.copytree(done, tmp_path / "out")
+    late = Comparison(make_parser(), text(tmp_path / "out", given, "--seeds", "0", "1"))
+    unfinished, calls = late._unfinished, []
+
+    def seen_before_the_others_were_done() -> list[PlannedRun]:
+        calls.append(1)
+        return late.plans[:1] if len(calls) == 1 else unfinished()
+
+    late._unfinished = seen_before_the_others_were_done  # type: ignore[method-assign]
+    late.check()
+    assert all((tmp_path / "out" / name).exists() for name in DERIVED)
+
+
+def test_half_of_the_predictions_make_no_table(tmp_path, given, done, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    broken = next(out.glob("runs/tmix-*-seed1-*/predictions.npz"))
+    for left in (broken.read_bytes()[:200], b""):
+        broken.write_bytes(left)
+        with pytest.raises(SystemExit) as stopped:
+            main(text(out, given, "--seeds", "0", "1"))
+        assert stopped.value.code == 1 and not any((out / name).exists() for name in DERIVED)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"There is no table: {broken} is not what was written" in said
+
+
+def test_a_figure_of_other_runs_does_not_stay(tmp_path, given, done):
+    shutil.copytree(done, tmp_path / "out")
+    (tmp_path / "out" / "memorisation.png").write_bytes(b"")
+    main(text(tmp_path / "out", given, "--seeds", "0", "1"))
+    assert not (tmp_path / "out" / "memorisation.png").exists()
 
 
 # ---- wrong input ----
@@ -367,6 +432,7 @@ def refused(capsys, argv: list[str]) -> str:
         (['--method_arguments={"uda": {}}'], "'uda' is not among --methods, erm, tmix"),
         (['--method_arguments={"tmix": {"max_steps": 3}}'], "'max_steps' of tmix must be the same for all methods"),
         (['--method_arguments={"tmix": {"seed": 3}}'], "'seed' of tmix is not for a comparison: give --seeds"),
+        (['--method_arguments={"tmix": {"full_determinism": true}}'], "must be the same for all methods"),
         (['--method_arguments={"tmix": {"colour": 3}}'], "tmix-labels4-seed0: error: "),
         (["--alphas", "2", '--method_arguments={"tmix": {"mix_alpha": 3}}'], "give --alphas"),
         (["--max_predict_samples=1"], "--max_predict_samples must be at least 2"),
