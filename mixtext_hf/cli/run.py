@@ -22,7 +22,7 @@ from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
 from mixtext_hf.evaluation.metrics import softmax
-from mixtext_hf.hub.card import SplitResult, base_model_name
+from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
 from mixtext_hf.hub.push import PushError
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
@@ -236,8 +236,9 @@ class Run:
         self.fill_card()
         if not trainer.is_world_process_zero():
             return
-        self._record({**self.describe(), "card": card_as_json(trainer.describe_model(self.output_dir))})
-        trainer.create_model_card(overwrite=self.model_args.overwrite_card)
+        data = trainer.describe_model(self.output_dir)
+        self._record({**self.describe(), "card": card_as_json(data)})
+        write_card(self.output_dir, data, overwrite=self.model_args.overwrite_card)
 
     def fill_card(self) -> None:
         """What the trainer does not see for itself."""
