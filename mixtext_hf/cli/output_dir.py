@@ -14,11 +14,15 @@ from transformers.trainer_utils import get_last_checkpoint
 from mixtext_hf.data import TextDatasets
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
 from mixtext_hf.training import MixTrainingArguments
+from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import remove_staged
 
 
-def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | None:
-    """The checkpoint to resume from, if one was asked for; an error if `output_dir` holds another run."""
+def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:
+    """
+    The checkpoint to resume from, if one was asked for (`True`: the run was ended while it made its guesses, and goes on
+    there); an error if `output_dir` holds another run.
+    """
     resume = args.resume_from_checkpoint
     if resume is not None and resume.lower() not in ("false", "no"):
         if resume.lower() not in ("true", "yes", "last"):
@@ -26,6 +30,8 @@ def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bo
                 raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
             return resume
         checkpoint = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
+        if checkpoint is None and any((output_dir / name).is_dir() for name in (GUESSES, ROUNDS)):
+            return True
         if checkpoint is None:
             raise ValueError(f"resume_from_checkpoint={resume} was given, but {output_dir} holds no checkpoint.")
         return checkpoint
@@ -48,6 +54,7 @@ def remove_results(output_dir: Path) -> None:
             path.unlink()
     for path in output_dir.glob("checkpoint-[0-9]*"):
         shutil.rmtree(path)
+    shutil.rmtree(output_dir / ROUNDS, ignore_errors=True)
     remove_staged(output_dir)
 
 

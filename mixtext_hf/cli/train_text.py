@@ -166,6 +166,7 @@ class TextRun(Run):
             unlabeled_rest=a.unlabeled_rest,
             unlabeled_per_class=a.unlabeled_per_class,
             view_columns=self.args.view_columns or () if self._wants_unlabeled() else (),
+            guess_column=self.args.guess_column if self._wants_unlabeled() else None,
             max_train_samples=a.max_train_samples,
             max_eval_samples=a.max_eval_samples,
             max_predict_samples=a.max_predict_samples,

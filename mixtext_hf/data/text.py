@@ -92,6 +92,7 @@ def load_text_datasets(
     unlabeled_rest: bool | None = None,
     unlabeled_per_class: int | None = None,
     view_columns: Sequence[str] = (),
+    guess_column: str | None = None,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
@@ -144,6 +145,8 @@ def load_text_datasets(
             Take only this many texts of each class of `rest`.
         view_columns (`Sequence[str]`, *optional*):
             Columns of the unlabelled texts with another wording each.
+        guess_column (`str`, *optional*):
+            Column of the unlabelled texts with a guess of the class each.
         max_train_samples (`int`, *optional*):
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
@@ -209,6 +212,7 @@ def load_text_datasets(
         splits.unlabeled,
         columns=columns,
         view_columns=view_columns,
+        guess_column=guess_column,
         per_class=unlabeled_per_class,
         seed=seed,
     )

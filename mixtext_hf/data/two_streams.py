@@ -146,10 +146,14 @@ class TwoStreams(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class Views:
-    """The views of one unlabelled text, the original first, each a row without label; and its label, if known."""
+    """
+    The views of one unlabelled text, the original first, each a row without label; its label, if known; and what was guessed
+    of it, probabilities `(C,)`.
+    """
 
     rows: list[dict[str, Any]]
     label: int
+    guess: np.ndarray | None = None
 
 
 class UnlabeledTexts:
@@ -164,6 +168,8 @@ class UnlabeledTexts:
         label_column (`str`, *optional*): Labels that are known all the same; only reported, never trained on.
         seed (`int`, *optional*, defaults to 0):
             View `k` of row `i` in the reshuffle `r` is made with `numpy.random.default_rng([seed, r, i, k])`.
+
+    Until [`learn_from`] names guesses and rows, there are none of the former and all of the latter.
     """
 
     def __init__(
@@ -200,6 +206,20 @@ class UnlabeledTexts:
             label = [] if label_column is None else [label_column]
             dataset = dataset.select_columns([*self.text_columns, *self.view_columns, *label])
         self.dataset = dataset
+        self.guesses: np.ndarray | None = None
+        self._rows: np.ndarray | None = None
+
+    def learn_from(self, guesses: np.ndarray, rows: np.ndarray) -> None:
+        """
+        Args:
+            guesses (`np.ndarray` of shape `(N, C)`): Probabilities by row of all texts.
+            rows (`np.ndarray`, int64): Those that are learnt from; the others are left out.
+        """
+        if len(guesses) != len(self.dataset):
+            raise ValueError(
+                f"There are {len(guesses)} guesses for {len(self.dataset)} unlabelled texts: make them anew."
+            )
+        self.guesses, self._rows = guesses, rows
 
     def _check_columns(self, dataset: Any) -> None:
         of_arrow = isinstance(dataset, datasets.Dataset)
@@ -218,7 +238,7 @@ class UnlabeledTexts:
                     _check_strings(dataset, argument, column)
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.dataset) if self._rows is None else len(self._rows)
 
     @property
     def num_views(self) -> int:
@@ -226,7 +246,9 @@ class UnlabeledTexts:
         return 1 + len(self.view_columns) + len(self.augmenters)
 
     def views(self, index: int, round_: int) -> Views:
-        """The views of row `index` in the reshuffle `round_`, a pure function of these and the seed."""
+        """The views of the text `index` of those learnt from in the reshuffle `round_`, a pure function of these and the seed."""
+        if self._rows is not None:
+            index = int(self._rows[index])
         row = self.dataset[index]
         label = None if self.label_column is None else row[self.label_column]
         if isinstance(label, torch.Tensor) and label.dim() == 0:
@@ -246,7 +268,7 @@ class UnlabeledTexts:
         for number, augmenter in enumerate(self.augmenters, start=1 + len(self.view_columns)):
             rng = np.random.default_rng([self.seed, round_, index, number])
             rows.append({**original, **{name: augmenter(row[name], rng) for name in self.text_columns}})
-        return Views(rows, known)
+        return Views(rows, known, None if self.guesses is None else np.asarray(self.guesses[index], dtype=np.float32))
 
 
 def _check_strings(dataset: datasets.Dataset, argument: str, column: str) -> None:
@@ -275,7 +297,8 @@ class TwoStreamCollator:
         """
         Returns:
             `dict[str, torch.Tensor]`: what the collator makes of all rows, those of the unlabelled texts with the label
-            -100, and `text_labels`, int64 `(B_u,)`: the labels of the unlabelled texts that are known, else -100.
+            -100; `text_labels`, int64 `(B_u,)`: the labels of the unlabelled texts that are known, else -100; and, where there
+            are guesses, `text_guesses`, float32 `(B_u, C)`.
         """
         texts = [feature for feature in features if isinstance(feature, Views)]
         labelled = [feature for feature in features if not isinstance(feature, Views)]
@@ -292,6 +315,9 @@ class TwoStreamCollator:
         rows += [{**{name: row[name] for name in names}, label: IGNORE_INDEX} for row in by_view]
         batch = dict(self.collator(rows))
         batch["text_labels"] = torch.tensor([text.label for text in texts], dtype=torch.int64)
+        guesses = [text.guess for text in texts if text.guess is not None]
+        if guesses:
+            batch["text_guesses"] = torch.from_numpy(np.stack(guesses))
         return batch
 
 

@@ -18,6 +18,7 @@ def join_unlabeled(
     *,
     columns: TextColumns,
     view_columns: Sequence[str],
+    guess_column: str | None = None,
     per_class: int | None,
     seed: int,
 ) -> Dataset | None:
@@ -33,6 +34,8 @@ def join_unlabeled(
             The text columns.
         view_columns (`Sequence[str]`):
             Columns with another wording each.
+        guess_column (`str`, *optional*):
+            Column with a guess each.
         per_class (`int`, *optional*):
             Take only this many texts of each class of `rest`.
         seed (`int`):
@@ -44,7 +47,10 @@ def join_unlabeled(
     if rest is not None and per_class is not None:
         rest, _ = few_shot_split(rest, LABEL, per_class, seed, argument="unlabeled_per_class")
     parts = [part for part in (rest, texts) if part is not None]
-    return _join(parts, [*columns.texts, *view_columns]) if parts else None
+    if guess_column is not None and guess_column in (*columns.texts, *view_columns):
+        raise ValueError(f"guess_column {guess_column!r} is a column of texts: name the one that holds the guesses.")
+    more = [] if guess_column is None else [guess_column]
+    return _join(parts, [*columns.texts, *view_columns, *more]) if parts else None
 
 
 def with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names: Sequence[str]) -> Dataset:
@@ -91,8 +97,9 @@ def _join(parts: list[Dataset], wanted: list[str]) -> Dataset:
         if missing:
             raise ValueError(
                 f"The unlabelled texts have no column {', '.join(map(repr, missing))} (their columns are "
-                f"{part.column_names}): name others with --view_columns, make them with `mixtext-hf augment-text`, or use "
-                "--augmenters, which need none."
+                f"{part.column_names}): name others with --view_columns or --guess_column, make them with `mixtext-hf augment-text` or "
+                "`mixtext-hf guess-labels` (what is left of train has none: --unlabeled_rest False), or use --augmenters, which need "
+                "none."
             )
     if all(LABEL in part.column_names for part in parts):
         wanted = [*wanted, LABEL]

@@ -52,6 +52,8 @@ class Step:
             Given where the batch has unlabelled texts: their labels as far as somebody knows them (else -100), to
             report how good guesses are and for nothing else. The rows of the batch are then, in this order, the
             labelled ones and each view of all unlabelled texts: `[labelled | originals | view 1 | ... | view K]`.
+        text_guesses (`torch.Tensor` of shape `(B_u, C)`, float32, *optional*):
+            What was guessed of the unlabelled texts before training, if anything was: probabilities.
         views (`int`): Number of views of an unlabelled text, its original included.
         number (`int`): Optimiser steps done so far.
         total (`int`): Optimiser steps of the whole run.
@@ -69,6 +71,7 @@ class Step:
     plan: MixPlan
     loss: MixedLoss
     text_labels: torch.Tensor | None = None
+    text_guesses: torch.Tensor | None = None
     views: int = 1
     number: int = 0
     total: int = 1

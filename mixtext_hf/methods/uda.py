@@ -13,7 +13,7 @@ from .mixtext import MixText
 @dataclass(frozen=True)
 class UDA(MixText):
     """
-    [`MixText`] with lambda 1 and the guess from the original alone: all views of a text are drawn to that guess.
+    [`MixText`] with lambda 1: all views of a text are drawn to its guess, and nothing is mixed.
 
     The baseline of the MixText paper, which has neither the annealing of the labelled loss (TSA) nor the confidence
     mask of Xie et al.
@@ -47,7 +47,7 @@ class UDA(MixText):
                 )
 
     def check_views(self, views: int) -> None:
-        if views == 1:
+        if self.online and views == 1:
             raise ValueError(
                 "uda asks for the same prediction for every view of a text, and there is only the original: give "
                 "view_columns or augmenters."

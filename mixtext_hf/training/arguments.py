@@ -11,11 +11,14 @@ from transformers import TrainingArguments
 
 from mixtext_hf.data.augmenters import make_augmenter
 from mixtext_hf.data.image_augmentations import make_image_augmentation
+from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 
 
 _DEFAULT = "tmix"
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
+# The shares of guesses that rounds learn from.
+_SUREST = (0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(repr=False)  # that of transformers shows no token
@@ -49,6 +52,28 @@ class MixTrainingArguments(TrainingArguments):
         augmenters (`list[str]`, *optional*):
             Views made on the fly: `"word_dropout"`, `"span_swap"`, `"word_swap"`, each with its strength behind a colon
             (`"word_dropout:0.2"`).
+        guesser (`str`, *optional*):
+            Who guesses the classes of unlabelled texts: `"gaussian"` (the default: clusters of the frozen encoder's features,
+            together with a classifier of the labelled rows, once for all texts before training), `"checkpoint:FOLDER_OR_ID"` (a
+            text classifier of transformers as teacher), `"column"` (see `guess_column`), or `"model"` (the model in training, in
+            every step, as in the MixText paper).
+        guess_column (`str`, *optional*):
+            Column of the unlabelled data with a guess for each text: a class, a list of probabilities, or a mapping from
+            classes to probabilities.
+        guess_shares (`str`, *optional*, defaults to `"auto"`):
+            Shares of the classes among the unlabelled texts, for `"gaussian"`: `"uniform"`, `"labelled"` (as among the labelled
+            rows), `"estimated"`, numbers with commas in the order of the classes, or `"auto"`: chosen on the labelled rows.
+        guess_names (`bool`, *optional*):
+            Whether the names of the classes are evidence, for `"gaussian"`; not given: where labelled rows do not speak
+            against it.
+        guess_rounds (`int`, *optional*, defaults to 1):
+            How often texts are guessed and a model is trained on the guesses, from the first weights each time.
+        surest (`list[float]`, *optional*):
+            The share of the guesses of each class, the surest, that is learnt from, by round; the last one serves all rounds
+            after. Not given: 0.6, 0.7, 0.8, 0.9.
+        guess_warm_up_steps (`int`, *optional*):
+            Steps in which the first classifier learns from the labelled rows, before it guesses; 0: the frozen encoder guesses
+            alone. Not given: 100.
         image_augmentations (`list[str]`, *optional*):
             Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
             size). Pixels are those of the data: the image processor resizes afterwards. Drawn for each image and epoch,
@@ -108,6 +133,40 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Views made on the fly: word_dropout, span_swap, word_swap; strength behind a colon."},
     )
+    guesser: str | None = field(
+        default=None,
+        metadata={
+            "help": "Who guesses the classes of unlabelled texts: gaussian (the default), checkpoint:FOLDER_OR_ID, column, or "
+            "model (the one in training, in every step)."
+        },
+    )
+    guess_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the unlabelled data with a guess each: a class, or probabilities."},
+    )
+    guess_shares: str = field(
+        default="auto",
+        metadata={
+            "help": "Shares of the classes among unlabelled texts: auto, uniform, labelled, estimated, or numbers with commas."
+        },
+    )
+    guess_names: bool | None = field(
+        default=None,
+        metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
+    )
+    guess_rounds: int = field(
+        default=1, metadata={"help": "How often to guess and train, from the first weights each time."}
+    )
+    surest: list[float] | None = field(
+        default=None,
+        metadata={
+            "help": "Share of the guesses of each class that is learnt from, by round; 0.6 0.7 0.8 0.9 if not given."
+        },
+    )
+    guess_warm_up_steps: int | None = field(
+        default=None,
+        metadata={"help": "Steps of the classifier of the labelled rows that guesses too; 100 if not given, 0: none."},
+    )
     image_augmentations: list[str] | None = field(
         default=None,
         metadata={
@@ -134,7 +193,8 @@ class MixTrainingArguments(TrainingArguments):
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
         if self.head_learning_rate is not None and not self.head_learning_rate > 0:
             raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
-        for name in ("view_columns", "augmenters", "image_augmentations"):
+        self._check_guesses()
+        for name in ("view_columns", "augmenters", "image_augmentations", "surest"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
         if self.data_seed is not None and self.data_seed < 0:
@@ -149,6 +209,56 @@ class MixTrainingArguments(TrainingArguments):
             make_image_augmentation(augmentation)
         if not self._waits_for_the_model():
             self.make_method()
+
+    def _check_guesses(self) -> None:
+        name = self.guesser_name
+        if name not in ("gaussian", "model", "column") and not name.removeprefix("checkpoint:").strip():
+            raise ValueError("guesser='checkpoint:' names no checkpoint: write checkpoint:FOLDER_OR_ID.")
+        if name not in ("gaussian", "model", "column") and not name.startswith("checkpoint:"):
+            raise ValueError(
+                f"guesser={self.guesser!r} is none: choose from gaussian, checkpoint:FOLDER_OR_ID, column (with guess_column) or model."
+            )
+        if (name == "column") != (self.guess_column is not None):
+            raise ValueError(
+                f"guesser={self.guesser!r} and guess_column={self.guess_column!r}: a column is named where, and only where, it "
+                "holds the guesses."
+            )
+        if self.guess_rounds < 1:
+            raise ValueError(f"guess_rounds must be at least 1, got {self.guess_rounds}.")
+        if self.guess_rounds > 1 and name != "gaussian":
+            raise ValueError(
+                f"guess_rounds={self.guess_rounds} makes guesses again, but those of guesser={name!r} stay: drop it."
+            )
+        if self.guess_warm_up_steps is not None and self.guess_warm_up_steps < 0:
+            raise ValueError(f"guess_warm_up_steps must be at least 0, got {self.guess_warm_up_steps}.")
+        if isinstance(self.surest, list):
+            wrong = [one for one in self.surest if not 0 < one <= 1]
+            if wrong or not self.surest:
+                raise ValueError(f"surest must be shares in (0, 1], one for each round, got {self.surest}.")
+        given = self.guess_shares_given
+        if isinstance(given, str):
+            check_shares(given, 2)
+
+    @property
+    def guesser_name(self) -> str:
+        """Who guesses, if the method learns from guesses that are made before training."""
+        if self.guesser is not None:
+            return self.guesser
+        return "gaussian" if self.guess_column is None else "column"
+
+    @property
+    def guess_shares_given(self) -> Any:
+        """The shares of the classes as [`~mixtext_hf.guessing.fit_frozen_guesser`] takes them."""
+        parts = self.guess_shares.strip("[]() ").split(",")
+        try:
+            return [float(part) for part in parts]
+        except ValueError:
+            return self.guess_shares
+
+    def surest_share(self, number: int) -> float:
+        """The share of the guesses of each class that round `number`, from 1, learns from."""
+        shares = self.surest or list(_SUREST)
+        return shares[min(number, len(shares)) - 1]
 
     def __getstate__(self) -> dict[str, Any]:
         # What the Trainer pickles beside every checkpoint is to hold no secret.
@@ -206,6 +316,7 @@ class MixTrainingArguments(TrainingArguments):
         if self.mix_method is None and self.mix_preset is None and recipe is not None:
             try:
                 named = by_own_names(recipe["method"], {**given, **extra})
+                named |= self._who_guesses(recipe["method"], named)
                 return make_method(recipe["method"], **{**recipe["hyperparameters"], **named})
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(
@@ -214,7 +325,22 @@ class MixTrainingArguments(TrainingArguments):
                 ) from error
         name = self.mix_method or default
         preset = {} if self.mix_preset is None else find_preset(name, self.mix_preset).hyperparameters
-        return make_method(name, **{**preset, **by_own_names(name, {**given, **extra})})
+        named = by_own_names(name, {**given, **extra})
+        return make_method(name, **{**preset, **named, **self._who_guesses(name, named)})
+
+    def _who_guesses(self, name: str, named: dict[str, Any]) -> dict[str, Any]:
+        """Whether the model in training guesses, where `guesser` says so or says otherwise."""
+        if self.guesser is None and self.guess_column is None:
+            return {}
+        if name not in METHODS or not METHODS[name].uses_unlabeled:
+            return {}
+        online = self.guesser_name == "model"
+        if named.get("online", online) != online:
+            raise ValueError(
+                f"guesser={self.guesser_name!r} and mix_kwargs say different things of who guesses (online={named['online']}): "
+                "give one of them."
+            )
+        return {"online": online}
 
 
 def _parse_object(text: str) -> Any:

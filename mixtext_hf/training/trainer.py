@@ -18,8 +18,9 @@ import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
+from transformers.trainer_utils import get_last_checkpoint
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -37,6 +38,7 @@ from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe
+from .guesses import Guesses, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
@@ -56,6 +58,9 @@ from .unlabeled import (
 
 
 logger = logging.getLogger(__name__)
+
+# What a batch holds beside the inputs of the model.
+_LABELS = ("labels", "text_labels", "text_guesses")
 
 
 class MixTrainer(HubTrainer):
@@ -125,7 +130,9 @@ class MixTrainer(HubTrainer):
         self._given_method = method
         self._trains = train_dataset is not None
         self.unlabeled_dataset = unlabeled_dataset
-        self._unlabeled_texts: UnlabeledTexts | None = None
+        self.unlabeled_texts: UnlabeledTexts | None = None
+        self.guesses: Guesses | None = None
+        self.data_fingerprint: dict[str, Any] | None = None
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None
         self._has_warned_of_unused = False
@@ -169,6 +176,25 @@ class MixTrainer(HubTrainer):
         self._is_made = True
 
     # ---- the model and the method ----
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Train, as `Trainer.train` does; where the method learns from guesses made before training, these are made first, or read
+        if an earlier start of the same run made them.
+        """
+        if self.learns_from_guesses:
+            if self.guesses is None:
+                self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
+            if resume_from_checkpoint is True and get_last_checkpoint(str(self.args.output_dir)) is None:
+                resume_from_checkpoint = None  # it was ended before the last round
+            # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
+            set_seed(self.args.seed)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    @property
+    def learns_from_guesses(self) -> bool:
+        """Whether this trainer trains on guesses that are made before its first step."""
+        return self.train_dataset is not None and isinstance(self.method, MixText) and not self.method.online
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
@@ -352,7 +378,7 @@ class MixTrainer(HubTrainer):
         if self._takes_pixels:
             rows = image_rows(self.train_dataset, self.data_collator, self.method, self.args)
             return super().get_train_dataloader() if rows is None else self._image_loader(rows)
-        texts = self._unlabeled_texts
+        texts = self.unlabeled_texts
         if texts is None:
             return super().get_train_dataloader()
         assert isinstance(self.method, MixText)
@@ -381,7 +407,7 @@ class MixTrainer(HubTrainer):
 
     def _check_unlabeled(self) -> None:
         """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
-        self._unlabeled_texts = None
+        self.unlabeled_texts = None
         if self.train_dataset is None:
             return
         if not self.method.uses_unlabeled:
@@ -390,8 +416,10 @@ class MixTrainer(HubTrainer):
             self._has_warned_of_unused = True
             return
         check_same_kind(self.train_dataset, self.unlabeled_dataset)
-        self._unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
-        two_stream_sampler(self.train_dataset, self._unlabeled_texts, self.args, self.args.per_device_train_batch_size)
+        self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
+        if self.guesses is not None and self.learns_from_guesses:
+            self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
+        two_stream_sampler(self.train_dataset, self.unlabeled_texts, self.args, self.args.per_device_train_batch_size)
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -463,7 +491,7 @@ class MixTrainer(HubTrainer):
     def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
-        text_labels = inputs.get("text_labels")
+        text_labels, text_guesses = inputs.get("text_labels"), inputs.get("text_guesses")
         inputs, labels = _without_labels(inputs)
 
         def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
@@ -490,6 +518,7 @@ class MixTrainer(HubTrainer):
                 plan=plan,
                 loss=self.loss,
                 text_labels=text_labels,
+                text_guesses=text_guesses,
                 views=self.args.num_views,
                 number=self.state.global_step,
                 total=max(self.state.max_steps, 1),
@@ -566,7 +595,7 @@ def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any]
 
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    return {name: value for name, value in inputs.items() if name not in ("labels", "text_labels")}, inputs["labels"]
+    return {name: value for name, value in inputs.items() if name not in _LABELS}, inputs["labels"]
 
 
 def _problem_type(config: Any) -> ProblemType:

@@ -33,6 +33,16 @@ INDEX = [5, 0, 12, 2, 1, 8, 9, 10, 3, 11, 4, 7, 6]
 LAMBDAS = [0.9, 0.6, 0.3, 0.8, 0.55, 1.0, 0.7, 0.0, 0.65, 0.5, 0.95, 0.4, 0.75]
 
 
+def online_mixtext(**given):
+    """The model in training guesses, and what else is as in the paper and its code."""
+    own = {"alpha": 16.0, "temperature": 0.5, "ramp_steps": None, "view_weights": "all"}
+    return MixText(online=True, **{**own, **given})
+
+
+def online_uda(**given):
+    return UDA(online=True, **{"temperature": 0.5, "ramp_steps": None, **given})
+
+
 def plan_at(layer, lam=0.7, index=INDEX):
     lam = lam if isinstance(lam, list) else [lam] * len(index)
     return MixPlan(torch.tensor(index), torch.tensor(lam), layer=layer)
@@ -257,13 +267,13 @@ PLANS = {
     ids=str,
 )
 def test_losses_are_those_of_the_loop(plan, given, weights):
-    terms = Bench().losses(MixText(view_weights=given, ramp_steps=0), PLANS[plan])
+    terms = Bench().losses(online_mixtext(view_weights=given, ramp_steps=0), PLANS[plan])
     assert_by_hand(terms, losses_by_hand(PLANS[plan], weights=weights))
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.3, 0.5, 1, 2.5])
 def test_targets_are_sharpened(temperature):
-    terms = Bench().losses(MixText(temperature=temperature, ramp_steps=0), PLANS["per example"])
+    terms = Bench().losses(online_mixtext(temperature=temperature, ramp_steps=0), PLANS["per example"])
     assert_by_hand(terms, losses_by_hand(PLANS["per example"], temperature=temperature))
 
 
@@ -286,7 +296,7 @@ def test_targets_are_sharpened(temperature):
 )
 def test_the_consistency_loss_grows_over_the_ramp(ramp_steps, number, total, expected):
     bench = Bench()
-    terms = bench.losses(MixText(lambda_u=2.5, ramp_steps=ramp_steps), PLANS["below half"], number=number, total=total)
+    terms = bench.losses(online_mixtext(lambda_u=2.5, ramp_steps=ramp_steps), PLANS["below half"], number=number, total=total)
     assert_by_hand(terms, losses_by_hand(PLANS["below half"], lambda_u=2.5, ramp=expected))
     assert bench.notes["unlabeled_weight"].item() == pytest.approx(2.5 * expected)
 
@@ -296,7 +306,7 @@ def test_the_consistency_loss_grows_over_the_ramp(ramp_steps, number, total, exp
 @pytest.mark.parametrize("margin", [0.0, 0.5, 0.9])
 def test_margin_losses_are_those_of_the_loop(plan, kind, margin):
     bench = Bench()
-    method = MixText(margin_weight=0.6, margin_loss=kind, margin=margin, ramp_steps=0)
+    method = online_mixtext(margin_weight=0.6, margin_loss=kind, margin=margin, ramp_steps=0)
     terms = bench.losses(method, PLANS[plan])
     assert_by_hand(terms, losses_by_hand(PLANS[plan], margin_weight=0.6, margin_loss=kind, margin=margin))
     # Neither kind of hinge is tested on one side alone.
@@ -309,7 +319,7 @@ def test_margin_losses_are_those_of_the_loop(plan, kind, margin):
 @pytest.mark.parametrize("per", ["batch", "example"])
 @pytest.mark.parametrize("fold", [True, False])
 def test_losses_under_drawn_plans(seed, within, per, fold):
-    method = MixText(alpha=0.75, fold=fold, per=per, mix_within=within, lambda_u=0.5, margin_weight=0.1)
+    method = online_mixtext(alpha=0.75, fold=fold, per=per, mix_within=within, lambda_u=0.5, margin_weight=0.1)
     plan = method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(seed), unlabeled=TEXTS * VIEWS)
     terms = Bench().losses(method, plan, number=1, total=4)
     assert_by_hand(terms, losses_by_hand(plan, lambda_u=0.5, ramp=0.25, margin_weight=0.1))
@@ -317,8 +327,8 @@ def test_losses_under_drawn_plans(seed, within, per, fold):
 
 def test_label_smoothing_acts_on_the_mixed_targets_of_labelled_rows_alone():
     plan, bench = PLANS["per example"], Bench()
-    plain = bench.losses(MixText(ramp_steps=0), plan)
-    terms = bench.losses(MixText(ramp_steps=0), plan, label_smoothing=0.1)
+    plain = bench.losses(online_mixtext(ramp_steps=0), plan)
+    terms = bench.losses(online_mixtext(ramp_steps=0), plan, label_smoothing=0.1)
     mixed = bench.forward(bench.batch, plan).tolist()
     uniform = mean(cross_entropy_by_hand([1 / CLASSES] * CLASSES, mixed[i]) for i in range(LABELLED))
     expected = 0.9 * plain["loss_supervised"].item() + 0.1 * uniform
@@ -334,7 +344,7 @@ def test_two_views_and_one_text():
         clean = bench.model(**batch).logits.tolist()
     guess = [mean(pair) for pair in zip(softmax(clean[4]), softmax(clean[5]), strict=True)]
     target = sharpen_by_hand(guess, 0.5)
-    terms = bench.losses(MixText(ramp_steps=0), MixPlan.identity(6), known=[-100])
+    terms = bench.losses(online_mixtext(ramp_steps=0), MixPlan.identity(6), known=[-100])
     expected = mean(divergence_by_hand(target, clean[row]) for row in (4, 5))
     assert terms["loss_unlabeled"].item() == pytest.approx(expected, rel=0, abs=1e-6)
 
@@ -345,7 +355,7 @@ def test_two_views_and_one_text():
 @pytest.mark.parametrize("per", ["batch", "example"])
 @pytest.mark.parametrize("within", ["all", "kind"])
 def test_one_permutation_one_layer_and_lambdas_as_asked(within, per):
-    method = MixText(mix_within=within, per=per, alpha=1.0)
+    method = online_mixtext(mix_within=within, per=per, alpha=1.0)
     rng, plans = np.random.default_rng(0), []
     for _ in range(200):
         plans.append(method.draw(ROWS, depth=12, rng=rng, unlabeled=TEXTS * VIEWS))
@@ -366,30 +376,30 @@ def test_one_permutation_one_layer_and_lambdas_as_asked(within, per):
 
 
 def test_a_lone_labelled_row_among_its_kind_stays_itself():
-    plan = MixText(mix_within="kind").draw(7, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=6)
+    plan = online_mixtext(mix_within="kind").draw(7, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=6)
     assert plan.index[0] == 0 and sorted(plan.index[1:].tolist()) == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("within", ["all", "kind"])
 def test_folding_bounds_lambda_and_is_optional(within):
     for fold in (True, False):
-        method, rng = MixText(mix_within=within, fold=fold, alpha=0.5), np.random.default_rng(0)
+        method, rng = online_mixtext(mix_within=within, fold=fold, alpha=0.5), np.random.default_rng(0)
         lam = [method.draw(6, depth=DEPTH, rng=rng, unlabeled=4).lam[0].item() for _ in range(100)]
         assert (min(lam) >= 0.5) == fold
 
 
 @pytest.mark.parametrize("within", ["all", "kind"])
 def test_every_mixing_option_reaches_the_draw(within):
-    method = MixText(alpha=1.0, layers=[3], pad="keep", per="example", mix_within=within)
+    method = online_mixtext(alpha=1.0, layers=[3], pad="keep", per="example", mix_within=within)
     plan = method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9)
     assert (plan.layer, plan.pad) == (3, "keep") and plan.lam.unique().numel() == ROWS
-    never = MixText(prob=0.0, mix_within=within).draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9)
+    never = online_mixtext(prob=0.0, mix_within=within).draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9)
     assert never.layer is None and never.lam.tolist() == [1.0] * ROWS
 
 
 def test_partners_of_the_nearest_length():
     lengths = torch.tensor([9, 1, 2, 8])
-    plan = MixText(partner="nearest_length").draw(
+    plan = online_mixtext(partner="nearest_length").draw(
         4, depth=DEPTH, rng=np.random.default_rng(0), lengths=lengths, unlabeled=2
     )
     assert plan.index.tolist() == [3, 2, 1, 0]
@@ -406,7 +416,7 @@ def test_partners_of_the_nearest_length():
 def test_only_views_that_have_a_weight_are_run_once_and_without_gradient(weights, used, guess_dropout, margin_weight):
     bench = Bench()
     bench.losses(
-        MixText(view_weights=weights, guess_dropout=guess_dropout, margin_weight=margin_weight), PLANS["embeddings"]
+        online_mixtext(view_weights=weights, guess_dropout=guess_dropout, margin_weight=margin_weight), PLANS["embeddings"]
     )
     guess, mixed = bench.calls
     assert guess.plan is None and not guess.grad and guess.dropout == guess_dropout
@@ -421,7 +431,7 @@ def test_guesses_are_those_of_the_loop_and_have_no_gradient():
     with torch.no_grad():
         clean = bench.model(**bench.batch).logits.tolist()
     for weights in ((1, 1, 1), (1, 0, 0), (0.5, 0, 2)):
-        guess = MixText(view_weights=weights).guess(bench.step(MixPlan.identity(ROWS)), LABELLED)
+        guess = online_mixtext(view_weights=weights).guess(bench.step(MixPlan.identity(ROWS)), LABELLED)
         assert not guess.requires_grad and guess.dtype == torch.float32
         expected = torch.tensor(guess_by_hand(clean, weights))
         torch.testing.assert_close(guess, expected, rtol=0, atol=1e-6)
@@ -429,14 +439,14 @@ def test_guesses_are_those_of_the_loop_and_have_no_gradient():
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
 def test_only_the_ratio_of_the_weights_counts(scale):
-    terms = Bench().losses(MixText(view_weights=[scale, 2 * scale, 0], ramp_steps=0), PLANS["per example"])
+    terms = Bench().losses(online_mixtext(view_weights=[scale, 2 * scale, 0], ramp_steps=0), PLANS["per example"])
     assert_by_hand(terms, losses_by_hand(PLANS["per example"], weights=(1, 2, 0)))
 
 
 @pytest.mark.parametrize("margin_weight", [0.0, 0.4])
 def test_the_gradient_is_that_of_the_loss_on_constant_targets(margin_weight):
     plan, bench = PLANS["per example"], Bench()
-    method = MixText(ramp_steps=0, lambda_u=0.7, margin_weight=margin_weight, margin=0.9)
+    method = online_mixtext(ramp_steps=0, lambda_u=0.7, margin_weight=margin_weight, margin=0.9)
     actual = bench.gradients(bench.losses(method, plan))
 
     with torch.no_grad():
@@ -454,16 +464,16 @@ def test_the_gradient_is_that_of_the_loss_on_constant_targets(margin_weight):
 
 
 def test_weights_that_do_not_fit_the_views_are_refused():
-    method = MixText(view_weights=[1, 0])
+    method = online_mixtext(view_weights=[1, 0])
     with pytest.raises(ValueError, match=r"view_weights has 2 weights, \[1\.0, 0\.0\], but .* have 3 views: give one"):
         Bench().losses(method, PLANS["no mix"])
     assert method.weights_of(2) == (1.0, 0.0)
-    assert MixText().weights_of(4) == (1.0,) * 4 and MixText(view_weights="original").weights_of(2) == (1.0, 0.0)
+    assert online_mixtext().weights_of(4) == (1.0,) * 4 and online_mixtext(view_weights="original").weights_of(2) == (1.0, 0.0)
 
 
 def test_a_batch_without_unlabelled_texts_is_refused():
     step = Step(None, {}, torch.tensor([0]), MixPlan.identity(1), MixedLoss("single_label_classification", 3))
-    for method in (MixText(), UDA()):
+    for method in (online_mixtext(), online_uda()):
         with pytest.raises(
             ValueError, match=f"{method.name} was given .* without unlabelled texts: .*unlabeled_dataset"
         ):
@@ -475,7 +485,7 @@ def test_a_batch_without_unlabelled_texts_is_refused():
 
 def test_without_mixing_and_without_the_unlabelled_loss_it_is_erm():
     bench = Bench()
-    method = MixText(alpha=0.0, lambda_u=0.0, ramp_steps=0)
+    method = online_mixtext(alpha=0.0, lambda_u=0.0, ramp_steps=0)
     plan = method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=TEXTS * VIEWS)
     terms = bench.losses(method, plan)
     assert terms["loss_unlabeled"].item() == 0.0
@@ -493,7 +503,7 @@ def test_without_mixing_and_without_the_unlabelled_loss_it_is_erm():
 def test_without_mixing_it_is_uda_with_all_views_guessing(margin_weight):
     bench = Bench()
     options = {"lambda_u": 1.0, "ramp_steps": 0, "temperature": 0.4, "margin_weight": margin_weight, "margin": 0.9}
-    mixtext, uda = MixText(alpha=0.0, **options), UDA(view_weights="all", **options)
+    mixtext, uda = online_mixtext(alpha=0.0, **options), online_uda(view_weights="all", **options)
     plans = [
         method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=TEXTS * VIEWS)
         for method in (mixtext, uda)
@@ -506,7 +516,7 @@ def test_without_mixing_it_is_uda_with_all_views_guessing(margin_weight):
 
 def test_uda_draws_all_views_to_the_guess_from_the_original():
     plan = MixPlan.identity(ROWS)
-    terms = Bench().losses(UDA(ramp_steps=0, margin_weight=0.3, margin_loss="entropy", margin=0.2), plan)
+    terms = Bench().losses(online_uda(ramp_steps=0, margin_weight=0.3, margin_loss="entropy", margin=0.2), plan)
     options = {"margin_weight": 0.3, "margin_loss": "entropy", "margin": 0.2}
     assert_by_hand(terms, losses_by_hand(plan, weights=(1, 0, 0), **options))
 
@@ -517,10 +527,10 @@ def test_uda_draws_all_views_to_the_guess_from_the_original():
 def test_extra_rows_only_where_the_margin_loss_needs_them():
     bench = Bench()
     for method, rows in (
-        (MixText(), ROWS),
-        (MixText(margin_weight=0.5), ROWS + TEXTS),
-        (UDA(), ROWS),
-        (UDA(margin_weight=0.5), ROWS),
+        (online_mixtext(), ROWS),
+        (online_mixtext(margin_weight=0.5), ROWS + TEXTS),
+        (online_uda(), ROWS),
+        (online_uda(margin_weight=0.5), ROWS),
     ):
         plan = MixPlan.identity(ROWS) if isinstance(method, UDA) else PLANS["embeddings"]
         bench.losses(method, plan)
@@ -529,7 +539,7 @@ def test_extra_rows_only_where_the_margin_loss_needs_them():
 
 def test_the_extra_rows_are_the_originals_unmixed_and_unpermuted():
     bench, plan = Bench(), PLANS["below half"]
-    bench.losses(MixText(margin_weight=0.5), plan)
+    bench.losses(online_mixtext(margin_weight=0.5), plan)
     call = bench.calls[1]
     originals = bench.batch["input_ids"][LABELLED : LABELLED + TEXTS]
     assert torch.equal(call.ids, torch.cat([bench.batch["input_ids"], originals]))
@@ -547,15 +557,15 @@ def test_the_extra_rows_are_the_originals_unmixed_and_unpermuted():
 
 def test_the_other_losses_do_not_see_the_extra_rows():
     bench, plan = Bench(), PLANS["per example"]
-    plain = bench.losses(MixText(ramp_steps=0), plan)
-    terms = bench.losses(MixText(ramp_steps=0, margin_weight=0.5), plan)
+    plain = bench.losses(online_mixtext(ramp_steps=0), plan)
+    terms = bench.losses(online_mixtext(ramp_steps=0, margin_weight=0.5), plan)
     terms.pop("loss_margin")
     assert_same(terms, plain)
 
 
 def test_the_entropy_margin_is_0_for_two_classes_and_says_so(caplog):
     bench = Bench(model=small_model(num_labels=2))
-    method = MixText(margin_weight=1.0, margin_loss="entropy", margin=0.7, ramp_steps=0)
+    method = online_mixtext(margin_weight=1.0, margin_loss="entropy", margin=0.7, ramp_steps=0)
     terms = bench.losses(method, PLANS["embeddings"], labels=[0, 1, 1, 0])
     assert terms["loss_margin"].item() == 0.0
     # Not even the least certain prediction is above it.
@@ -578,7 +588,7 @@ def test_the_entropy_margin_is_0_for_two_classes_and_says_so(caplog):
 )
 def test_no_warning_where_the_margin_can_be_passed(caplog, options, classes):
     with caplog.at_level(logging.WARNING):
-        MixText(**options).warn_of_idle_margin(classes)
+        online_mixtext(**options).warn_of_idle_margin(classes)
     assert not caplog.records
 
 
@@ -586,7 +596,7 @@ def test_no_warning_where_the_margin_can_be_passed(caplog, options, classes):
 
 
 def test_permuting_the_classes_permutes_everything():
-    method = MixText(ramp_steps=0, margin_weight=0.5, margin=0.9)
+    method = online_mixtext(ramp_steps=0, margin_weight=0.5, margin=0.9)
     bench, order = Bench(), [2, 0, 1]  # class c is called order[c]
     terms, notes = bench.losses(method, PLANS["per example"]), bench.notes
     renamed = Bench(model=small_model())
@@ -603,7 +613,7 @@ def test_permuting_the_classes_permutes_everything():
 
 @pytest.mark.parametrize("within", ["all", "kind"])
 def test_the_order_of_the_unlabelled_texts_does_not_matter(within):
-    method = MixText(ramp_steps=0, margin_weight=0.5, margin=0.9, per="example", mix_within=within)
+    method = online_mixtext(ramp_steps=0, margin_weight=0.5, margin=0.9, per="example", mix_within=within)
     plan = method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(3), unlabeled=TEXTS * VIEWS)
     bench = Bench()
     terms = bench.losses(method, plan)
@@ -625,13 +635,13 @@ def test_the_order_of_the_views_does_not_matter_if_their_weights_go_along():
     order = [*range(LABELLED), *(LABELLED + view * TEXTS + text for view in views for text in range(TEXTS))]
     index = [order.index(row) for row in (INDEX[row] for row in order)]
     moved = Bench(batch={name: value[order] for name, value in bench.batch.items()})
-    expected = bench.losses(MixText(ramp_steps=0, view_weights=[1, 0, 3]), PLANS["embeddings"])
-    actual = moved.losses(MixText(ramp_steps=0, view_weights=[0, 3, 1]), plan_at(0, index=index))
+    expected = bench.losses(online_mixtext(ramp_steps=0, view_weights=[1, 0, 3]), PLANS["embeddings"])
+    actual = moved.losses(online_mixtext(ramp_steps=0, view_weights=[0, 3, 1]), plan_at(0, index=index))
     assert_same(actual, expected)
 
 
 def test_padding_does_not_matter():
-    method = MixText(ramp_steps=0, margin_weight=0.5, margin=0.9)
+    method = online_mixtext(ramp_steps=0, margin_weight=0.5, margin=0.9)
     for plan in PLANS.values():
         wider = Bench(batch=tiny_batch(LENGTHS, longest=20))
         assert wider.batch["input_ids"].shape == (ROWS, 20)
@@ -643,7 +653,7 @@ def test_padding_does_not_matter():
 def test_all_inputs_of_the_model_go_along():
     batch = {**tiny_batch(LENGTHS), "token_type_ids": torch.zeros(ROWS, 12, dtype=torch.long)}
     batch["token_type_ids"][:, 3:] = 1
-    bench, method = Bench(batch=batch), MixText(ramp_steps=0, margin_weight=0.5, margin=0.9)
+    bench, method = Bench(batch=batch), online_mixtext(ramp_steps=0, margin_weight=0.5, margin=0.9)
     expected = losses_by_hand(PLANS["below half"], margin_weight=0.5, margin=0.9, batch=batch)
     assert_by_hand(bench.losses(method, PLANS["below half"]), expected)
     assert expected != losses_by_hand(PLANS["below half"], margin_weight=0.5, margin=0.9)
@@ -652,7 +662,7 @@ def test_all_inputs_of_the_model_go_along():
 # ---- labels that are known all the same ----
 
 
-@pytest.mark.parametrize("method", [MixText(ramp_steps=0, margin_weight=0.5), UDA(ramp_steps=0)], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", [online_mixtext(ramp_steps=0, margin_weight=0.5), online_uda(ramp_steps=0)], ids=lambda m: m.name)
 def test_known_labels_change_neither_losses_nor_gradients(method):
     plan, bench = MixPlan.identity(ROWS) if isinstance(method, UDA) else PLANS["per example"], Bench()
     terms = bench.losses(method, plan, known=NOTHING_KNOWN)
@@ -673,7 +683,7 @@ def averaged(notes):
 
 
 def test_what_is_logged_of_the_guesses():
-    method = MixText(temperature=0.6, view_weights=[1, 2, 0])
+    method = online_mixtext(temperature=0.6, view_weights=[1, 2, 0])
     window, entropies, sharpened, right, count = [], [], [], 0, 0
     for seed, known in enumerate(([1, -100, 0], [2, 2, 2], NOTHING_KNOWN, [-100, 0, 1])):
         bench = Bench(batch=tiny_batch(LENGTHS, seed=seed))
@@ -705,17 +715,17 @@ def test_what_is_logged_of_the_guesses():
 
 def test_no_accuracy_without_known_labels():
     bench = Bench()
-    bench.losses(MixText(), PLANS["embeddings"], known=NOTHING_KNOWN)
+    bench.losses(online_mixtext(), PLANS["embeddings"], known=NOTHING_KNOWN)
     averages = averaged([bench.notes])
     before = dict(averages)
-    summary = MixText().summarise(averages)
+    summary = online_mixtext().summarise(averages)
     assert "guess_accuracy" not in summary and not any(name.startswith("guess_known") for name in summary)
     assert averages == before
 
 
 def test_a_window_without_a_step_is_handed_on():
-    assert MixText().summarise({}) == {}
-    assert MixText().summarise({"mix_lambda": 0.6}) == {"mix_lambda": 0.6}
+    assert online_mixtext().summarise({}) == {}
+    assert online_mixtext().summarise({"mix_lambda": 0.6}) == {"mix_lambda": 0.6}
 
 
 @pytest.mark.parametrize(
@@ -729,14 +739,14 @@ def test_a_window_without_a_step_is_handed_on():
     ids=str,
 )
 def test_balance(shares, balance):
-    summary = MixText().summarise({"guess_share": shares})
+    summary = online_mixtext().summarise({"guess_share": shares})
     assert summary["guess_balance"] == pytest.approx(balance)
     assert summary["guess_largest_share"] == max(shares)
 
 
 def told(shares, method=None, texts=100.0):
     """What a fresh watch says of a window of so many texts in one step."""
-    return (method or MixText()).watch()({"guess_share": shares, "guess_texts": texts}, {"guess_texts": 1})
+    return (method or online_mixtext()).watch()({"guess_share": shares, "guess_texts": texts}, {"guess_texts": 1})
 
 
 def test_an_alarm_when_one_class_takes_the_guesses():
@@ -744,7 +754,7 @@ def test_an_alarm_when_one_class_takes_the_guesses():
         assert told(shares) is None
     for shares in ([0.95, 0.05], [0.01, 0.01, 0.98], [1.0, 0.0]):
         assert told(shares, texts=99.0) is None
-        alarm = told(shares, MixText(temperature=0.25))
+        alarm = told(shares, online_mixtext(temperature=0.25))
         assert f"{max(shares):.0%}" in alarm
         assert all(word in alarm for word in ("temperature (now 0.25", "lambda_u", "ramp_steps"))
 
@@ -752,28 +762,30 @@ def test_an_alarm_when_one_class_takes_the_guesses():
 def test_a_collapsed_model_raises_the_alarm_and_a_fresh_one_does_not():
     bench = Bench(model=small_model())
     steps = {"guess_texts": 40}
-    bench.losses(MixText(), PLANS["embeddings"])
-    assert MixText().watch()(averaged([bench.notes]), steps) is None
+    bench.losses(online_mixtext(), PLANS["embeddings"])
+    assert online_mixtext().watch()(averaged([bench.notes]), steps) is None
     with torch.no_grad():
         bench.model.classifier.bias[1] += 20.0
-    bench.losses(MixText(), PLANS["embeddings"])
-    assert "collapse" in MixText().watch()(averaged([bench.notes]), steps)
+    bench.losses(online_mixtext(), PLANS["embeddings"])
+    assert "collapse" in online_mixtext().watch()(averaged([bench.notes]), steps)
 
 
 # ---- hyper-parameters ----
 
 DEFAULTS = {
-    "alpha": 16.0,
+    "alpha": 0.4,
     "layers": None,
     "fold": True,
     "per": "batch",
     "prob": 1.0,
     "partner": "any",
     "pad": "mix",
-    "temperature": 0.5,
+    "online": False,
+    "targets": "hard",
+    "temperature": 1.0,
     "lambda_u": 1.0,
-    "ramp_steps": None,
-    "view_weights": "all",
+    "ramp_steps": 0,
+    "view_weights": "original",
     "guess_dropout": False,
     "mix_within": "all",
     "margin_weight": 0.0,
@@ -789,7 +801,7 @@ def test_defaults():
     assert method.layer_set(12) == (7, 9, 12) and method.layer_set(6) == (4, 5, 6)
     assert MixText(layers=[1, "head"]).layer_set(12) == (1, "head")
     uda = make_method("uda")
-    own = {"alpha": 0.0, "fold": False, "view_weights": "original"}
+    own = {"alpha": 0.0, "fold": False}
     assert type(uda) is UDA and uda.hyperparameters() == {**DEFAULTS, **own}
     assert not uda.mixes and uda.uses_unlabeled and uda.layer_set(12) is None
 
@@ -804,7 +816,7 @@ PRESETS = {
     "ours": ({}, {}),
     # Temperature of DBpedia and Yahoo; all views weigh 1; no ramp; the margin loss as printed.
     "paper": (
-        {"ramp_steps": 0},
+        {"online": True, "alpha": 16.0, "temperature": 0.5, "view_weights": "all"},
         {
             "learning_rate": 1e-5,
             "head_learning_rate": 1e-3,
@@ -813,7 +825,14 @@ PRESETS = {
         },
     ),
     "official_code": (
-        {"view_weights": "original", "guess_dropout": True, "margin_loss": "entropy"},
+        {
+            "online": True,
+            "alpha": 16.0,
+            "temperature": 0.5,
+            "ramp_steps": None,
+            "guess_dropout": True,
+            "margin_loss": "entropy",
+        },
         {
             "learning_rate": 5e-6,
             "head_learning_rate": 5e-4,
@@ -846,11 +865,11 @@ def test_what_is_given_wins_over_the_preset(tmp_path):
         str(tmp_path),
         mix_method="mixtext",
         mix_preset="official_code",
-        mix_alpha=0.4,
+        mix_alpha=0.3,
         mix_kwargs={"view_weights": [1, 0, 1]},
         use_cpu=True,
     )
-    expected = {**DEFAULTS, **PRESETS["official_code"][0], "alpha": 0.4, "view_weights": [1.0, 0.0, 1.0]}
+    expected = {**DEFAULTS, **PRESETS["official_code"][0], "alpha": 0.3, "view_weights": [1.0, 0.0, 1.0]}
     assert arguments.make_method().hyperparameters() == expected
 
 
@@ -908,6 +927,8 @@ INF, NAN = float("inf"), float("nan")
         *(({"margin": v}, "margin must be a number >= 0") for v in (-0.1, NAN, INF, "1", True, None)),
         *(({"ramp_steps": v}, "ramp_steps must be a whole number >= 0, or null") for v in (-1, 0.5, 10.0, "10", True)),
         *(({"guess_dropout": v}, "guess_dropout must be true or false") for v in (0, 1, "no", None)),
+        *(({"online": v}, "online must be true or false") for v in (0, "yes", None)),
+        *(({"targets": v}, r"targets must be one of \('hard', 'soft'\)") for v in ("both", 1, None)),
         ({"mix_within": "row"}, r"mix_within must be one of \('all', 'kind'\), got 'row'"),
         ({"margin_loss": "hinge"}, r"margin_loss must be one of \('squared', 'entropy'\), got 'hinge'"),
         *(
@@ -958,7 +979,7 @@ def test_uda_refuses_what_only_mixing_methods_have(given):
 @pytest.mark.parametrize("guess_dropout", [False, True])
 def test_guesses_are_made_without_dropout_though_the_model_trains(guess_dropout):
     bench = Bench(model=small_model(dropout=0.5).train())
-    method = MixText(guess_dropout=guess_dropout)
+    method = online_mixtext(guess_dropout=guess_dropout)
     step = bench.step(MixPlan.identity(ROWS))
     first, second = method.guess(step, LABELLED), method.guess(step, LABELLED)
     assert torch.equal(first, second) != guess_dropout
@@ -971,7 +992,7 @@ def test_guesses_are_made_without_dropout_though_the_model_trains(guess_dropout)
 
 def test_the_mixed_pass_has_dropout():
     bench = Bench(model=small_model(dropout=0.5).train())
-    terms = [bench.losses(MixText(ramp_steps=0), PLANS["embeddings"]) for _ in range(2)]
+    terms = [bench.losses(online_mixtext(ramp_steps=0), PLANS["embeddings"]) for _ in range(2)]
     assert all(not torch.equal(terms[0][name], terms[1][name]) for name in terms[0])
     assert all(module.training for module in bench.model.modules())
 
