@@ -10,11 +10,7 @@ Killed at any moment, the same command goes on where it was and ends in the same
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -26,19 +22,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from datasets import Dataset, Features, Value
+from datasets import Features, Value
 from datasets.table import table_cast
-from filelock import FileLock, Timeout
 from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data import recognise_columns
 from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, make_augmenter
 from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
-from mixtext_hf.data.columns import holds_texts, type_name
 from mixtext_hf.data.files import read_files, resolve_files
 
 from .parsing import Parser, parse, reporting_bad_input
+from .parts import Parts, move_into_place
+from .text_files import check_output_file, find_text_column, hash_texts
 
 
 LANG = "{lang}"
@@ -144,11 +139,11 @@ class AugmentRun:
         self.args = args
         self.output = Path(args.output_file)
         _check_arguments(args)
-        self._check_output()
+        check_output_file(self.output, args.overwrite_output_file)
         self.augmenters = [make_augmenter(spec) for spec in args.augmenters]
         self.columns = _columns(args.back_translate, self.augmenters)
         self.dataset = read_files("input_file", resolve_files("input_file", args.input_file), args.cache_dir)
-        self.text_column = _text_column(self.dataset, args.text_column)
+        self.text_column = find_text_column(self.dataset, args.text_column)
         self.replaced = self._replaced_columns()
         self.texts = self.dataset.select_columns([self.text_column])
         self.device = default_device() if args.device is None else torch.device(args.device)
@@ -163,20 +158,7 @@ class AugmentRun:
     def start(self) -> None:
         """Take possession of the folder of parts."""
         self.parts.open(self.args.overwrite_output_file)
-        self._check_output()
-
-    def _check_output(self) -> None:
-        output = self.output
-        if output.suffix.lower() != ".parquet":
-            raise ValueError(
-                f"--output_file {output} has the suffix {output.suffix!r}: the result is a .parquet file."
-            )
-        if output.is_dir():
-            raise ValueError(f"--output_file {output} is a folder: name a file in it.")
-        if output.exists() and not self.args.overwrite_output_file:
-            raise ValueError(
-                f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
-            )
+        check_output_file(self.output, self.args.overwrite_output_file)
 
     def _replaced_columns(self) -> list[str]:
         there = [name for name in self.columns if name in self.dataset.column_names]
@@ -194,7 +176,7 @@ class AugmentRun:
         args = self.args
         fingerprint = {
             "rows": len(self.texts),
-            "texts_sha256": self._hash_texts(),
+            "texts_sha256": hash_texts(self.texts, self.text_column),
             "back_translate": args.back_translate,
             "augmenters": [repr(augmenter) for augmenter in self.augmenters],
             "seed": args.seed,
@@ -205,19 +187,6 @@ class AugmentRun:
             fingerprint |= {name: getattr(args, name) for name in names}
             fingerprint |= {"device": self.device.type, "dtype": str(self.dtype).removeprefix("torch.")}
         return fingerprint
-
-    def _hash_texts(self) -> str:
-        digest = hashlib.sha256()
-        for start in range(0, len(self.texts), _ROWS_AT_A_TIME):
-            for row, text in enumerate(self._texts(start, start + _ROWS_AT_A_TIME), start):
-                if text is None:
-                    raise ValueError(
-                        f"--text_column {self.text_column} holds None at row {row}: remove such rows, or make them "
-                        "empty strings."
-                    )
-                encoded = text.encode()
-                digest.update(len(encoded).to_bytes(8, "little") + encoded)
-        return digest.hexdigest()
 
     def _texts(self, start: int, stop: int) -> list[str]:
         return self.texts[start:stop][self.text_column]
@@ -277,7 +246,8 @@ class AugmentRun:
                 for number, name in enumerate(self.columns, start=1):
                     bar.set_postfix_str(name)
                     columns[name] = self._view(number, chunk, texts, counts)
-                self.parts.write(chunk, columns, counts)
+                table = pa.table({name: pa.array(views, pa.string()) for name, views in columns.items()})
+                self.parts.write(chunk, table, counts)
                 bar.update(len(texts))
 
     def _view(self, number: int, chunk: int, texts: list[str], counts: Counter[str]) -> list[str]:
@@ -319,93 +289,8 @@ class AugmentRun:
                 for name in self.columns:
                     table = table.append_column(name, views.column(name))
                 writer.write_table(table_cast(table, schema))
-        _move(temporary, self.output)
+        move_into_place(temporary, self.output)
         return +counts
-
-
-class Parts:
-    """
-    The folder that holds the finished chunks of a run, one file each, and what the run is a function of.
-
-    Args:
-        path (`Path`): The folder.
-        fingerprint (`dict[str, Any]`): What the chunks are a function of, JSON-serialisable.
-    """
-
-    def __init__(self, path: Path, fingerprint: dict[str, Any]):
-        self.path, self.fingerprint = path, fingerprint
-        # The operating system gives it back when the process ends, however that happens.
-        self.lock = FileLock(path / "lock")
-
-    def check(self, overwrite: bool) -> None:
-        """Raise a `ValueError` if the folder holds anything but an unfinished run of the same command."""
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise ValueError(
-                f"{self.path} is a file, but unfinished results go to a folder of that name: move it away."
-            )
-        patterns = ("chunk-*.parquet*", "output.parquet", "run.json*", "lock")
-        foreign = sorted(p.name for p in self.path.iterdir() if not any(p.match(pattern) for pattern in patterns))
-        if foreign:
-            raise ValueError(
-                f"{self.path} holds other files than unfinished results ({', '.join(foreign[:3])}): move them away."
-            )
-        there = self._read()
-        if there == self.fingerprint or overwrite or not list(self.path.glob("chunk-*.parquet")):
-            return
-        here = self.fingerprint
-        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-        differences = [f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in names]
-        raise ValueError(
-            f"{self.path} holds the unfinished run of another command or other texts ({'; '.join(differences)}): "
-            "go on with that command, or delete the folder, or replace it by --overwrite_output_file."
-        )
-
-    def open(self, overwrite: bool) -> None:
-        """Make the folder this run's own: no other process may use it, and it holds no chunks of another run."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(f"{self.path} is in use by another process: wait for it, or end it.") from error
-        self.check(overwrite)
-        if self._read() != self.fingerprint:
-            for path in [*self.path.glob("chunk-*"), *self.path.glob("run.json*")]:
-                path.unlink()
-            temporary = self.path / "run.json.tmp"
-            temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n", encoding="utf-8")
-            _move(temporary, self.path / "run.json")
-
-    def __enter__(self) -> Parts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-
-    def has(self, chunk: int) -> bool:
-        return self._chunk(chunk).exists()
-
-    def write(self, chunk: int, columns: dict[str, list[str]], counts: Counter[str]) -> None:
-        """Save a chunk: all of it, or, if the process is killed, nothing."""
-        table = pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
-        temporary = self.path / f"{self._chunk(chunk).name}.tmp"
-        pq.write_table(table.replace_schema_metadata({"counts": json.dumps(counts)}), temporary)
-        _move(temporary, self._chunk(chunk))
-
-    def read(self, chunk: int) -> tuple[pa.Table, dict[str, int]]:
-        table = pq.read_table(self._chunk(chunk))
-        return table.replace_schema_metadata(None), json.loads(table.schema.metadata[b"counts"])
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path)
-
-    def _chunk(self, chunk: int) -> Path:
-        return self.path / f"chunk-{chunk:06d}.parquet"
-
-    def _read(self) -> dict[str, Any]:
-        path = self.path / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _check_arguments(args: AugmentTextArguments) -> None:
@@ -435,34 +320,6 @@ def _columns(langs: Sequence[str], augmenters: Sequence[Augmenter]) -> list[str]
     if twice:
         raise ValueError(f"--back_translate and --augmenters make the column {twice[0]} twice: name each only once.")
     return columns
-
-
-def _text_column(dataset: Dataset, name: str | None) -> str:
-    names = dataset.column_names
-    if name is None:
-        try:
-            columns = recognise_columns(names, require_label=False)
-        except ValueError as error:
-            raise ValueError(f"The text cannot be told from the columns {names}: give --text_column.") from error
-        if columns.text_pair is not None:
-            raise ValueError(
-                f"The columns {columns.text} and {columns.text_pair} are a pair of texts: give --text_column for the "
-                "one to reword."
-            )
-        name = columns.text
-    if name not in names:
-        raise ValueError(f"--text_column {name}: there is no such column, choose from {', '.join(names)}.")
-    if not holds_texts(dataset, name):
-        found = type_name(dataset.features[name])
-        raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
-    return name
-
-
-def _move(temporary: Path, path: Path) -> None:
-    """Put a complete file in its place: at any moment there is the old one, or none, or the new one."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from mixtext_hf.evaluation.comparison import (
 from mixtext_hf.evaluation.comparison_plots import comparison_figure, has_memorisation, memorisation_figure
 from mixtext_hf.methods import METHODS, ResizeMix
 
+from .frozen import FROZEN
 from .output_dir import write_atomically
 from .parsing import Parser, given_names, parse, reporting_bad_input, share_out, to_flags
 from .planned_run import LOG, PlannedRun, make_kind, measured_split
@@ -89,7 +90,10 @@ class CompareArguments:
     """What is compared, and where to."""
 
     methods: list[str] = field(
-        metadata={"help": f"Methods to compare; with {BASELINE}, the others are compared to it."}
+        metadata={
+            "help": f"Methods to compare; with {BASELINE}, the others are compared to it. For texts also frozen and "
+            "frozen_gaussian: what the untouched encoder's features tell."
+        }
     )
     output_dir: str = field(metadata={"help": "Folder of the runs, the table and the figures."})
     seeds: list[int] = field(
@@ -184,9 +188,10 @@ class Comparison:
 
     def _make_plans(self, forwarded: Sequence[str]) -> list[PlannedRun]:
         a = self.args
-        unknown = [method for method in a.methods if method not in METHODS]
+        known = [*METHODS, *(FROZEN if self.kind.name == "text" else ())]
+        unknown = [method for method in a.methods if method not in known]
         if unknown:
-            raise ValueError(f"--methods: there is no method {unknown[0]!r}, choose from {', '.join(METHODS)}.")
+            raise ValueError(f"--methods: there is no method {unknown[0]!r}, choose from {', '.join(known)}.")
         method_arguments = _method_arguments(a)
         variants = make_variants(
             a.methods,
@@ -203,7 +208,12 @@ class Comparison:
                 *to_flags(method_arguments.get(variant.method, {})),
                 *to_flags({"mix_alpha": variant.alpha, "mix_layers": variant.layers and [*variant.layers]}),
                 *to_flags({"labeled_per_class": setting.labeled_per_class}),
-                *(f"--mix_method={variant.method}", f"--seed={setting.seed}", "--do_train", "--do_eval"),
+                *(
+                    f"--mix_method={FROZEN.get(variant.method, variant.method)}",
+                    f"--seed={setting.seed}",
+                    "--do_train",
+                    "--do_eval",
+                ),
             ]
             with self.kind.naming(f"{self.prog}: {setting.name}"):
                 plans.append(PlannedRun(self.kind, setting, argv, self.output_dir / RUNS, a.max_predict_samples))
@@ -401,6 +411,8 @@ def _check_steps(plans: Sequence[PlannedRun], results: Sequence[Mapping[str, Any
     """Raise `IncomparableRuns` unless all runs with the same number of labels took as many optimiser steps."""
     steps: dict[int | None, dict[int, str]] = {}
     for plan, result in zip(plans, results, strict=True):
+        if plan.baseline is not None:
+            continue
         steps.setdefault(plan.setting.labeled_per_class, {}).setdefault(result["global_step"], plan.setting.name)
     for taken in steps.values():
         if len(taken) > 1:

@@ -34,6 +34,7 @@ from mixtext_hf.version import __version__
 
 from . import train_image, train_text
 from .embedded import DEFAULTS, DIGITS_DEFAULTS
+from .frozen import FROZEN, frozen_probabilities
 from .output_dir import write_atomically
 from .parsing import reporting_bad_input
 from .run import Run, make_run_of
@@ -149,6 +150,9 @@ class PlannedRun:
         # The embedded example has a number of labels of its own.
         self.setting = Setting(setting.variant, parsed.data_args.labeled_per_class, setting.seed)
         self.configuration = _configuration(kind.name, parsed, max_rows)
+        self.baseline = setting.variant.method if setting.variant.method in FROZEN else None
+        if self.baseline is not None:
+            self.configuration["baseline"] = self.baseline
         digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:8]
         self.folder = runs / f"{self.setting.name}-{digest}"
 
@@ -203,24 +207,26 @@ class PlannedRun:
 
     def _execute(self, keep_model: bool) -> None:
         run = self.kind.make(self.argv, self.folder)
-        trained = run.train()
+        trained: dict[str, Any] = {} if self.baseline is not None else dict(run.train())
         name, split = measured_split(run)
         if self.max_rows is not None and self.max_rows < len(split):
             split = split.select(np.sort(np.random.default_rng(_ROWS_SEED).permutation(len(split))[: self.max_rows]))
-        output = run.trainer.predict(split, metric_key_prefix=name)
-        measured = {**(output.metrics or {}), **run.more_metrics(split, name)}
-        if keep_model:
-            named = {key.removeprefix(f"{name}_"): value for key, value in measured.items()}
-            run.results.append(SplitResult(name, named, len(split)))
-            run.write_card()
-        else:
+        if self.baseline is not None:
+            probabilities, trained["report"] = frozen_probabilities(self.baseline, run, split)
+            references, measured = np.asarray(split["label"][:]), dict[str, float]()
             _remove_all_but(self.folder, _KEPT)
+        else:
+            output = run.trainer.predict(split, metric_key_prefix=name)
+            measured = {**(output.metrics or {}), **run.more_metrics(split, name)}
+            probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
+            if keep_model:
+                named = {key.removeprefix(f"{name}_"): value for key, value in measured.items()}
+                run.results.append(SplitResult(name, named, len(split)))
+                run.write_card()
+            else:
+                _remove_all_but(self.folder, _KEPT)
         temporary = self.folder / f"part.{PREDICTIONS}"
-        np.savez_compressed(
-            temporary,
-            probabilities=softmax(logits_of(output)),
-            references=np.asarray(output.label_ids).astype(np.int64),
-        )
+        np.savez_compressed(temporary, probabilities=probabilities, references=references.astype(np.int64))
         os.replace(temporary, self.folder / PREDICTIONS)
         result = {
             "configuration": self.configuration,

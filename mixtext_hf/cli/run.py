@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -222,6 +222,8 @@ class Run:
         metrics["train_samples"] = len(data.train or ())
         if trainer.method.uses_unlabeled:
             metrics["unlabeled_samples"] = len(data.unlabeled or ())
+        if trainer.guesses is not None:
+            metrics |= trainer.guesses.metrics()
         # The push at the end is the one with the results.
         trainer.save_model(_internal_call=True)
         trainer.log_metrics("train", metrics)
@@ -247,6 +249,8 @@ class Run:
         source = about["model_arguments"]["model_name_or_path"]
         card.base_model = self.base_models[source] if source in self.base_models else base_model_name(source)
         card.data = data_facts(self.data.source, self.columns())
+        if self.trainer.guesses is not None:
+            card.data = replace(card.data, notes=[*card.data.notes, *self.trainer.guesses.sentences()])
         card.language, card.license = a.card_language, a.card_license
         card.command, card.pictures = self.command, self.pictures
         if self.results:
@@ -271,6 +275,7 @@ class Run:
             "data_arguments": asdict(self.data_args),
             "data": self.data.source,
             "columns": self.columns(),
+            **({"guesses": self.trainer.guesses.rounds} if self.trainer.guesses is not None else {}),
             "training_arguments": self.args.to_sanitized_dict(),
             "command": self.command,
             "versions": versions(),

@@ -5,7 +5,7 @@ tempers; `names.py` makes sentences of the names of classes; `combination.py` jo
 to learn from first.
 """
 
-from .choice import FrozenGuesser, GuessReport, check_shares, fit_frozen_guesser, make_folds
+from .choice import Family, FrozenGuesser, GuessReport, check_shares, fit_frozen_guesser, make_folds
 from .combination import Combination, fit_combination
 from .gaussian import Anchors, GaussianMixture, balance, fit_gaussian_mixture
 from .names import are_content, readable_name, sentences_about
@@ -16,6 +16,7 @@ from .surest import surest_rows
 __all__ = [
     "Anchors",
     "Combination",
+    "Family",
     "FrozenGuesser",
     "GaussianMixture",
     "GuessReport",

@@ -249,11 +249,7 @@ class MixTrainingArguments(TrainingArguments):
     @property
     def guess_shares_given(self) -> Any:
         """The shares of the classes as [`~mixtext_hf.guessing.fit_frozen_guesser`] takes them."""
-        parts = self.guess_shares.strip("[]() ").split(",")
-        try:
-            return [float(part) for part in parts]
-        except ValueError:
-            return self.guess_shares
+        return read_shares(self.guess_shares)
 
     def surest_share(self, number: int) -> float:
         """The share of the guesses of each class that round `number`, from 1, learns from."""
@@ -341,6 +337,14 @@ class MixTrainingArguments(TrainingArguments):
                 "give one of them."
             )
         return {"online": online}
+
+
+def read_shares(text: str) -> str | list[float]:
+    """Shares of classes as one types them: a word, or numbers with commas."""
+    try:
+        return [float(part) for part in text.strip("[]() ").split(",")]
+    except ValueError:
+        return text
 
 
 def _parse_object(text: str) -> Any:

@@ -27,13 +27,15 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_checkpoint
-from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data import MixDataCollator
+from mixtext_hf.data import MixDataCollator, in_batches
 from mixtext_hf.data.guesses import GuessTable, guesses_of_column
+from mixtext_hf.data.in_batches import CHUNK_ROWS, BatchFunction, input_columns, some_rows, write_rows
 from mixtext_hf.guessing import (
     Combination,
+    Family,
     FrozenGuesser,
+    Rows,
     StoredRows,
     are_content,
     fit_combination,
@@ -56,8 +58,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GUESSES, ROUNDS = "guesses", "rounds"
-# Texts that are sorted by length and run together; what they become is written in their order.
-_CHUNK = 2048
 _SMALLEST_BATCH = 32
 # Optimiser steps of the classifier of the first round, and parts of the labelled rows that are held out from one each.
 WARM_UP_STEPS, _CLASSIFIER_FOLDS = 100, 3
@@ -83,6 +83,27 @@ class Guesses:
     def rows(self) -> NDArray[np.int64]:
         """The rows that are learnt from."""
         return self.table.surest(self.share)
+
+    def metrics(self) -> dict[str, float]:
+        """What the table of results has of them, by round where there are several."""
+        found: dict[str, float] = {"guessed_samples": float(len(self.rows))}
+        for facts in self.rounds:
+            behind = f"_round_{facts['round']}" if len(self.rounds) > 1 else ""
+            for name in ("accuracy", "accuracy_of_surest"):
+                if name in facts:
+                    found[f"guess_{name}{behind}"] = facts[name]
+        return found
+
+    def sentences(self) -> list[str]:
+        """What the card says of them."""
+        told = []
+        for facts in self.rounds:
+            which = f" of round {facts['round']}" if len(self.rounds) > 1 else ""
+            right = f"; {facts['accuracy']:.1%} of them are right" if "accuracy" in facts else ""
+            told.append(
+                f"The classes of the unlabelled texts were guessed before training{which}: {facts['why']}{right}."
+            )
+        return told
 
 
 def make_guesses(trainer: MixTrainer, *, resume: bool) -> Guesses:
@@ -295,41 +316,12 @@ class _Rounds:
 
     def _frozen_guesser(self) -> FrozenGuesser:
         """Fitted once for all rounds, on features of the first weights."""
-        if self._frozen is not None:
-            return self._frozen
-        features = self._features_file()
-        encode = encoder_of(model_of(self.trainer), self.trainer)
-        labelled = np.concatenate(list(run_over(self.trainer, self.labelled, encode)))
-        sentences = None
-        wanted = self.args.guess_names
-        if wanted is not False and (wanted or are_content(self.names)):
-            sentences = self._sentences(encode)
-        self._frozen = fit_frozen_guesser(
-            StoredRows(features),
-            labelled,
-            self.labels,
-            len(self.names),
-            shares=self.args.guess_shares_given,
-            sentences=sentences,
-            use_names=wanted,
-            seed=self.args.seed,
-        )
-        logger.info("Guesses: %s.", self._frozen.report)
-        for note in self._frozen.report.notes:
-            logger.warning("Guesses: %s", note)
+        if self._frozen is None:
+            self._frozen = FrozenFit(self.trainer)(StoredRows(self._features_file()))
+            logger.info("Guesses: %s.", self._frozen.report)
+            for note in self._frozen.report.notes:
+                logger.warning("Guesses: %s", note)
         return self._frozen
-
-    def _sentences(
-        self, encode: Callable[[Mapping[str, Any]], torch.Tensor]
-    ) -> tuple[NDArray[np.float32], list[int]] | None:
-        collator = self.trainer.data_collator
-        if not isinstance(collator, MixDataCollator):
-            return None
-        written, classes = sentences_about(self.names)
-        encoded = collator.tokenizer(written, truncation=True, max_length=collator.max_length or 128)
-        keep = collator.tokenizer.model_input_names
-        rows = [{name: encoded[name][i] for name in keep if name in encoded} for i in range(len(written))]
-        return np.concatenate(list(run_over(self.trainer, rows, encode))), classes
 
     def _features_file(self) -> Path:
         """Features of all unlabelled texts, on disk, under a name that says of which texts and which encoder."""
@@ -367,6 +359,50 @@ class _Rounds:
         return GuessTable.write(folder, pieces(), len(self.texts), self.names, about)
 
 
+class FrozenFit:
+    """
+    Fits a guesser on features of the untouched encoder, from what a trainer has.
+
+    Args:
+        trainer ([`MixTrainer`]): Before training.
+        family (`str`): What may be chosen, see [`~mixtext_hf.guessing.fit_frozen_guesser`].
+    """
+
+    def __init__(self, trainer: MixTrainer, *, family: Family = "auto"):
+        self.trainer, self.family = trainer, family
+        self.names = _label_names(trainer)
+
+    def __call__(self, features: Rows) -> FrozenGuesser:
+        """
+        Args:
+            features ([`Rows`] of shape `(N, D)`): Of the unlabelled texts, as [`encoder_of`] makes them.
+        """
+        trainer, args = self.trainer, self.trainer.args
+        encode = encoder_of(model_of(trainer), trainer)
+        wanted = args.guess_names
+        return fit_frozen_guesser(
+            features,
+            np.concatenate(list(run_over(trainer, trainer.train_dataset, encode))),
+            labels_of(trainer.train_dataset, trainer.data_collator),
+            len(self.names),
+            family=self.family,
+            shares=args.guess_shares_given,
+            sentences=self._sentences(encode) if wanted or (wanted is None and are_content(self.names)) else None,
+            use_names=wanted,
+            seed=args.seed,
+        )
+
+    def _sentences(self, encode: BatchFunction) -> tuple[NDArray[np.float32], list[int]] | None:
+        collator = self.trainer.data_collator
+        if not isinstance(collator, MixDataCollator):
+            return None
+        written, classes = sentences_about(self.names)
+        encoded = collator.tokenizer(written, truncation=True, max_length=collator.max_length or 128)
+        inputs = [name for name in collator.tokenizer.model_input_names if name in encoded]
+        rows = [{name: encoded[name][i] for name in inputs} for i in range(len(written))]
+        return np.concatenate(list(run_over(self.trainer, rows, encode))), classes
+
+
 # ---- guesses that are there already, and those of a teacher ----
 
 
@@ -375,8 +411,8 @@ def _of_column(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> Guess
     assert column is not None
 
     def pieces() -> Iterator[NDArray[np.float64]]:
-        for start in range(0, len(rows), _CHUNK):
-            part = [rows[i] for i in range(start, min(start + _CHUNK, len(rows)))]
+        for start in range(0, len(rows), CHUNK_ROWS):
+            part = [rows[i] for i in range(start, min(start + CHUNK_ROWS, len(rows)))]
             yield guesses_of_column([row[column] for row in part], names, name=column, first_row=start)
 
     about = {"guesser": "column", "column": column, "fingerprint": fingerprint(trainer, {"column": column})}
@@ -473,13 +509,13 @@ def fingerprint(trainer: MixTrainer, settings: Mapping[str, Any]) -> dict[str, A
 
 def _hash_rows(rows: Any, collator: Any, *, with_labels: bool) -> str:
     digest = hashlib.sha256()
-    for start in range(0, len(rows), _CHUNK):
-        for row in _part(rows, range(start, min(start + _CHUNK, len(rows)))):
+    for start in range(0, len(rows), CHUNK_ROWS):
+        for row in some_rows(rows, range(start, min(start + CHUNK_ROWS, len(rows)))):
             labels = label_columns(collator)
             kept = [
                 (name, row[name])
                 for name in sorted(row)
-                if name in _inputs(collator) or (with_labels and name in labels)
+                if name in input_columns(collator) or (with_labels and name in labels)
             ]
             digest.update(repr(kept).encode())
     return digest.hexdigest()[:16]
@@ -504,7 +540,7 @@ def model_of(trainer: MixTrainer) -> nn.Module:
     return trainer.model
 
 
-def encoder_of(model: nn.Module, trainer: MixTrainer) -> Callable[[Mapping[str, Any]], torch.Tensor]:
+def encoder_of(model: nn.Module, trainer: MixTrainer) -> BatchFunction:
     """Features of a batch `(B, D)`, as in evaluation."""
     model.to(trainer.args.device)
 
@@ -515,7 +551,7 @@ def encoder_of(model: nn.Module, trainer: MixTrainer) -> Callable[[Mapping[str, 
     return encode
 
 
-def classifier_of(model: nn.Module, trainer: MixTrainer) -> Callable[[Mapping[str, Any]], torch.Tensor]:
+def classifier_of(model: nn.Module, trainer: MixTrainer) -> BatchFunction:
     """Log-probabilities of a batch `(B, C)`, as in evaluation."""
     model.to(trainer.args.device)
 
@@ -538,70 +574,18 @@ def _batch_size(trainer: MixTrainer) -> int:
     return max(_SMALLEST_BATCH, int(trainer.args.per_device_eval_batch_size))
 
 
-@torch.no_grad()
 def run_over(
-    trainer: MixTrainer, rows: Any, function: Callable[[Mapping[str, Any]], torch.Tensor], *, title: str | None = None
+    trainer: MixTrainer, rows: Any, function: BatchFunction, *, title: str | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """What `function` makes of the rows, in their order, some thousand at a time; batches hold texts of like length."""
-    collator, args, size = trainer.data_collator, trainer.args, _batch_size(trainer)
-    bar = hf_logging.tqdm(total=len(rows), unit=" texts", desc=title, disable=title is None or bool(args.disable_tqdm))
-    with bar:
-        for start in range(0, len(rows), _CHUNK):
-            part = _part(rows, range(start, min(start + _CHUNK, len(rows))))
-            part = [{name: value for name, value in row.items() if name in _inputs(collator)} for row in part]
-            order = np.argsort([_length(row) for row in part], kind="stable")
-            out: NDArray[np.float32] | None = None
-            for first in range(0, len(order), size):
-                which = order[first : first + size]
-                batch = collator([part[i] for i in which])
-                batch = {
-                    name: value.to(args.device)
-                    for name, value in batch.items()
-                    if name not in ("labels", "text_labels") and isinstance(value, torch.Tensor)
-                }
-                made = function(batch).float().cpu().numpy()
-                if out is None:
-                    out = np.empty((len(part), made.shape[1]), dtype=np.float32)
-                out[which] = made
-            assert out is not None
-            yield out
-            bar.update(len(part))
-
-
-def write_rows(path: Path, pieces: Iterator[NDArray[np.float32]], rows: int) -> None:
-    """Write rows `(rows, D)` to a `.npy` file, piece by piece: all of them, or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
-    with temporary.open("wb") as file:
-        is_first = True
-        for piece in pieces:
-            if is_first:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (rows, piece.shape[1])}
-                np.lib.format.write_array_header_1_0(file, header)
-                is_first = False
-            file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
-    temporary.replace(path)
-
-
-def _inputs(collator: Any) -> Sequence[str]:
-    """The columns of a row that a model sees."""
-    if isinstance(collator, MixDataCollator):
-        return [name for name in collator.columns if name not in collator.label_columns]
-    return ("input_ids", "attention_mask", "token_type_ids")
-
-
-def _length(row: Mapping[str, Any]) -> int:
-    if "input_ids" in row:
-        return len(row["input_ids"])
-    return sum(len(value) for value in row.values() if isinstance(value, str))
-
-
-def _part(rows: Any, which: range) -> list[dict[str, Any]]:
-    """Some rows of a data set, as dicts."""
-    if isinstance(rows, datasets.Dataset):
-        columns = rows[which.start : which.stop]
-        return [{name: values[i] for name, values in columns.items()} for i in range(len(which))]
-    return [rows[i] for i in which]
+    """[`~mixtext_hf.data.in_batches.run_over`] as the trainer is set up."""
+    return in_batches.run_over(
+        rows,
+        trainer.data_collator,
+        function,
+        device=trainer.args.device,
+        batch_size=_batch_size(trainer),
+        title=None if trainer.args.disable_tqdm else title,
+    )
 
 
 def select(rows: Any, which: NDArray[np.int64]) -> Any:
@@ -613,7 +597,7 @@ def labels_of(rows: Any, collator: Any) -> NDArray[np.int64]:
     """The classes of the labelled rows, which have been checked."""
     columns = label_columns(collator)
     found = []
-    for row in _part(rows, range(len(rows))):
+    for row in some_rows(rows, range(len(rows))):
         label = next(row[name] for name in columns if name in row)
         found.append(int(label.item() if isinstance(label, torch.Tensor) else label))
     return np.asarray(found, dtype=np.int64)
@@ -643,6 +627,7 @@ def round_facts(number: int, table: GuessTable, trainer: MixTrainer) -> dict[str
     facts: dict[str, Any] = {
         "round": number,
         "shares": table.shares(),
+        "why": f"by {table.about.get('guesser')}",
         **{k: table.about[k] for k in ("why", "combination") if k in table.about},
     }
     labels = known_labels(trainer)

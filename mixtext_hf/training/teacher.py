@@ -21,7 +21,8 @@ class Teacher:
     r"""
     Args:
         name (`str`): Hub id or folder of a single-label text classifier of transformers.
-        label_names (`Sequence[str]`): The classes that are wanted; the teacher's must be the same, in any order.
+        label_names (`Sequence[str]`, *optional*):
+            The classes that are wanted; the teacher's must be the same, in any order. `None`: those of the teacher.
         device (`torch.device`): Where it runs.
         batch_size (`int`): Texts that are run together.
         max_length (`int`): Longer texts are cut to this many tokens, or to as many as it takes.
@@ -33,7 +34,7 @@ class Teacher:
     def __init__(
         self,
         name: str,
-        label_names: Sequence[str],
+        label_names: Sequence[str] | None,
         *,
         device: torch.device,
         batch_size: int = 32,
@@ -42,6 +43,8 @@ class Teacher:
         check_checkpoint(name)
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         own = [str(config.id2label[i]) for i in range(config.num_labels)]
+        label_names = own if label_names is None else label_names
+        self.label_names = list(label_names)
         if set(own) != set(label_names) or len(own) != len(label_names):
             raise ValueError(
                 f"guesser='checkpoint:{name}' has the classes {', '.join(own)}, those of the labelled rows are "

@@ -296,7 +296,9 @@ def test_targets_are_sharpened(temperature):
 )
 def test_the_consistency_loss_grows_over_the_ramp(ramp_steps, number, total, expected):
     bench = Bench()
-    terms = bench.losses(online_mixtext(lambda_u=2.5, ramp_steps=ramp_steps), PLANS["below half"], number=number, total=total)
+    terms = bench.losses(
+        online_mixtext(lambda_u=2.5, ramp_steps=ramp_steps), PLANS["below half"], number=number, total=total
+    )
     assert_by_hand(terms, losses_by_hand(PLANS["below half"], lambda_u=2.5, ramp=expected))
     assert bench.notes["unlabeled_weight"].item() == pytest.approx(2.5 * expected)
 
@@ -393,7 +395,9 @@ def test_every_mixing_option_reaches_the_draw(within):
     method = online_mixtext(alpha=1.0, layers=[3], pad="keep", per="example", mix_within=within)
     plan = method.draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9)
     assert (plan.layer, plan.pad) == (3, "keep") and plan.lam.unique().numel() == ROWS
-    never = online_mixtext(prob=0.0, mix_within=within).draw(ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9)
+    never = online_mixtext(prob=0.0, mix_within=within).draw(
+        ROWS, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=9
+    )
     assert never.layer is None and never.lam.tolist() == [1.0] * ROWS
 
 
@@ -416,7 +420,8 @@ def test_partners_of_the_nearest_length():
 def test_only_views_that_have_a_weight_are_run_once_and_without_gradient(weights, used, guess_dropout, margin_weight):
     bench = Bench()
     bench.losses(
-        online_mixtext(view_weights=weights, guess_dropout=guess_dropout, margin_weight=margin_weight), PLANS["embeddings"]
+        online_mixtext(view_weights=weights, guess_dropout=guess_dropout, margin_weight=margin_weight),
+        PLANS["embeddings"],
     )
     guess, mixed = bench.calls
     assert guess.plan is None and not guess.grad and guess.dropout == guess_dropout
@@ -468,7 +473,10 @@ def test_weights_that_do_not_fit_the_views_are_refused():
     with pytest.raises(ValueError, match=r"view_weights has 2 weights, \[1\.0, 0\.0\], but .* have 3 views: give one"):
         Bench().losses(method, PLANS["no mix"])
     assert method.weights_of(2) == (1.0, 0.0)
-    assert online_mixtext().weights_of(4) == (1.0,) * 4 and online_mixtext(view_weights="original").weights_of(2) == (1.0, 0.0)
+    assert online_mixtext().weights_of(4) == (1.0,) * 4 and online_mixtext(view_weights="original").weights_of(2) == (
+        1.0,
+        0.0,
+    )
 
 
 def test_a_batch_without_unlabelled_texts_is_refused():
@@ -662,7 +670,9 @@ def test_all_inputs_of_the_model_go_along():
 # ---- labels that are known all the same ----
 
 
-@pytest.mark.parametrize("method", [online_mixtext(ramp_steps=0, margin_weight=0.5), online_uda(ramp_steps=0)], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "method", [online_mixtext(ramp_steps=0, margin_weight=0.5), online_uda(ramp_steps=0)], ids=lambda m: m.name
+)
 def test_known_labels_change_neither_losses_nor_gradients(method):
     plan, bench = MixPlan.identity(ROWS) if isinstance(method, UDA) else PLANS["per example"], Bench()
     terms = bench.losses(method, plan, known=NOTHING_KNOWN)

@@ -366,7 +366,9 @@ class OutOfMemory(RecordingTrainer):
 
 def test_a_batch_that_does_not_fit_shrinks_in_proportion(tmp_path):
     settings = {"auto_find_batch_size": True, "per_device_train_batch_size": 8, "per_device_unlabeled_batch_size": 16}
-    trainer = semi_supervised(tmp_path, online_mixtext(), unlabelled=texts(40), kind=OutOfMemory, max_steps=2, **settings)
+    trainer = semi_supervised(
+        tmp_path, online_mixtext(), unlabelled=texts(40), kind=OutOfMemory, max_steps=2, **settings
+    )
     trainer.train()
     labelled, unlabelled = trainer.rows[-1]
     assert trainer.rows[0] == (24, 16) and labelled <= 10

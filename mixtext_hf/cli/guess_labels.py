@@ -1,0 +1,391 @@
+"""Guess the classes of unlabelled texts, and write the guesses into columns beside them: `mixtext-hf guess-labels`.
+
+```bash
+mixtext-hf guess-labels texts.csv guessed.parquet --train_file labelled.csv
+mixtext-hf train-text --train_file labelled.csv --unlabeled_file guessed.parquet --guess_column guess_probabilities ...
+```
+
+Killed at any moment, the same command goes on where it was and ends in the same file as if it had never been stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import AutoModel, AutoTokenizer, HfArgumentParser
+from transformers.utils import logging as hf_logging
+
+from mixtext_hf.data import MixDataCollator, load_text_datasets
+from mixtext_hf.data.back_translation import default_device
+from mixtext_hf.data.files import read_files, resolve_files
+from mixtext_hf.data.in_batches import run_over
+from mixtext_hf.data.unlabeled_parts import with_known_labels
+from mixtext_hf.guessing import FrozenGuesser, are_content, fit_frozen_guesser, sentences_about
+from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.training.arguments import read_shares
+from mixtext_hf.training.teacher import Teacher
+
+from .embedded import MINILM, minilm_path
+from .parsing import Parser, parse, reporting_bad_input
+from .parts import Parts, move_into_place
+from .text_files import check_output_file, find_text_column, hash_texts
+
+
+GUESS, PROBABILITIES = "guess", "guess_probabilities"
+
+
+@dataclass
+class GuessLabelsArguments:
+    """Whose guesses, of which texts."""
+
+    guesser: str = field(
+        default="gaussian",
+        metadata={
+            "help": "gaussian: clusters of the encoder's features, anchored by --train_file; checkpoint:FOLDER_OR_ID: a text "
+            "classifier of transformers."
+        },
+    )
+    train_file: str | None = field(
+        default=None,
+        metadata={"help": "Labelled texts, for gaussian: parquet, csv, tsv, json or jsonl; commas, globs."},
+    )
+    labeled_per_class: int | None = field(
+        default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
+    )
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
+        },
+    )
+    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    guess_shares: str = field(
+        default="auto",
+        metadata={
+            "help": "Shares of the classes among the texts: auto, uniform, labelled, estimated, or numbers with commas."
+        },
+    )
+    guess_names: bool | None = field(
+        default=None,
+        metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
+    )
+    max_seq_length: int = field(default=128, metadata={"help": "Longer texts are cut to this many tokens."})
+    batch_size: int = field(default=64, metadata={"help": "Texts that are run at once."})
+    chunk_size: int = field(default=2048, metadata={"help": "Texts after which the result is saved."})
+    bf16: bool = field(default=False, metadata={"help": "Run the model in bfloat16."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn at random."})
+    device: str | None = field(
+        default=None, metadata={"help": "The GPU, if there is one, if not given.", "choices": ("cpu", "cuda")}
+    )
+    cache_dir: str | None = field(default=None, metadata={"help": "Where models and copies of the files are kept."})
+    overwrite_columns: bool = field(
+        default=False, metadata={"help": "Replace columns of the input that have the name of a new one."}
+    )
+    overwrite_output_file: bool = field(
+        default=False, metadata={"help": "Replace output_file, and the unfinished run of another command for it."}
+    )
+
+
+def make_parser() -> HfArgumentParser:
+    """The parser of the two files and of `GuessLabelsArguments`."""
+    parser = Parser(
+        [GuessLabelsArguments],
+        prog="mixtext-hf guess-labels",
+        usage="mixtext-hf guess-labels IN OUT.parquet --train_file LABELLED [...]",
+        description="Guess the classes of unlabelled texts, and write the guesses into columns beside them.",
+    )
+    parser.add_argument("input_file", metavar="IN", help="The texts: parquet, csv, tsv, json or jsonl; commas, globs.")
+    parser.add_argument(
+        "output_file",
+        metavar="OUT.parquet",
+        help=f"The file to write: all columns of the input, {GUESS} (a class) and {PROBABILITIES} (of each class).",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = make_parser()
+    with reporting_bad_input(parser):
+        args, files = parse(parser, argv)[:2]
+        run = GuessRun(files.input_file, files.output_file, args)
+        run.start()
+    run()
+
+
+class GuessRun:
+    """One run of the command: everything that can be wrong is found on construction and by `start`."""
+
+    def __init__(self, input_file: str, output_file: str, args: GuessLabelsArguments):
+        self.args, self.output = args, Path(output_file)
+        check_output_file(self.output, args.overwrite_output_file)
+        for name in ("batch_size", "chunk_size"):
+            if getattr(args, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
+        if args.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
+        self.device = default_device() if args.device is None else torch.device(args.device)
+        self.dataset = read_files("input_file", resolve_files("input_file", input_file), args.cache_dir)
+        self.text_column = find_text_column(self.dataset, args.text_column)
+        self.texts = self.dataset.select_columns([self.text_column])
+        there = [name for name in (GUESS, PROBABILITIES) if name in self.dataset.column_names]
+        if there and not args.overwrite_columns:
+            raise ValueError(f"{input_file} has the columns {there} already: replace them by --overwrite_columns.")
+        self.replaced = there
+        self.guesser: _Gaussian | _Taught
+        if args.guesser == "gaussian":
+            self.guesser = _Gaussian(args, self.device)
+        elif args.guesser.startswith("checkpoint:"):
+            self.guesser = _Taught(args, self.device)
+        else:
+            raise ValueError(f"--guesser {args.guesser!r} is none: choose gaussian or checkpoint:FOLDER_OR_ID.")
+        self.parts = Parts(self.output.with_name(self.output.name + ".part"), self._fingerprint())
+        self.parts.check(args.overwrite_output_file)
+
+    def start(self) -> None:
+        """Take possession of the folder of parts."""
+        self.parts.open(self.args.overwrite_output_file)
+        check_output_file(self.output, self.args.overwrite_output_file)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        args = self.args
+        return {
+            "rows": len(self.texts),
+            "texts_sha256": hash_texts(self.texts, self.text_column),
+            "guesser": args.guesser,
+            "chunk_size": args.chunk_size,
+            "batch_size": args.batch_size,
+            "max_seq_length": args.max_seq_length,
+            "bf16": args.bf16,
+            "device": self.device.type,
+            **self.guesser.fingerprint,
+        }
+
+    def __call__(self) -> None:
+        with self.parts:
+            self._make_parts()
+            right = self._write_output()
+        self.parts.remove()
+        print(f"{self.output}: {len(self.dataset)} texts with the new columns {GUESS}, {PROBABILITIES}.")
+        print(f"Guessed by {self.guesser.why}.")
+        if right is not None:
+            print(f"Right, where the class is known: {right:.1%}.")
+
+    def _make_parts(self) -> None:
+        rows, size = len(self.texts), self.args.chunk_size
+        starts = range(0, rows, size)
+        missing = [chunk for chunk in range(len(starts)) if not self.parts.has(chunk)]
+        done = rows - sum(min(size, rows - starts[chunk]) for chunk in missing)
+        if done:
+            print(f"Going on with {self.parts.path}: {done} of {rows} texts are done.")
+        with hf_logging.tqdm(total=rows, initial=done, unit=" texts", desc="guess-labels") as bar:
+            for chunk in missing:
+                texts = self.texts[starts[chunk] : starts[chunk] + size][self.text_column]
+                made = self.guesser.look_at(texts)
+                column = pa.FixedSizeListArray.from_arrays(pa.array(made.reshape(-1), pa.float32()), made.shape[1])
+                self.parts.write(chunk, pa.table({"seen": column}), {})
+                bar.update(len(texts))
+
+    def _seen(self) -> Iterator[NDArray[np.float32]]:
+        for chunk in range(-(-len(self.texts) // self.args.chunk_size)):
+            table, _ = self.parts.read(chunk)
+            column = table.column("seen").combine_chunks()
+            yield column.flatten().to_numpy().reshape(len(column), -1)
+
+    def _write_output(self) -> float | None:
+        guess = self.guesser.finish(_PartRows(self.parts, len(self.texts), self.args.chunk_size))
+        names = self.guesser.label_names
+        known = self._known_labels()
+        kept = self.dataset.remove_columns(self.replaced).with_format("arrow")
+        temporary = self.parts.path / "output.parquet"
+        writer, start, right, count = None, 0, 0, 0
+        try:
+            for seen in self._seen():
+                probabilities = guess(seen)
+                table: pa.Table = kept[start : start + len(seen)]
+                likeliest = probabilities.argmax(axis=1)
+                table = table.append_column(GUESS, pa.array([names[i] for i in likeliest], pa.string()))
+                columns = [pa.array(probabilities[:, i], pa.float32()) for i in range(len(names))]
+                table = table.append_column(PROBABILITIES, pa.StructArray.from_arrays(columns, names=names))
+                table = table.replace_schema_metadata(None)
+                if writer is None:
+                    writer = pq.ParquetWriter(temporary, table.schema)
+                writer.write_table(table)
+                if known is not None:
+                    labels = known[start : start + len(seen)]
+                    right += int(((labels == likeliest) & (labels >= 0)).sum())
+                    count += int((labels >= 0).sum())
+                start += len(seen)
+        finally:
+            if writer is not None:
+                writer.close()
+        move_into_place(temporary, self.output)
+        return right / count if count else None
+
+    def _known_labels(self) -> NDArray[np.int64] | None:
+        column = self.args.label_column or "label"
+        if column not in self.dataset.column_names or column == self.text_column:
+            return None
+        labelled = with_known_labels(
+            self.dataset.select_columns([self.text_column, column]), column, self.guesser.label_names
+        )
+        if "label" not in labelled.column_names:
+            return None
+        return np.asarray(labelled["label"][:], dtype=np.int64)
+
+
+class _PartRows:
+    """The features of all chunks as [`~mixtext_hf.guessing.Rows`]."""
+
+    def __init__(self, parts: Parts, rows: int, size: int):
+        self.parts, self.rows, self.size = parts, rows, size
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, which: slice) -> NDArray[np.float32]:
+        start, stop, _ = which.indices(self.rows)
+        pieces = []
+        for chunk in range(start // self.size, -(-stop // self.size)):
+            table, _ = self.parts.read(chunk)
+            column = table.column("seen").combine_chunks()
+            rows = column.flatten().to_numpy().reshape(len(column), -1)
+            first = chunk * self.size
+            pieces.append(rows[max(start - first, 0) : stop - first])
+        return np.concatenate(pieces)
+
+
+class _Gaussian:
+    """Features now, the mixture when all are there."""
+
+    def __init__(self, args: GuessLabelsArguments, device: torch.device):
+        if args.train_file is None:
+            raise ValueError("--guesser gaussian needs labelled texts: give --train_file.")
+        data = load_text_datasets(
+            train_file=args.train_file,
+            label_column=args.label_column,
+            text_column=args.text_column,
+            labeled_per_class=args.labeled_per_class,
+            seed=args.seed,
+            cache_dir=args.cache_dir,
+        )
+        if data.problem_type != "single_label_classification" or data.train is None:
+            raise ValueError(
+                f"--train_file {args.train_file}: guesses are of one class a text, but it is {data.problem_type}."
+            )
+        if data.columns.text_pair is not None:
+            raise ValueError(
+                f"--train_file {args.train_file} holds pairs of texts: give --text_column for the one to look at."
+            )
+        self.args, self.data, self.device = args, data, device
+        self.label_names = list(data.label_names)
+        shares = read_shares(args.guess_shares)
+        if not isinstance(shares, str) and len(shares) != len(self.label_names):
+            raise ValueError(
+                f"--guess_shares has {len(shares)} numbers, but there are {len(self.label_names)} classes: "
+                f"{', '.join(self.label_names)}."
+            )
+        self.shares: Any = shares
+        source = args.model_name_or_path or MINILM
+        name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
+        where: dict[str, Any] = {"cache_dir": args.cache_dir}
+        check_checkpoint(name, **where)
+        check_tokenizer(name, **where)
+        self.model = AutoModel.from_pretrained(name, trust_remote_code=False, **where).eval().to(device)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+        positions = getattr(self.model.config, "max_position_embeddings", args.max_seq_length)
+        if not 1 < args.max_seq_length <= min(tokenizer.model_max_length, positions):
+            raise ValueError(
+                f"--max_seq_length {args.max_seq_length} is not what the model takes, which is 2..{positions}."
+            )
+        self.collator = MixDataCollator(tokenizer, text_column="text", max_length=args.max_seq_length)
+        self.why = ""
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What its features are a function of."""
+        return {"model": self.args.model_name_or_path or MINILM}
+
+    def look_at(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Features `(n, D)`."""
+
+        def encode(batch: Mapping[str, Any]) -> torch.Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
+                return mean_pooled_features(self.model, batch)
+
+        rows = [{"text": text} for text in texts]
+        return np.concatenate(
+            list(run_over(rows, self.collator, encode, device=self.device, batch_size=self.args.batch_size))
+        )
+
+    def finish(self, features: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        """Fit, and give what turns features into probabilities."""
+        args, train = self.args, self.data.train
+        assert train is not None
+        labels = np.asarray(train["label"][:])
+        sentences = None
+        if args.guess_names or (args.guess_names is None and are_content(self.label_names)):
+            written, classes = sentences_about(self.label_names)
+            sentences = (self.look_at(written), classes)
+        fitted: FrozenGuesser = fit_frozen_guesser(
+            features,
+            self.look_at(train[self.data.columns.text][:]),
+            labels,
+            len(self.label_names),
+            shares=self.shares,
+            sentences=sentences,
+            use_names=args.guess_names,
+            seed=args.seed,
+        )
+        self.why = str(fitted.report)
+        for note in fitted.report.notes:
+            print(note, file=sys.stderr)
+        return lambda rows: np.exp(fitted.log_probabilities(rows))
+
+
+class _Taught:
+    """A classifier as teacher: probabilities at once."""
+
+    def __init__(self, args: GuessLabelsArguments, device: torch.device):
+        name = args.guesser.removeprefix("checkpoint:")
+        if not name:
+            raise ValueError("--guesser checkpoint: names no checkpoint: write checkpoint:FOLDER_OR_ID.")
+        wanted = None
+        if args.train_file is not None:
+            wanted = load_text_datasets(
+                train_file=args.train_file, label_column=args.label_column, text_column=args.text_column
+            ).label_names
+        self.name = name
+        self.teacher = Teacher(name, wanted, device=device, batch_size=args.batch_size, max_length=args.max_seq_length)
+        self.label_names = self.teacher.label_names
+        self.why = f"the classifier {name} (distillation)"
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What its guesses are a function of."""
+        return {"classes": self.label_names}
+
+    def look_at(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Probabilities `(n, C)`."""
+        rows = Dataset.from_dict({"text": list(texts)})
+        return np.concatenate(list(self.teacher.guess(rows, "text", disable_tqdm=True)))
+
+    def finish(self, features: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        """They are there."""
+        return lambda rows: rows.astype(np.float64)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A long run over rows of a file in parts that outlive it: killed at any moment, the same command goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+
+class Parts:
+    """
+    The folder that holds the finished chunks of a run, one file each, and what the run is a function of.
+
+    Args:
+        path (`Path`): The folder.
+        fingerprint (`dict[str, Any]`): What the chunks are a function of, JSON-serialisable.
+    """
+
+    def __init__(self, path: Path, fingerprint: dict[str, Any]):
+        self.path, self.fingerprint = path, fingerprint
+        # The operating system gives it back when the process ends, however that happens.
+        self.lock = FileLock(path / "lock")
+
+    def check(self, overwrite: bool) -> None:
+        """Raise a `ValueError` if the folder holds anything but an unfinished run of the same command."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(
+                f"{self.path} is a file, but unfinished results go to a folder of that name: move it away."
+            )
+        patterns = ("chunk-*.parquet*", "output.parquet", "run.json*", "lock")
+        foreign = sorted(p.name for p in self.path.iterdir() if not any(p.match(pattern) for pattern in patterns))
+        if foreign:
+            raise ValueError(
+                f"{self.path} holds other files than unfinished results ({', '.join(foreign[:3])}): move them away."
+            )
+        there = self._read()
+        if there == self.fingerprint or overwrite or not list(self.path.glob("chunk-*.parquet")):
+            return
+        here = self.fingerprint
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        differences = [f"{name} is {there.get(name)!r} there and {here.get(name)!r} here" for name in names]
+        raise ValueError(
+            f"{self.path} holds the unfinished run of another command or other texts ({'; '.join(differences)}): "
+            "go on with that command, or delete the folder, or replace it by --overwrite_output_file."
+        )
+
+    def open(self, overwrite: bool) -> None:
+        """Make the folder this run's own: no other process may use it, and it holds no chunks of another run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(f"{self.path} is in use by another process: wait for it, or end it.") from error
+        self.check(overwrite)
+        if self._read() != self.fingerprint:
+            for path in [*self.path.glob("chunk-*"), *self.path.glob("run.json*")]:
+                path.unlink()
+            temporary = self.path / "run.json.tmp"
+            temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n", encoding="utf-8")
+            move_into_place(temporary, self.path / "run.json")
+
+    def __enter__(self) -> Parts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def has(self, chunk: int) -> bool:
+        return self._chunk(chunk).exists()
+
+    def write(self, chunk: int, table: pa.Table, counts: Mapping[str, int]) -> None:
+        """Save a chunk, and what is to be reported of it: all of it, or, if the process is killed, nothing."""
+        temporary = self.path / f"{self._chunk(chunk).name}.tmp"
+        pq.write_table(table.replace_schema_metadata({"counts": json.dumps(counts)}), temporary)
+        move_into_place(temporary, self._chunk(chunk))
+
+    def read(self, chunk: int) -> tuple[pa.Table, dict[str, int]]:
+        table = pq.read_table(self._chunk(chunk))
+        return table.replace_schema_metadata(None), json.loads(table.schema.metadata[b"counts"])
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+    def _chunk(self, chunk: int) -> Path:
+        return self.path / f"chunk-{chunk:06d}.parquet"
+
+    def _read(self) -> dict[str, Any]:
+        path = self.path / "run.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Put a complete file in its place: at any moment there is the old one, or none, or the new one."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
