@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
 
 import numpy as np
@@ -31,6 +31,11 @@ class Forward(Protocol):
 # Takes the averages of a logging window and over how many values each was taken, over all processes; returns what somebody
 # should be told, `None` if all is well.
 Watch = Callable[[dict[str, Any], dict[str, int]], str | None]
+
+
+def _as_it_is(value: torch.Tensor) -> torch.Tensor:
+    """Where there is one process."""
+    return value
 
 
 def _note_nothing(terms: dict[str, torch.Tensor]) -> None:
@@ -57,6 +62,10 @@ class Step:
         views (`int`): Number of views of an unlabelled text, its original included.
         number (`int`): Optimiser steps done so far.
         total (`int`): Optimiser steps of the whole run.
+        label_shares (`torch.Tensor` of shape `(C,)`, float32, *optional*): Of the classes among the labelled rows of the data.
+        memory (`dict[str, torch.Tensor]`):
+            What the method remembers from step to step, named by it; kept in checkpoints. No gradients.
+        average (`Callable`): The mean of a tensor over all processes.
         note (`Callable`): Takes named tensors that are to be logged, averaged, and are no part of the loss.
         saliency_forward ([`Forward`], *optional*):
             The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
@@ -75,6 +84,9 @@ class Step:
     views: int = 1
     number: int = 0
     total: int = 1
+    label_shares: torch.Tensor | None = None
+    memory: dict[str, torch.Tensor] = field(default_factory=dict)
+    average: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
     note: Callable[[dict[str, torch.Tensor]], None] = _note_nothing
     saliency_forward: Forward | None = None
     pixel_mean: torch.Tensor | None = None
@@ -260,8 +272,13 @@ class MixMethod:
         """What is logged of the averages of a logging window: numbers as they are, of tensors (lists) what they tell."""
         return averages
 
-    def watch(self) -> Watch | None:
-        """Something that looks at every logging window of a run; `None` = nothing needs to be watched."""
+    def watch(self, label_shares: Sequence[float] | None = None) -> Watch | None:
+        """
+        Something that looks at every logging window of a run; `None` = nothing needs to be watched.
+
+        Args:
+            label_shares (`Sequence[float]`, *optional*): Shares of the classes among the labelled rows.
+        """
         return None
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -270,11 +287,11 @@ class MixMethod:
 
     def refuse_mixing(self) -> None:
         """Raise `ValueError` if one of the hyper-parameters of mixing was given to a method that does not mix."""
-        for field in fields(MixMethod):
-            default = type(self).__dataclass_fields__[field.name].default
-            if getattr(self, field.name) != default:
+        for one in fields(MixMethod):
+            default = type(self).__dataclass_fields__[one.name].default
+            if getattr(self, one.name) != default:
                 raise ValueError(
-                    f"mix_{field.name}={getattr(self, field.name)} was given, but {self.name} does not mix: name a mixing "
+                    f"mix_{one.name}={getattr(self, one.name)} was given, but {self.name} does not mix: name a mixing "
                     "method or drop it."
                 )
 

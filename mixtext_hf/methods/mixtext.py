@@ -17,12 +17,14 @@ import torch
 
 from mixtext_hf.mixing import (
     IGNORE_INDEX,
+    MixPlan,
     has_label,
     mix_targets,
     sharpen,
     soft_kl_divergence,
     to_targets,
 )
+from mixtext_hf.mixing.balance import align, confidence_weights, running_mean
 
 from .base import Preset, Step, is_number
 from .tmix import TMix
@@ -32,10 +34,11 @@ logger = logging.getLogger(__name__)
 
 Within = Literal["all", "kind"]
 Targets = Literal["hard", "soft"]
+Align = Literal["labelled", "uniform", "off"]
 Margin = Literal["squared", "entropy"]
 
-# A share of the guesses at which one class has taken them all, for what training is concerned.
-_COLLAPSED = 0.9
+# A class has taken over when its share of the guesses is this far on the way from what it should be to 1, or beyond this.
+_TOO_FAR, _COLLAPSED = 0.72, 0.9
 _ENOUGH_TEXTS = 100
 
 
@@ -54,6 +57,13 @@ class MixText(TMix):
             Learn the likeliest class of a guess that came with its text, or the guess itself, sharpened. Those of the model in
             training are always soft.
         temperature (`float`): `T` of the sharpening (the paper: 0.3 AG News, 0.5 DBpedia and Yahoo, 1 IMDB); 1: none.
+        align (`"labelled"`, `"uniform"`, `"off"` or `tuple[float, ...]`):
+            The shares of the classes that guesses of the model in training are drawn to, over a window of steps
+            ([`~mixtext_hf.mixing.balance.align`]): those among the labelled rows, equal ones, none, or as given.
+        align_decay (`float`): How slowly that window forgets.
+        balanced_sharpening (`bool`):
+            Divide by the running shares after sharpening and not before: `q_c ~ p_c^(1/T) / f_c` (LOTClass).
+        confidence_weights (`bool`): Guesses of the model in training that are less sure than usual weigh less (SoftMatch).
         lambda_u (`float`): Weight of the consistency loss.
         ramp_steps (`int`, *optional*):
             Steps over which that weight grows from 0 to `lambda_u`. `None` = the whole run, as in the official code; 0 =
@@ -74,6 +84,10 @@ class MixText(TMix):
     online: bool = False
     targets: Targets = "hard"
     temperature: float = 1.0
+    align: Align | tuple[float, ...] = "labelled"
+    align_decay: float = 0.99
+    balanced_sharpening: bool = False
+    confidence_weights: bool = False
     lambda_u: float = 1.0
     ramp_steps: int | None = 0
     view_weights: Literal["all", "original"] | tuple[float, ...] = "original"
@@ -95,6 +109,7 @@ class MixText(TMix):
         "paper": Preset(
             {
                 "online": True,
+                "align": "off",
                 "alpha": 16.0,
                 "temperature": 0.5,
                 "ramp_steps": 0,
@@ -113,6 +128,7 @@ class MixText(TMix):
         "official_code": Preset(
             {
                 "online": True,
+                "align": "off",
                 "alpha": 16.0,
                 "temperature": 0.5,
                 "lambda_u": 1.0,
@@ -147,7 +163,7 @@ class MixText(TMix):
         steps = self.ramp_steps
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 0):
             raise ValueError(f"ramp_steps must be a whole number >= 0, or null for the whole run, got {steps!r}.")
-        for name in ("online", "guess_dropout"):
+        for name in ("online", "guess_dropout", "balanced_sharpening", "confidence_weights"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
         for name, allowed in (("targets", Targets), ("mix_within", Within), ("margin_loss", Margin)):
@@ -161,6 +177,21 @@ class MixText(TMix):
         if self.mix_within == "kind" and self.partner != "any":
             raise ValueError(f"mix_within='kind' draws the partners itself: drop partner={self.partner!r}.")
         self._check_view_weights()
+        self._check_align()
+
+    def _check_align(self) -> None:
+        if not (is_number(self.align_decay) and 0 <= self.align_decay < 1):
+            raise ValueError(f"align_decay must lie in [0, 1), got {self.align_decay!r}.")
+        if isinstance(self.align, str) and self.align in get_args(Align):
+            return
+        is_list = isinstance(self.align, Sequence) and not isinstance(self.align, str)
+        if not is_list or not all(is_number(share) and share >= 0 for share in self.align):
+            raise ValueError(
+                f"align must be one of {get_args(Align)} or a list of shares >= 0 in the order of the classes, got {self.align!r}."
+            )
+        if abs(sum(map(float, self.align)) - 1) > 1e-3:
+            raise ValueError(f"align must be shares that sum to 1, got {list(self.align)}.")
+        object.__setattr__(self, "align", tuple(map(float, self.align)))
 
     def _check_view_weights(self) -> None:
         weights = self.view_weights
@@ -229,8 +260,12 @@ class MixText(TMix):
             raise ValueError(f"{self.name} was given a batch without unlabelled texts: give `unlabeled_dataset`.")
         rows, texts = len(step.labels), len(step.text_labels)
         labelled = rows - texts * step.views
-        guess = self.guess(step, labelled) if self.online else self.given_guess(step)
-        guessed = self.targets_of(guess)
+        if self.online:
+            guess = self.guess(step, labelled)
+            guessed, weights = self.balanced(step, guess)
+        else:
+            guess, weights = self.given_guess(step), None
+            guessed = self.targets_of(guess)
         self._note_guess(step, guess, guessed)
 
         own = to_targets(step.labels[:labelled], num_labels=guess.shape[1])
@@ -255,7 +290,10 @@ class MixText(TMix):
         step.note({"unlabeled_weight": torch.tensor(weight, device=logits.device)})
         terms = {
             "loss_supervised": step.loss(logits[:labelled], targets[:labelled]),
-            "loss_unlabeled": weight * soft_kl_divergence(logits[labelled:rows], targets[labelled:]).mean(),
+            "loss_unlabeled": weight
+            * self._weighted(
+                soft_kl_divergence(logits[labelled:rows], targets[labelled:]), weights, plan, labelled, step.views
+            ),
         }
         if self.margin_weight:
             terms["loss_margin"] = self.margin_weight * self.margin_term(logits[originals])
@@ -275,6 +313,57 @@ class MixText(TMix):
         if self.targets == "hard" and not self.online:
             return torch.nn.functional.one_hot(guess.argmax(dim=-1), guess.shape[1]).float()
         return sharpen(guess, self.temperature)
+
+    @torch.no_grad()
+    def balanced(self, step: Step, guess: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Guesses of the model in training `(B_u, C)` in balance and sharpened, and a weight `(B_u,)` each, if they have one."""
+        n_classes = guess.shape[1]
+        targets = guess
+        if self.align != "off":
+            shares = self.shares_wanted(step, n_classes, guess.device)
+            mean = running_mean(
+                step.memory, "guess_mean", step.average(guess.mean(dim=0)), first=shares, decay=self.align_decay
+            )
+            if self.balanced_sharpening:
+                targets = align(sharpen(guess, self.temperature), mean, shares)
+            else:
+                targets = sharpen(align(guess, mean, shares), self.temperature)
+        else:
+            targets = sharpen(guess, self.temperature)
+        if not self.confidence_weights:
+            return targets, None
+        sure = guess.max(dim=-1).values
+        even = torch.tensor(1 / n_classes, device=guess.device)
+        mean = running_mean(step.memory, "guess_sure", step.average(sure.mean()), first=even, decay=self.align_decay)
+        spread = step.average((sure - mean).square().mean())
+        variance = running_mean(
+            step.memory, "guess_spread", spread, first=torch.ones_like(even), decay=self.align_decay
+        )
+        return targets, confidence_weights(guess, mean, variance)
+
+    def shares_wanted(self, step: Step, n_classes: int, device: torch.device) -> torch.Tensor:
+        """The shares `(C,)` that guesses are drawn to."""
+        if self.align == "labelled" and step.label_shares is not None:
+            return step.label_shares.to(device)
+        if isinstance(self.align, tuple):
+            if len(self.align) != n_classes:
+                raise ValueError(
+                    f"align has {len(self.align)} shares, but there are {n_classes} classes: give one for each."
+                )
+            return torch.tensor(self.align, device=device)
+        return torch.full((n_classes,), 1 / n_classes, device=device)
+
+    @staticmethod
+    def _weighted(
+        losses: torch.Tensor, weights: torch.Tensor | None, plan: MixPlan, labelled: int, views: int
+    ) -> torch.Tensor:
+        """The mean of the losses of unlabelled rows, those of unsure guesses, mixed as their rows are, weighing less."""
+        if weights is None:
+            return losses.mean()
+        of_rows = torch.cat([weights.new_ones(labelled), weights.repeat(views)])
+        lam = plan.lam[: len(of_rows)]
+        mixed = lam * of_rows + (1 - lam) * of_rows[plan.index[: len(of_rows)]]
+        return (losses * mixed[labelled:]).mean()
 
     @torch.no_grad()
     def guess(self, step: Step, labelled: int) -> torch.Tensor:
@@ -340,18 +429,25 @@ class MixText(TMix):
             averages["guess_accuracy"] = right / known
         return averages
 
-    def watch(self) -> CollapseWatch:
-        return CollapseWatch(self)
+    def watch(self, label_shares: Sequence[float] | None = None) -> CollapseWatch:
+        return CollapseWatch(self, label_shares)
 
 
 class CollapseWatch:
     """
-    Tells once when one class takes nearly all the guesses, and again only if it has let go of them in between. Judges no
-    fewer than 100 texts, however short the logging windows are.
+    Tells once when one class takes over the guesses, and again only if it has let go of them in between. Judges no fewer than
+    100 texts, however short the logging windows are.
+
+    A class has taken over when its share is more than 0.72 of the way from the one it should have to 1, or 0.9: 0.77 of six
+    classes, 0.86 of two.
+
+    Args:
+        method ([`MixText`]): Whose guesses.
+        expected (`Sequence[float]`, *optional*): The share each class should have; equal ones if not given.
     """
 
-    def __init__(self, method: MixText):
-        self.method = method
+    def __init__(self, method: MixText, expected: Sequence[float] | None = None):
+        self.method, self.expected = method, expected
         self.texts = 0.0
         self.totals: list[float] = []
         self.is_told = False
@@ -365,13 +461,31 @@ class CollapseWatch:
         self.texts += texts
         if self.texts < _ENOUGH_TEXTS:
             return None
-        share = max(self.totals) / self.texts
+        found = [total / self.texts for total in self.totals]
         self.texts, self.totals = 0.0, []
-        was_told, self.is_told = self.is_told, share >= _COLLAPSED
-        if was_told or not self.is_told:
+        expected = self.expected or [1 / len(found)] * len(found)
+        over = [
+            (share, usual)
+            for share, usual in zip(found, expected, strict=True)
+            if share >= min(usual + _TOO_FAR * (1 - usual), _COLLAPSED)
+        ]
+        was_told, self.is_told = self.is_told, bool(over)
+        if was_told or not over:
             return None
+        share, usual = max(over)
         return (
-            f"The guesses collapse: one class takes {share:.0%} of them. Unless the unlabelled texts are really that "
-            f"unbalanced, the model now learns its own mistake: raise temperature (now {self.method.temperature:g}; the "
-            "paper uses 1 for IMDB), lower lambda_u, lengthen ramp_steps, or stop earlier."
+            f"The guesses collapse: one class of {len(found)} takes {share:.0%} of them, where {usual:.0%} was to be expected. "
+            f"Unless the unlabelled texts are really that unbalanced, the model now learns its own mistake: {self._remedy()}"
+        )
+
+    def _remedy(self) -> str:
+        if not self.method.online:
+            return (
+                "say what shares the classes have (guess_shares='uniform', or one number for each), or give a guess of your own "
+                "(guess_column)."
+            )
+        aligned = "" if self.method.align != "off" else "draw the guesses to the right shares (align='uniform'), "
+        return (
+            f"have the guesses made before training (guesser='gaussian'), {aligned}raise temperature (now "
+            f"{self.method.temperature:g}; the paper uses 1 for IMDB), or lower lambda_u."
         )

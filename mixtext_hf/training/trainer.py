@@ -38,10 +38,11 @@ from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe
-from .guesses import Guesses, make_guesses
+from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
+from .memory import Memory
 from .terms import Terms
 from .unlabeled import (
     SetEpoch,
@@ -135,6 +136,8 @@ class MixTrainer(HubTrainer):
         self.data_fingerprint: dict[str, Any] | None = None
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None
+        self._memory = Memory()
+        self._label_shares: list[float] | None = None
         self._has_warned_of_unused = False
         self._is_made = False
         self.is_resumed = False
@@ -173,6 +176,7 @@ class MixTrainer(HubTrainer):
             self._choose_collator(data_collator)
             self._check_unlabeled()
         self.add_callback(self._set_epoch)
+        self.add_callback(self._memory)
         self._is_made = True
 
     # ---- the model and the method ----
@@ -272,7 +276,9 @@ class MixTrainer(HubTrainer):
         self._settle()
         self._terms = Terms(self.args)
         self.is_resumed = False
-        self._watch = self.method.watch()
+        self._label_shares = self._shares_of_labels()
+        self._watch = self.method.watch(self._label_shares)
+        self._memory.tensors.clear()
         self._labels_are_checked = False
         if self._takes_pixels:
             self._pixel_mean, self._pixel_std = normalisation(
@@ -522,6 +528,9 @@ class MixTrainer(HubTrainer):
                 views=self.args.num_views,
                 number=self.state.global_step,
                 total=max(self.state.max_steps, 1),
+                label_shares=None if self._label_shares is None else torch.tensor(self._label_shares),
+                memory=self._memory.tensors,
+                average=self._average,
                 note=self._terms.add,
                 saliency_forward=saliency_forward,
                 pixel_mean=self._pixel_mean,
@@ -542,6 +551,22 @@ class MixTrainer(HubTrainer):
         if isinstance(plan.layer, int):
             self._terms.add({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
         return torch.stack(list(terms.values())).sum() * scale + early
+
+    def _average(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes."""
+        if self.args.world_size == 1:
+            return value
+        averaged: torch.Tensor = self.accelerator.reduce(value, reduction="mean")
+        return averaged
+
+    def _shares_of_labels(self) -> list[float] | None:
+        """Of the classes among the labelled rows, for methods that learn from unlabelled ones too."""
+        if not isinstance(self.method, MixText) or self.train_dataset is None or self.loss is None:
+            return None
+        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
+        labels = labels_of(self.train_dataset, self.data_collator)
+        counts = np.bincount(labels, minlength=self.loss.num_labels)
+        return [float(count) for count in counts / counts.sum()]
 
     def _loss_scale(self, labels: torch.Tensor) -> torch.Tensor | float:
         """What turns the mean over this micro-batch into its share of the mean over the global batch.

@@ -35,12 +35,12 @@ LAMBDAS = [0.9, 0.6, 0.3, 0.8, 0.55, 1.0, 0.7, 0.0, 0.65, 0.5, 0.95, 0.4, 0.75]
 
 def online_mixtext(**given):
     """The model in training guesses, and what else is as in the paper and its code."""
-    own = {"alpha": 16.0, "temperature": 0.5, "ramp_steps": None, "view_weights": "all"}
+    own = {"align": "off", "alpha": 16.0, "temperature": 0.5, "ramp_steps": None, "view_weights": "all"}
     return MixText(online=True, **{**own, **given})
 
 
 def online_uda(**given):
-    return UDA(online=True, **{"temperature": 0.5, "ramp_steps": None, **given})
+    return UDA(online=True, **{"align": "off", "temperature": 0.5, "ramp_steps": None, **given})
 
 
 def plan_at(layer, lam=0.7, index=INDEX):
@@ -765,8 +765,9 @@ def test_an_alarm_when_one_class_takes_the_guesses():
     for shares in ([0.95, 0.05], [0.01, 0.01, 0.98], [1.0, 0.0]):
         assert told(shares, texts=99.0) is None
         alarm = told(shares, online_mixtext(temperature=0.25))
+        assert "expected" in alarm
         assert f"{max(shares):.0%}" in alarm
-        assert all(word in alarm for word in ("temperature (now 0.25", "lambda_u", "ramp_steps"))
+        assert all(word in alarm for word in ("temperature (now 0.25", "lambda_u", "guesser", "align"))
 
 
 def test_a_collapsed_model_raises_the_alarm_and_a_fresh_one_does_not():
@@ -792,6 +793,10 @@ DEFAULTS = {
     "pad": "mix",
     "online": False,
     "targets": "hard",
+    "align": "labelled",
+    "align_decay": 0.99,
+    "balanced_sharpening": False,
+    "confidence_weights": False,
     "temperature": 1.0,
     "lambda_u": 1.0,
     "ramp_steps": 0,
@@ -826,7 +831,7 @@ PRESETS = {
     "ours": ({}, {}),
     # Temperature of DBpedia and Yahoo; all views weigh 1; no ramp; the margin loss as printed.
     "paper": (
-        {"online": True, "alpha": 16.0, "temperature": 0.5, "view_weights": "all"},
+        {"online": True, "align": "off", "alpha": 16.0, "temperature": 0.5, "view_weights": "all"},
         {
             "learning_rate": 1e-5,
             "head_learning_rate": 1e-3,
@@ -837,6 +842,7 @@ PRESETS = {
     "official_code": (
         {
             "online": True,
+            "align": "off",
             "alpha": 16.0,
             "temperature": 0.5,
             "ramp_steps": None,
@@ -937,6 +943,8 @@ INF, NAN = float("inf"), float("nan")
         *(({"margin": v}, "margin must be a number >= 0") for v in (-0.1, NAN, INF, "1", True, None)),
         *(({"ramp_steps": v}, "ramp_steps must be a whole number >= 0, or null") for v in (-1, 0.5, 10.0, "10", True)),
         *(({"guess_dropout": v}, "guess_dropout must be true or false") for v in (0, 1, "no", None)),
+        *(({"align": v}, "align must be") for v in ("even", [0.5, 0.6], [1.5, -0.5], 1)),
+        *(({"align_decay": v}, r"align_decay must lie in \[0, 1\)") for v in (1, -0.1, None)),
         *(({"online": v}, "online must be true or false") for v in (0, "yes", None)),
         *(({"targets": v}, r"targets must be one of \('hard', 'soft'\)") for v in ("both", 1, None)),
         ({"mix_within": "row"}, r"mix_within must be one of \('all', 'kind'\), got 'row'"),

@@ -25,12 +25,12 @@ WORDS = [f"w{i}" for i in range(40)]
 
 def online_mixtext(**given):
     """The model in training guesses, and what else is as in the paper and its code."""
-    own = {"alpha": 16.0, "temperature": 0.5, "ramp_steps": None, "view_weights": "all"}
+    own = {"align": "off", "alpha": 16.0, "temperature": 0.5, "ramp_steps": None, "view_weights": "all"}
     return MixText(online=True, **{**own, **given})
 
 
 def online_uda(**given):
-    return UDA(online=True, **{"temperature": 0.5, "ramp_steps": None, **given})
+    return UDA(online=True, **{"align": "off", "temperature": 0.5, "ramp_steps": None, **given})
 
 
 def texts(count, *, views=(), label=None, seed=0):
