@@ -257,13 +257,25 @@ class _Rounds:
 
     def _student(self, number: int, guesses: Guesses) -> nn.Module:
         """The classifier that a round before the last one trains."""
-        logger.info("Round %d of %d.", number, self.args.guess_rounds)
         folder = Path(str(self.args.output_dir)) / ROUNDS / f"round-{number}"
+        done = folder / "trained.pt"
         if not self.resume and self.trainer.is_world_process_zero():
             shutil.rmtree(folder, ignore_errors=True)
         self.trainer.accelerator.wait_for_everyone()
+        if done.is_file():
+            student = copy.deepcopy(model_of(self.trainer))
+            student.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
+            return student
+        logger.info("Round %d of %d.", number, self.args.guess_rounds)
         checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-        return self._trained(self.trainer.method, self.labelled, folder, guesses=guesses, checkpoint=checkpoint)
+        student = self._trained(self.trainer.method, self.labelled, folder, guesses=guesses, checkpoint=checkpoint)
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.is_world_process_zero():
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f"{done.name}.part"
+            torch.save(student.state_dict(), temporary)
+            temporary.replace(done)
+        return student
 
     def _trained(
         self,

@@ -27,6 +27,7 @@ from mixtext_hf.data.two_streams import (
     count_overlap,
     sized,
 )
+from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 
@@ -51,6 +52,8 @@ def check_semi_supervised(method: MixText, loss: MixedLoss, dataset: Any, args: 
             "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
         )
     method.check_views(args.num_views)
+    if not method.online:
+        check_shares(args.guess_shares_given, loss.num_labels)
     if args.train_sampling_strategy != "random":
         raise ValueError(
             f"train_sampling_strategy={args.train_sampling_strategy!r}: labelled and unlabelled rows are drawn in an "
