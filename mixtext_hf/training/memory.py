@@ -26,6 +26,10 @@ class Memory(TrainerCallback, ExportableState):
         self.tensors.clear()
         self.tensors.update({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        # Of a resumed run the state comes from the checkpoint.
+        self.load(state.stateful_callbacks.get(type(self).__name__, self.state())["args"]["values"])
+
     def state(self) -> dict[str, Any]:
         """For `trainer_state.json`."""
         return {"args": {"values": {name: value.tolist() for name, value in self.tensors.items()}}, "attributes": {}}

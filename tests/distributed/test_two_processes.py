@@ -124,3 +124,13 @@ def test_two_streams_resume_bit_for_bit_on_two_processes(ranks):
             pytest.skip("this release of transformers cannot resume several processes on the CPU")
         assert found["bit-equal"]
         assert found["seen again"] == found["seen"][6:]
+
+
+def test_guesses_are_the_same_on_both_ranks_and_rounds_resume_bit_for_bit(ranks):
+    one, other = (rank["rounds"] for rank in ranks)
+    assert one["weights"] == other["weights"] and one["guesses"] == other["guesses"] and one["rows"] == other["rows"]
+    assert sum(one["guesses"]) == pytest.approx(75, abs=1e-3) and len(one["rows"]) < 75
+    assert one["ended"] and other["ended"]
+    if not one["resumes"]:
+        pytest.skip("this release of transformers cannot resume several processes on the CPU")
+    assert one["bit-equal"] and other["bit-equal"]

@@ -31,6 +31,7 @@ from transformers import Trainer
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.robustness import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
+from mixtext_hf.training import MixTrainer
 
 
 def main() -> None:
@@ -51,6 +52,7 @@ def main() -> None:
         "runs": runs,
         "random": random_plans(folder),
         "two streams": two_streams(folder),
+        "rounds": rounds(folder),
         "fgsm": fgsm_accuracy(folder, 4),
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
@@ -87,7 +89,9 @@ def consistency(folder: Path, batch: int) -> dict[str, list[float]]:
         tiny_model("bert"),
         arguments(folder, per_device_train_batch_size=batch, per_device_unlabeled_batch_size=batch),
         tiny_rows(48),
-        method=MixText(alpha=0.0, ramp_steps=2, margin_weight=0.3),
+        method=MixText(
+            online=True, align="off", temperature=0.5, view_weights="all", alpha=0.0, ramp_steps=2, margin_weight=0.3
+        ),
         unlabeled_dataset=unlabelled_rows(64),
     )
     trainer.train()
@@ -138,6 +142,7 @@ def two_streams(folder: Path) -> dict[str, object]:
         args = arguments(
             folder / name,
             mix_method="mixtext",
+            guesser="model",
             per_device_train_batch_size=4,
             per_device_unlabeled_batch_size=7,
             optim="adamw_torch",
@@ -179,6 +184,71 @@ def two_streams(folder: Path) -> dict[str, object]:
         return results
     other = weights(resumed.model)
     results["seen again"] = list(resumed.seen)
+    results["bit-equal"] = all(torch.equal(one[name], other[name]) for name in one)
+    return results
+
+
+class Ended(Exception):
+    """As a signal would."""
+
+
+def rounds(folder: Path) -> dict[str, object]:
+    """Two rounds of guesses, uninterrupted, and ended in the first round and resumed."""
+
+    def make(name: str) -> MixTrainer:
+        args = arguments(
+            folder / name,
+            mix_method="mixtext",
+            per_device_train_batch_size=4,
+            per_device_unlabeled_batch_size=5,
+            optim="adamw_torch",
+            learning_rate=1e-3,
+            max_steps=6,
+            guess_rounds=2,
+            guess_warm_up_steps=3,
+            surest=[0.6, 0.9],
+            save_strategy="steps",
+            save_steps=2,
+        )
+        model = tiny_model("bert", dropout=0.1)
+        return make_trainer(model, args, tiny_rows(34), unlabeled_dataset=unlabelled_rows(75))
+
+    whole = make("rounds whole")
+    whole.train()
+    one = weights(whole.model)
+    assert whole.guesses is not None
+    results: dict[str, object] = {
+        "weights": {name: value.double().sum().item() for name, value in one.items()},
+        "guesses": whole.guesses.table.probabilities.astype(float).sum(axis=0).tolist(),
+        "rows": whole.guesses.rows.tolist(),
+        "resumes": True,
+    }
+    count, plain = 0, MixTrainer.training_step
+
+    def counting(self: MixTrainer, *args: object, **kwargs: object) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        # Four warm-ups of three steps, then the fourth step of the first round.
+        if count == 4 * 3 + 4:
+            raise Ended
+        return plain(self, *args, **kwargs)
+
+    MixTrainer.training_step = counting  # type: ignore[method-assign]
+    try:
+        make("rounds ended").train()
+    except Ended:
+        results["ended"] = True
+    finally:
+        MixTrainer.training_step = plain  # type: ignore[method-assign]
+    resumed = make("rounds ended")
+    try:
+        resumed.train(resume_from_checkpoint=True)
+    except RuntimeError as error:
+        if "tagged with cpu:0" not in str(error):
+            raise
+        results["resumes"] = False
+        return results
+    other = weights(resumed.model)
     results["bit-equal"] = all(torch.equal(one[name], other[name]) for name in one)
     return results
 

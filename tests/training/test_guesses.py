@@ -87,11 +87,9 @@ def test_the_surest_guesses_are_learnt_from_and_no_others(tmp_path, seen, name):
     rows = trainer.guesses.rows
     texts = sentences(60)
     assert set(seen) == {texts[i]["text"] for i in rows} and 29 <= len(rows) <= 32
-    assert (
-        (table.about["report"]["labelled"] == 12
-        and "Gaussian" in table.about["why"])
-        or "logistic" in table.about["why"]
-    )
+    assert (table.about["report"]["labelled"] == 12 and "Gaussian" in table.about["why"]) or "logistic" in table.about[
+        "why"
+    ]
     facts = trainer.guesses.rounds[0]
     right = (table.probabilities.argmax(axis=1) == np.arange(60) % 3).mean()
     assert facts["accuracy"] == pytest.approx(right) and sum(facts["shares"].values()) == pytest.approx(1)
