@@ -61,6 +61,7 @@ GUESSES, ROUNDS = "guesses", "rounds"
 _SMALLEST_BATCH = 32
 # Optimiser steps of the classifier of the first round, and parts of the labelled rows that are held out from one each.
 WARM_UP_STEPS, _CLASSIFIER_FOLDS = 100, 3
+_WARM_UP_BATCH = 8
 _POLL_SECONDS = 0.5
 
 
@@ -205,11 +206,9 @@ class _Rounds:
             )
             return None, Combination(weight=0.0)
         combination = self._fit_combination()
-        logger.info(
-            "Guesses: a classifier learns from the %d labelled rows, %d steps.",
-            len(self.labels),
-            self._warm_up_steps(),
-        )
+        logger.info("Guesses: %s.", combination)
+        if combination.weight == 0:
+            return None, combination
         return self._warmed_up(np.arange(len(self.labels))), combination
 
     def _fit_combination(self) -> Combination:
@@ -224,25 +223,29 @@ class _Rounds:
             aside = np.flatnonzero(folds == fold)
             pieces = run_over(self.trainer, select(self.labelled, aside), classifier_of(classifier, self.trainer))
             out[aside] = np.concatenate(list(pieces))
-        if not self.trainer.is_world_process_zero():
-            return Combination()
-        frozen = self._frozen_guesser()
-        both = held & np.isfinite(frozen.held_out).all(axis=1)
-        return fit_combination(frozen.held_out[both], out[both], self.labels[both])
+        found: list[Any] = [None]
+        if self.trainer.is_world_process_zero():
+            frozen = self._frozen_guesser()
+            both = held & np.isfinite(frozen.held_out).all(axis=1)
+            found[0] = fit_combination(frozen.held_out[both], out[both], self.labels[both])
+        if self.args.world_size > 1:
+            # Not a barrier: the features may take longer than one waits.
+            while not self._features_path().is_file():
+                time.sleep(_POLL_SECONDS)
+            broadcast_object_list(found)
+        combination: Combination = found[0]
+        return combination
 
     def _combination_of_first_round(self) -> Combination:
         about = GuessTable.read(self.folder / "round-1")
         assert about is not None
         found = about.about["combination"]
-        return Combination(max(found["classifier_weight"], 1.0), 1.0)
+        return Combination(max(found["classifier_weight"], 1.0))
 
     def _warmed_up(self, rows: NDArray[np.int64]) -> nn.Module:
         """A classifier that has learnt from some of the labelled rows alone."""
         args, method = self.args, self.trainer.method
-        # As many rows as a step of the last round has, so that it fits where that fits.
-        batch_size = min(
-            args.per_device_train_batch_size + args.unlabeled_batch_size, max(len(rows) // args.world_size, 2)
-        )
+        batch_size = max(min(max(args.per_device_train_batch_size, _WARM_UP_BATCH), len(rows) // args.world_size), 2)
         return self._trained(
             TMix() if method.mixes else ERM(),
             select(self.labelled, rows),
@@ -335,10 +338,14 @@ class _Rounds:
                 logger.warning("Guesses: %s", note)
         return self._frozen
 
-    def _features_file(self) -> Path:
-        """Features of all unlabelled texts, on disk, under a name that says of which texts and which encoder."""
+    def _features_path(self) -> Path:
+        """Where the features of all unlabelled texts are: a name that says of which texts and which encoder."""
         about = [fingerprint(self.trainer, {})[name] for name in ("texts", "encoder", "max_length")]
-        path = self.folder / f"features-{'-'.join(map(str, [*about, self.args.bf16, self.args.fp16]))}.npy"
+        return self.folder / f"features-{'-'.join(map(str, [*about, self.args.bf16, self.args.fp16]))}.npy"
+
+    def _features_file(self) -> Path:
+        """The features of all unlabelled texts, on disk."""
+        path = self._features_path()
         if not path.is_file():
             encode = encoder_of(model_of(self.trainer), self.trainer)
             write_rows(path, run_over(self.trainer, self.texts, encode, title="features"), len(self.texts))

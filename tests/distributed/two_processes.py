@@ -228,8 +228,8 @@ def rounds(folder: Path) -> dict[str, object]:
     def counting(self: MixTrainer, *args: object, **kwargs: object) -> torch.Tensor:
         nonlocal count
         count += 1
-        # Four warm-ups of three steps, then the fourth step of the first round.
-        if count == 4 * 3 + 4:
+        # Three warm-ups of three steps, or four, then the first round.
+        if count == 3 * 3 + 5:
             raise Ended
         return plain(self, *args, **kwargs)
 
