@@ -80,10 +80,10 @@ class MixText(TMix):
             predictions of the unlabelled originals.
     """
 
-    alpha: float = 0.4
+    alpha: float = 1.0
     online: bool = False
-    targets: Targets = "hard"
-    temperature: float = 1.0
+    targets: Targets = "soft"
+    temperature: float = 0.5
     align: Align | tuple[float, ...] = "labelled"
     align_decay: float = 0.99
     balanced_sharpening: bool = False

@@ -784,7 +784,7 @@ def test_a_collapsed_model_raises_the_alarm_and_a_fresh_one_does_not():
 # ---- hyper-parameters ----
 
 DEFAULTS = {
-    "alpha": 0.4,
+    "alpha": 1.0,
     "layers": None,
     "fold": True,
     "per": "batch",
@@ -792,12 +792,12 @@ DEFAULTS = {
     "partner": "any",
     "pad": "mix",
     "online": False,
-    "targets": "hard",
+    "targets": "soft",
     "align": "labelled",
     "align_decay": 0.99,
     "balanced_sharpening": False,
     "confidence_weights": False,
-    "temperature": 1.0,
+    "temperature": 0.5,
     "lambda_u": 1.0,
     "ramp_steps": 0,
     "view_weights": "original",

@@ -99,8 +99,8 @@ def test_the_surest_guesses_are_learnt_from_and_no_others(tmp_path, seen, name):
 
 def test_hard_targets_are_the_likeliest_class_and_soft_ones_the_guess():
     guess = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
-    assert MixText().targets_of(guess).tolist() == [[1, 0, 0], [0, 0, 1]]
-    torch.testing.assert_close(MixText(targets="soft").targets_of(guess), guess)
+    assert MixText(targets="hard").targets_of(guess).tolist() == [[1, 0, 0], [0, 0, 1]]
+    torch.testing.assert_close(MixText(temperature=1).targets_of(guess), guess)
     sharp = guess**2 / (guess**2).sum(dim=1, keepdim=True)
     torch.testing.assert_close(UDA(targets="soft", temperature=0.5).targets_of(guess), sharp)
 
