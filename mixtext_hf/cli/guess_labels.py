@@ -30,7 +30,7 @@ from mixtext_hf.data.back_translation import default_device
 from mixtext_hf.data.files import read_files, resolve_files
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.data.unlabeled_parts import with_known_labels
-from mixtext_hf.guessing import FrozenGuesser, are_content, fit_frozen_guesser, sentences_about
+from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.training.arguments import read_shares
@@ -292,11 +292,7 @@ class _Gaussian:
         self.args, self.data, self.device = args, data, device
         self.label_names = list(data.label_names)
         shares = read_shares(args.guess_shares)
-        if not isinstance(shares, str) and len(shares) != len(self.label_names):
-            raise ValueError(
-                f"--guess_shares has {len(shares)} numbers, but there are {len(self.label_names)} classes: "
-                f"{', '.join(self.label_names)}."
-            )
+        check_shares(shares, len(self.label_names))
         self.shares: Any = shares
         source = args.model_name_or_path or MINILM
         name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .gaussian import Anchors, GaussianMixture, fit_gaussian_mixture
 from .logistic import Logistic, fit_logistic
-from .rotation import Rotated, Rotation, principal_axes
+from .rotation import Rotation, principal_axes
 from .rows import Floats, Rows, check_finite, check_labels, chunks, log_softmax, softmax
 from .temperature import fit_temperature
 
@@ -33,14 +33,14 @@ DIMENSIONS = (16, 32, 64, 128, 256)
 # For how many unlabelled rows a labelled one stands, and a sentence about the name of a class.
 LABELLED_WEIGHT, SENTENCE_WEIGHT = 20.0, 20.0
 FOLDS = 5
-# Unlabelled rows that candidates are compared on.
-_ROWS_TO_COMPARE = 4000
+# Unlabelled rows that candidates are compared on, and that the chosen one is fitted on: more change nothing that can be seen.
+_ROWS_TO_COMPARE, ROWS_TO_FIT = 4000, 50_000
 # How much likelier (nats, all labelled rows together) another candidate must be than the first.
 _MARGIN = 2.0
 # What a mixture that could not be judged is tempered by: what was found, about, where it could.
 _USUAL_TEMPERATURE = 3.5
-# Rows of features are turned once and kept if they are no more numbers than these.
-_KEEP_NUMBERS = 40_000_000
+# Neighbouring rows that are sampled together.
+_BLOCK = 50
 _SMALLEST_SHARE = 1e-6
 
 
@@ -151,7 +151,8 @@ def fit_frozen_guesser(
     Choose a way to guess by cross-validation on the labelled rows, and fit it on all rows.
 
     Args:
-        unlabelled ([`Rows`] of shape `(N, D)`): Features; read in chunks, several times.
+        unlabelled ([`Rows`] of shape `(N, D)`):
+            Features; all are read, in chunks, for the axes. The mixture is fitted on [`ROWS_TO_FIT`] of them at most.
         labelled (`np.ndarray` of shape `(n, D)`): Features of the labelled rows.
         labels (`Sequence[int]`): Their classes `0 .. C-1`; each at least once.
         n_classes (`int`): Number of classes `C`.
@@ -190,8 +191,9 @@ def fit_frozen_guesser(
     dimensions = tuple(sorted({min(d, rotation.dimensions) for d in dimensions}))
     if rotation.dimensions < max(DIMENSIONS) <= labelled.shape[1]:
         notes.append(f"The rows span {rotation.dimensions} dimensions, no more are used.")
-    anchors, rows = rotation(labelled), Rotated(unlabelled, rotation)
-    kept: Rows = rows[0 : len(rows)] if len(rows) * rotation.dimensions <= _KEEP_NUMBERS else rows
+    anchors, rows = rotation(labelled), _sample(unlabelled, rotation, seed, ROWS_TO_FIT)
+    if len(rows) < len(unlabelled):
+        notes.append(f"Fitted on {len(rows)} of the {len(unlabelled)} unlabelled rows, drawn from all over them.")
     evidence = None
     if sentences is not None and use_names is not False:
         evidence = Anchors(
@@ -211,7 +213,7 @@ def fit_frozen_guesser(
             temperature = 1.0
         likelihoods: dict[str, float] = {}
     else:
-        few = _sample(unlabelled, rotation, seed)
+        few = _sample(unlabelled, rotation, seed, _ROWS_TO_COMPARE)
         outs = {one: _held_out(fit, one, anchors, labels, folds, few) for one in candidates}
         temperatures = {one: fit_temperature(out_[held], labels[held]) for one, out_ in outs.items()}
         tempered = {one: _tempered(out_, temperatures[one]) for one, out_ in outs.items()}
@@ -220,7 +222,7 @@ def fit_frozen_guesser(
         chosen = best if sums[best] > sums[candidates[0]] + _MARGIN else candidates[0]
         temperature, out = temperatures[chosen], tempered[chosen]
         likelihoods = {str(one): value / int(held.sum()) for one, value in sums.items()}
-    experts = fit(chosen, anchors, labels, kept)
+    experts = fit(chosen, anchors, labels, rows)
     report = GuessReport(
         chosen=str(chosen),
         temperature=temperature,
@@ -337,13 +339,12 @@ def _candidates(
     }[family]
 
 
-def _sample(unlabelled: Rows, rotation: Rotation, seed: int) -> NDArray[np.float64]:
-    """Some of the unlabelled rows, turned: blocks from all over them, so that a file is read but in few places."""
-    if len(unlabelled) <= _ROWS_TO_COMPARE:
-        return rotation(unlabelled[0 : len(unlabelled)])
-    block = 50
-    starts = np.random.default_rng(seed).permutation(len(unlabelled) // block)[: _ROWS_TO_COMPARE // block] * block
-    return np.concatenate([rotation(unlabelled[start : start + block]) for start in np.sort(starts)])
+def _sample(unlabelled: Rows, rotation: Rotation, seed: int, count: int) -> NDArray[np.float64]:
+    """At most `count` of the rows, turned: blocks from all over them, so that a file is read in few places."""
+    if len(unlabelled) <= count:
+        return np.concatenate([rotation(chunk) for chunk in chunks(unlabelled)])
+    starts = np.random.default_rng(seed).permutation(len(unlabelled) // _BLOCK)[: count // _BLOCK] * _BLOCK
+    return np.concatenate([rotation(unlabelled[start : start + _BLOCK]) for start in np.sort(starts)])
 
 
 def _held_out(

@@ -38,20 +38,6 @@ class Rotation:
         return (np.asarray(rows, dtype=np.float64) - self.mean) @ self.axes
 
 
-@dataclass(frozen=True)
-class Rotated:
-    """Rows `(N, d)` that are rotated when they are read."""
-
-    rows: Rows
-    rotation: Rotation
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, which: slice) -> Floats:
-        return self.rotation(self.rows[which])
-
-
 def principal_axes(parts: Sequence[Rows], dimensions: int) -> Rotation:
     """
     The first `dimensions` principal axes of all rows of `parts` together, read in chunks.

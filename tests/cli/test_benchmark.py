@@ -278,3 +278,12 @@ def test_a_file_without_the_column(tiny_bert, tmp_path):
         ValueError, match="text column 'text': the unlabelled texts have no such column, they have body"
     ):
         main(["mixtext", "--model_name_or_path", tiny_bert, "--text_file", file])
+
+
+def test_guesses_are_timed_and_take_no_more_memory_for_more_rows(capsys):
+    main(["guesses", "--rows", "2000", "60000", "--dimensions", "32", "--threads", "1", "--json"])
+    measured = json.loads(capsys.readouterr().out)["guesses"]
+    assert [row["rows"] for row in measured] == [2000, 60000]
+    assert all(row["fit_seconds"] > 0 and row["guess_seconds"] > 0 for row in measured)
+    main(["guesses", "--rows", "3000", "--dimensions", "16", "--threads", "1"])
+    assert "| 3,000 |" in capsys.readouterr().out

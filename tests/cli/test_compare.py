@@ -504,3 +504,22 @@ def test_configurations_hold_no_secrets_and_no_folders(tmp_path, given):
     plan = plans(text(tmp_path, given, "--token=secret-1", "--hub_token=secret-2"))[0]
     written = json.dumps(plan.configuration)
     assert "secret" not in written and str(tmp_path) not in written.replace(given[3], "").replace(given[2], "")
+
+
+def test_frozen_features_are_rows_of_the_table(given, tmp_path):
+    """They train nothing, and predict by what a guesser fitted on the same features says."""
+    main(text(tmp_path / "out", given, "--methods", "frozen", "frozen_gaussian", "erm"))
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("| ")][1:] == [
+        "frozen",
+        "frozen_gaussian",
+        "erm",
+    ]
+    found = {
+        path.parent.name.split("-")[0]: json.loads(path.read_text())
+        for path in tmp_path.glob("out/runs/*/result.json")
+    }
+    assert found["frozen"]["global_step"] == found["frozen_gaussian"]["global_step"] == 0 < found["erm"]["global_step"]
+    assert found["frozen"]["metrics"]["report"]["chosen"].startswith("logistic")
+    assert found["frozen_gaussian"]["metrics"]["report"]["chosen"].startswith("Gaussian")
+    assert found["frozen"]["configuration"] != found["erm"]["configuration"]

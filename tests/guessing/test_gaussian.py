@@ -158,6 +158,17 @@ def test_rows_in_a_file_are_read_in_pieces_and_give_the_same(tmp_path):
         StoredRows(tmp_path / "wrong.npy")
 
 
+def test_many_rows_are_fitted_on_a_sample_from_all_over_them():
+    rows, labels = blobs(rows=60_000, classes=3, dimensions=5, spread=1.0, seed=2)
+    order = np.argsort(labels, kind="stable")  # a file may well be sorted
+    x, y, z, true = few_labelled(rows[order], labels[order])
+    fitted = fit_frozen_guesser(z, x, y, 3)
+    assert "Fitted on 50000 of the 59988 unlabelled rows" in fitted.report.notes[-1]
+    guesses = np.exp(np.concatenate(list(fitted.guess(z))))
+    assert (guesses.argmax(axis=1) == true).mean() > 0.95
+    np.testing.assert_allclose(np.bincount(guesses.argmax(axis=1)) / len(z), 1 / 3, atol=0.03)
+
+
 def test_clusters_that_are_classes_beat_what_labels_alone_tell():
     rows, labels = blobs(rows=1500, classes=4, dimensions=12, spread=2.2, seed=3)
     x, y, z, true = few_labelled(rows, labels, per_class=3)

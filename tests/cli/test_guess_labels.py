@@ -1,0 +1,185 @@
+"""`guess-labels` from files to the file it writes, whenever it is ended, and what it must refuse."""
+
+from __future__ import annotations
+
+import json
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from table_files import write_table
+from tiny import tiny_model, tiny_tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from mixtext_hf.cli import guess_labels, train_text
+from mixtext_hf.cli.guess_labels import main
+
+
+NAMES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model("bert").base_model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def rows(count: int, seed: int = 0) -> list[dict]:
+    """A class has thirteen words of its own."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "id": 100 + i,
+            "text": " ".join(f"w{13 * (i % 3) + int(j)}" for j in rng.integers(0, 13, int(rng.integers(4, 9)))),
+            "label": NAMES[i % 3],
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, str]:
+    return {
+        "labelled": write_table(tmp_path / "labelled.csv", rows(12, seed=1)),
+        "texts": write_table(tmp_path / "texts.csv", rows(50)),
+        "out": str(tmp_path / "guessed.parquet"),
+    }
+
+
+def arguments(files, base, *more: str) -> list[str]:
+    return [
+        files["texts"],
+        files["out"],
+        f"--train_file={files['labelled']}",
+        f"--model_name_or_path={base}",
+        "--max_seq_length=16",
+        "--chunk_size=20",
+        "--device=cpu",
+        *more,
+    ]
+
+
+def test_guesses_stand_beside_the_texts_and_serve_training(files, base, tmp_path, capsys):
+    main(arguments(files, base))
+    said = capsys.readouterr().out
+    table = pq.read_table(files["out"]).to_pylist()
+    assert [row["text"] for row in table] == [row["text"] for row in rows(50)] and table[7]["id"] == 107
+    right = 0
+    for number, row in enumerate(table):
+        probabilities = row["guess_probabilities"]
+        assert tuple(probabilities) == NAMES and sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert row["guess"] == max(probabilities, key=probabilities.get)
+        right += row["guess"] == NAMES[number % 3]
+    assert f"Right, where the class is known: {right / 50:.1%}" in said and "Guessed by" in said
+    assert not (tmp_path / "guessed.parquet.part").exists()
+
+    run = train_text.make_run(
+        [
+            f"--train_file={files['labelled']}",
+            f"--unlabeled_file={files['out']}",
+            f"--model_name_or_path={base}",
+            "--mix_method=mixtext",
+            "--guess_column=guess_probabilities",
+            "--surest=1.0",
+            "--max_seq_length=16",
+            "--per_device_train_batch_size=4",
+            "--max_steps=2",
+            "--do_train",
+            "--save_strategy=no",
+            f"--output_dir={tmp_path / 'out'}",
+        ]
+    )
+    run()
+    learnt = run.trainer.guesses.table.probabilities
+    np.testing.assert_allclose(learnt, [list(row["guess_probabilities"].values()) for row in table], atol=1e-6)
+    about = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert about["guesses"][0]["accuracy"] == pytest.approx(right / 50)
+    assert json.loads((tmp_path / "out" / "all_results.json").read_text())["guess_accuracy"] == pytest.approx(
+        right / 50
+    )
+    assert "guessed before training" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_it_goes_on_where_it_was_ended(files, base, tmp_path, monkeypatch, capsys):
+    main(arguments(files, base))
+    whole = pq.read_table(files["out"])
+    (tmp_path / "guessed.parquet").unlink()
+    plain, calls = guess_labels._Gaussian.look_at, 0
+
+    def ending(self, texts):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return plain(self, texts)
+
+    monkeypatch.setattr(guess_labels._Gaussian, "look_at", ending)
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments(files, base))
+    assert not (tmp_path / "guessed.parquet").exists()
+    monkeypatch.setattr(guess_labels._Gaussian, "look_at", plain)
+    capsys.readouterr()
+    main(arguments(files, base))
+    assert "40 of 50 texts are done" in capsys.readouterr().out
+    assert pq.read_table(files["out"]).equals(whole)
+
+
+def test_a_teacher_guesses(files, tmp_path):
+    model = tiny_model(seed=2)
+    model.config.id2label = dict(enumerate(("cat", "ant", "bee")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
+    model.save_pretrained(tmp_path / "teacher")
+    tiny_tokenizer().save_pretrained(tmp_path / "teacher")
+    main([files["texts"], files["out"], f"--guesser=checkpoint:{tmp_path / 'teacher'}", "--device=cpu"])
+    row = pq.read_table(files["out"]).to_pylist()[3]
+    teacher = AutoModelForSequenceClassification.from_pretrained(tmp_path / "teacher").eval()
+    with torch.no_grad():
+        p = teacher(**tiny_tokenizer()(row["text"], return_tensors="pt")).logits.softmax(dim=-1)[0].tolist()
+    assert row["guess_probabilities"] == pytest.approx(dict(zip(("cat", "ant", "bee"), p, strict=True)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--guesser=oracle"], ["oracle", "gaussian", "checkpoint:FOLDER_OR_ID"]),
+        (["--guesser=checkpoint:"], ["names no checkpoint"]),
+        (["--guess_shares=0.5,0.5"], ["guess_shares has 2 numbers", "3 classes"]),
+        (["--guess_shares=even"], ["guess_shares", "uniform", "even"]),
+        (["--text_column=id"], ["--text_column id"]),
+        (["--max_seq_length=1000"], ["--max_seq_length 1000"]),
+        (["--batch_size=0"], ["--batch_size must be at least 1"]),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_written(files, base, tmp_path, capsys, more, words):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(files, base, *more))
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and all(word in error for word in words), error
+    assert not (tmp_path / "guessed.parquet").exists()
+
+
+def test_files_are_not_overwritten_unasked(files, base, tmp_path, capsys):
+    main(arguments(files, base))
+    before = (tmp_path / "guessed.parquet").read_bytes()
+    for argv, word in (
+        (arguments(files, base), "exists already"),
+        ([files["out"], str(tmp_path / "again.parquet"), *arguments(files, base)[2:]], "--overwrite_columns"),
+        ([files["texts"], str(tmp_path / "again.csv"), *arguments(files, base)[2:]], "is a .parquet file"),
+    ):
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert word in capsys.readouterr().err
+    assert (tmp_path / "guessed.parquet").read_bytes() == before
+    no_labels = [argument for argument in arguments(files, base) if not argument.startswith("--train_file")]
+    with pytest.raises(SystemExit):
+        main([*no_labels, "--overwrite_output_file"])
+    assert "needs labelled texts: give --train_file" in capsys.readouterr().err
