@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-demo: $(VENV)/.demo ## ERM against TMix on the embedded example, a few minutes on two cores
+demo: $(VENV)/.demo ## plain training, TMix and MixText on the embedded example, some minutes on two cores
 	$(BIN)/mixtext-hf demo --output_dir demo
 
 demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a page of pictures

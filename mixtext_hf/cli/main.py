@@ -15,7 +15,7 @@ COMMANDS = {
     "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),
     "evaluate": ("evaluate", "measure any classifier and write a report: calibration, robustness, other data"),
     "push": ("push", "push the folder of a trained model to the Hub, with its card"),
-    "demo": ("demo", "compare ERM and TMix on the embedded example"),
+    "demo": ("demo", "compare plain training, TMix and MixText on the embedded example"),
     "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
     "guess-labels": ("guess_labels", "guess the classes of unlabelled texts into columns beside them"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.cli import demo, demo_vision, show_mixes, train_image
+from mixtext_hf.cli import demo, demo_vision, show_mixes, train_image, train_text
 from mixtext_hf.cli.demo import make_table
 
 
@@ -43,6 +43,16 @@ def test_a_table_of_means_and_sample_deviations():
     assert lines[0] == "| method | accuracy | ECE | NLL |"
     assert lines[2] == "| erm | 0.600 ± 0.141 | 0.100 ± 0.000 | 1.000 ± 0.000 |"
     assert lines[3] == "| tmix | 0.500 | 0.100 | 1.000 |"
+
+
+def test_the_demo_shows_what_unlabelled_texts_give(tmp_path, monkeypatch, runs):
+    monkeypatch.setattr(train_text, "make_run", train_image.make_run)
+    monkeypatch.setattr(demo.subprocess, "run", lambda *args, **kwargs: None)
+    demo.main(["--output_dir", str(tmp_path), "--seeds", "2"])
+    assert [run.flags["mix_method"] for run in runs] == 2 * ["erm", "tmix", "mixtext"]
+    for run in runs:
+        assert ("unlabeled_per_class" in run.flags) == (run.flags["mix_method"] == "mixtext")
+    assert "| mixtext | 0.550 ± 0.071 |" in (tmp_path / "table.md").read_text(encoding="utf-8")
 
 
 def test_the_vision_demo_trains_all_and_ends_in_a_table_and_pictures(tmp_path, monkeypatch, capsys, runs):
