@@ -6,8 +6,8 @@ cards=$(cd "$(dirname "$0")/.." && pwd)
 mixtext-hf train-text --train_file ag_news/train.parquet --test_file ag_news/test.parquet \
   --model_name_or_path minilm --labeled_per_class 10 --max_seq_length 64 --mix_method mixtext \
   --unlabeled_file ag_news/unlabeled.parquet --unlabeled_rest True \
-  --augmenters word_dropout:0.5 word_dropout:0.5 --mix_alpha 0.2 \
-  --mix_kwargs '{"temperature": 1, "view_weights": "original", "mix_within": "kind"}' \
+  --augmenters word_dropout:0.5 word_dropout:0.5 --guesser model --mix_alpha 0.2 \
+  --mix_kwargs '{"temperature": 1, "view_weights": "original", "mix_within": "kind", "ramp_steps": null, "align": "off"}' \
   --per_device_train_batch_size 4 --max_steps 1000 --learning_rate 3e-5 --head_learning_rate 1e-3 \
   --logging_steps 50 --save_strategy no --use_cpu True --bf16 True --do_train --do_predict \
   --card_language en --seed 0 --baseline_dir ag_news_unlabeled-erm \

@@ -7,7 +7,8 @@ mixtext-hf train-text --train_file hurricane/train.parquet \
   --validation_file hurricane/validation.parquet --test_file hurricane/test.parquet \
   --model_name_or_path minilm --labeled_per_class 10 --max_seq_length 64 --mix_method uda \
   --view_columns back_translation_de back_translation_ru \
-  --mix_kwargs '{"temperature": 1, "ramp_steps": 0}' --per_device_train_batch_size 4 --max_steps 1000 \
+  --guesser model \
+  --mix_kwargs '{"temperature": 1, "ramp_steps": 0, "align": "off"}' --per_device_train_batch_size 4 --max_steps 1000 \
   --learning_rate 3e-5 --head_learning_rate 1e-3 --logging_steps 50 --save_strategy no --use_cpu True \
   --bf16 True --do_train --do_eval --do_predict --card_language en --seed 0 --baseline_dir hurricane-erm \
   --output_dir hurricane-uda
