@@ -232,15 +232,11 @@ class AugmentRun:
         print(f"{self.output}: {len(self.dataset)} texts with the new columns {', '.join(self.columns)}.")
 
     def _make_parts(self) -> None:
-        rows, size = len(self.texts), self.args.chunk_size
-        starts = range(0, rows, size)
-        missing = [chunk for chunk in range(len(starts)) if not self.parts.has(chunk)]
-        done = rows - sum(min(size, rows - starts[chunk]) for chunk in missing)
-        if done:
-            print(f"Going on with {self.parts.path}: {done} of {rows} texts are done.")
+        rows = len(self.texts)
+        missing, done = self.parts.missing(rows, self.args.chunk_size)
         with hf_logging.tqdm(total=rows, initial=done, unit=" texts", desc="augment-text") as bar:
-            for chunk in missing:
-                texts = self._texts(starts[chunk], starts[chunk] + size)
+            for chunk, which in missing:
+                texts = self._texts(which.start, which.stop)
                 counts: Counter[str] = Counter()
                 columns = {}
                 for number, name in enumerate(self.columns, start=1):

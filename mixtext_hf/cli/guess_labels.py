@@ -184,15 +184,11 @@ class GuessRun:
             print(f"Right, where the class is known: {right:.1%}.")
 
     def _make_parts(self) -> None:
-        rows, size = len(self.texts), self.args.chunk_size
-        starts = range(0, rows, size)
-        missing = [chunk for chunk in range(len(starts)) if not self.parts.has(chunk)]
-        done = rows - sum(min(size, rows - starts[chunk]) for chunk in missing)
-        if done:
-            print(f"Going on with {self.parts.path}: {done} of {rows} texts are done.")
+        rows = len(self.texts)
+        missing, done = self.parts.missing(rows, self.args.chunk_size)
         with hf_logging.tqdm(total=rows, initial=done, unit=" texts", desc="guess-labels") as bar:
-            for chunk in missing:
-                texts = self.texts[starts[chunk] : starts[chunk] + size][self.text_column]
+            for chunk, which in missing:
+                texts = self.texts[which][self.text_column]
                 made = self.guesser.look_at(texts)
                 column = pa.FixedSizeListArray.from_arrays(pa.array(made.reshape(-1), pa.float32()), made.shape[1])
                 self.parts.write(chunk, pa.table({"seen": column}), {})

@@ -74,6 +74,17 @@ class Parts:
     def __exit__(self, *_: object) -> None:
         self.lock.release()
 
+    def missing(self, rows: int, size: int) -> tuple[list[tuple[int, slice]], int]:
+        """
+        The chunks of `size` rows that are not there yet, each with its rows, and how many rows are done; says so if some are.
+        """
+        chunks = [(chunk, slice(start, min(start + size, rows))) for chunk, start in enumerate(range(0, rows, size))]
+        left = [(chunk, which) for chunk, which in chunks if not self.has(chunk)]
+        done = rows - sum(which.stop - which.start for _, which in left)
+        if done:
+            print(f"Going on with {self.path}: {done} of {rows} texts are done.")
+        return left, done
+
     def has(self, chunk: int) -> bool:
         return self._chunk(chunk).exists()
 
