@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ class Guesses:
     share: float
     rounds: list[dict[str, Any]]
 
-    @property
+    @cached_property
     def rows(self) -> NDArray[np.int64]:
         """The rows that are learnt from."""
         return self.table.surest(self.share)
@@ -181,6 +182,10 @@ class _Rounds:
             "warm_up_steps": self._warm_up_steps(),
             "surest": [args.surest_share(one) for one in range(1, number)],
             "seed": args.seed,
+            "bf16": args.bf16,
+            "fp16": args.fp16,
+            "world_size": args.world_size,
+            "per_device_train_batch_size": args.per_device_train_batch_size,
             "learning_rate": args.learning_rate,
             "head_learning_rate": args.head_learning_rate,
             "max_steps": args.max_steps if number > 1 else None,
