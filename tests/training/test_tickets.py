@@ -1,0 +1,65 @@
+"""A newcomer's tickets, with the real encoder: what is guessed of them, even where the pile is lopsided or holds other mail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tickets import INTENTS, LABELLED, labelled_tickets, tickets
+from transformers import AutoModel, AutoTokenizer
+
+from mixtext_hf.cli.embedded import minilm_path
+from mixtext_hf.data import MixDataCollator
+from mixtext_hf.data.in_batches import run_over
+from mixtext_hf.guessing import fit_frozen_guesser, sentences_about
+from mixtext_hf.models.features import mean_pooled_features
+
+
+pytestmark = pytest.mark.pretrained
+NAMES = [*INTENTS]
+
+
+@pytest.fixture(scope="module")
+def encode():
+    model = AutoModel.from_pretrained(minilm_path()).eval()
+    collator = MixDataCollator(AutoTokenizer.from_pretrained(minilm_path()), text_column="text", max_length=48)
+
+    def features(texts: list[str]) -> np.ndarray:
+        rows = [{"text": text} for text in texts]
+        run = run_over(
+            rows,
+            collator,
+            lambda batch: mean_pooled_features(model, batch),
+            device=torch.device("cpu"),
+            batch_size=64,
+        )
+        return np.concatenate(list(run))
+
+    return features
+
+
+@pytest.mark.parametrize(
+    ("name", "pile"),
+    [
+        ("even", {}),
+        ("ten to one", {"shares": (0.4, 0.24, 0.16, 0.1, 0.06, 0.04)}),
+        ("a fifth of no class", {"others": 0.2}),
+    ],
+)
+def test_guesses_of_forty_uneven_labels_beat_logistic_regression_and_do_not_collapse(encode, name, pile):
+    few, many = labelled_tickets(0), tickets(500, seed=7, **pile)
+    labels = np.array([NAMES.index(row["label"]) for row in few])
+    assert np.bincount(labels).tolist() == list(LABELLED)
+    true = np.array([NAMES.index(row["label"]) if row["label"] in NAMES else -1 for row in many])
+    labelled, unlabelled = encode([row["text"] for row in few]), encode([row["text"] for row in many])
+    written, classes = sentences_about(NAMES)
+    right = {}
+    for family in ("auto", "logistic"):
+        fitted = fit_frozen_guesser(
+            unlabelled, labelled, labels, len(NAMES), family=family, sentences=(encode(written), classes)
+        )
+        guesses = np.exp(fitted.log_probabilities(unlabelled))
+        known = true >= 0
+        right[family] = (guesses.argmax(axis=1) == true)[known].mean()
+        assert np.bincount(guesses.argmax(axis=1), minlength=6).max() / len(many) < 0.6, name
+    assert right["auto"] >= right["logistic"] - 0.02 and right["auto"] > 0.5, (name, right)
