@@ -196,9 +196,7 @@ class GuessRun:
 
     def _seen(self) -> Iterator[NDArray[np.float32]]:
         for chunk in range(-(-len(self.texts) // self.args.chunk_size)):
-            table, _ = self.parts.read(chunk)
-            column = table.column("seen").combine_chunks()
-            yield column.flatten().to_numpy().reshape(len(column), -1)
+            yield _read(self.parts, chunk)
 
     def _write_output(self) -> float | None:
         guess = self.guesser.finish(_PartRows(self.parts, len(self.texts), self.args.chunk_size))
@@ -242,6 +240,14 @@ class GuessRun:
         return np.asarray(labelled["label"][:], dtype=np.int64)
 
 
+def _read(parts: Parts, chunk: int) -> NDArray[np.float32]:
+    """What was made of the texts of a chunk: `(n, width)`."""
+    table, _ = parts.read(chunk)
+    column = table.column("seen").combine_chunks()
+    rows: NDArray[np.float32] = column.flatten().to_numpy().reshape(len(column), -1)
+    return rows
+
+
 class _PartRows:
     """The features of all chunks as [`~mixtext_hf.guessing.Rows`]."""
 
@@ -255,9 +261,7 @@ class _PartRows:
         start, stop, _ = which.indices(self.rows)
         pieces = []
         for chunk in range(start // self.size, -(-stop // self.size)):
-            table, _ = self.parts.read(chunk)
-            column = table.column("seen").combine_chunks()
-            rows = column.flatten().to_numpy().reshape(len(column), -1)
+            rows = _read(self.parts, chunk)
             first = chunk * self.size
             pieces.append(rows[max(start - first, 0) : stop - first])
         return np.concatenate(pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixtext_hf.guessing import surest_rows
+
+from .in_batches import write_rows
 
 
 _PROBABILITIES, _ABOUT = "probabilities.npy", "guesses.json"
@@ -91,20 +93,14 @@ class GuessTable:
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / _ABOUT).unlink(missing_ok=True)
-        temporary = path / f"{_PROBABILITIES}.part"
-        header = {"descr": "<f4", "fortran_order": False, "shape": (rows, len(label_names))}
-        written = 0
-        with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+
+        def checked() -> Iterator[NDArray[np.floating]]:
+            start = 0
             for piece in pieces:
-                checked = checked_probabilities(piece, label_names, first_row=written)
-                file.write(np.ascontiguousarray(checked, dtype="<f4").tobytes())
-                written += len(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        if written != rows:
-            raise ValueError(f"There are guesses for {written} rows, but {rows} rows.")
-        os.replace(temporary, path / _PROBABILITIES)
+                yield checked_probabilities(piece, label_names, first_row=start)
+                start += len(piece)
+
+        write_rows(path / _PROBABILITIES, checked(), rows, what="guesses")
         temporary = path / f"{_ABOUT}.part"
         temporary.write_text(json.dumps({"label_names": [*label_names], **about}, indent=2) + "\n", encoding="utf-8")
         os.replace(temporary, path / _ABOUT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,27 @@ def some_rows(rows: Any, which: range) -> list[dict[str, Any]]:
     return [rows[i] for i in which]
 
 
-def write_rows(path: Path, pieces: Iterator[NDArray[np.float32]], rows: int) -> None:
-    """Write rows `(rows, width)`, float32, to a `.npy` file, piece by piece: all of them, or no file."""
+def write_rows(path: Path, pieces: Iterable[NDArray[np.floating]], rows: int, *, what: str = "features") -> None:
+    """
+    Write rows `(rows, width)`, float32, to a `.npy` file, piece by piece: all of them, or no file.
+
+    Raises:
+        `ValueError`: if the pieces have another number of rows; `what` says what they are.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.part")
+    written = 0
     with temporary.open("wb") as file:
         for number, piece in enumerate(pieces):
             if number == 0:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (rows, piece.shape[1])}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
+            written += len(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    if written != rows:
+        raise ValueError(f"There are {what} for {written} rows, but {rows} rows.")
     temporary.replace(path)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .gaussian import Anchors, GaussianMixture, fit_gaussian_mixture
 from .logistic import Logistic, fit_logistic
 from .rotation import Rotation, principal_axes
-from .rows import Floats, Rows, check_finite, check_labels, chunks, log_softmax, softmax
+from .rows import Floats, Rows, check_finite, check_labels, chunks, log_softmax
 from .temperature import fit_temperature
 
 
@@ -383,5 +383,4 @@ __all__ = [
     "check_shares",
     "fit_frozen_guesser",
     "make_folds",
-    "softmax",
 ]

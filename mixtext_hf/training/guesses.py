@@ -436,10 +436,10 @@ def _of_column(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> Guess
 
     def pieces() -> Iterator[NDArray[np.float64]]:
         for start in range(0, len(rows), CHUNK_ROWS):
-            part = [rows[i] for i in range(start, min(start + CHUNK_ROWS, len(rows)))]
+            part = some_rows(rows, range(start, min(start + CHUNK_ROWS, len(rows))))
             yield guesses_of_column([row[column] for row in part], names, name=column, first_row=start)
 
-    about = {"guesser": "column", "column": column, "fingerprint": fingerprint(trainer, {"column": column})}
+    about = {"guesser": "column", "column": column, "fingerprint": fingerprint(trainer, _simple_settings(trainer))}
     return GuessTable.write(folder, pieces(), len(rows), names, about)
 
 
@@ -458,7 +458,7 @@ def _of_teacher(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> Gues
         )
     about = {
         "guesser": f"checkpoint:{name}",
-        "fingerprint": fingerprint(trainer, {"teacher": name}),
+        "fingerprint": fingerprint(trainer, _simple_settings(trainer)),
         "why": "distillation from a classifier that was trained before",
     }
     rows = trainer.unlabeled_dataset
@@ -533,14 +533,10 @@ def fingerprint(trainer: MixTrainer, settings: Mapping[str, Any]) -> dict[str, A
 
 def _hash_rows(rows: Any, collator: Any, *, with_labels: bool) -> str:
     digest = hashlib.sha256()
+    columns = {*input_columns(collator), *(label_columns(collator) if with_labels else ())}
     for start in range(0, len(rows), CHUNK_ROWS):
         for row in some_rows(rows, range(start, min(start + CHUNK_ROWS, len(rows)))):
-            labels = label_columns(collator)
-            kept = [
-                (name, row[name])
-                for name in sorted(row)
-                if name in input_columns(collator) or (with_labels and name in labels)
-            ]
+            kept = [(name, row[name]) for name in sorted(row) if name in columns]
             digest.update(repr(kept).encode())
     return digest.hexdigest()[:16]
 

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf.data.in_batches import CHUNK_ROWS, some_rows
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
-
-
-_CHUNK = 2048
 
 
 class Teacher:
@@ -66,8 +64,8 @@ class Teacher:
     ) -> Iterator[NDArray[np.float32]]:
         """Probabilities `(n, C)` of all rows, in the order of `label_names`, some thousand rows at a time."""
         with hf_logging.tqdm(total=len(rows), unit=" texts", desc="teacher", disable=disable_tqdm) as bar:
-            for start in range(0, len(rows), _CHUNK):
-                part = [rows[i] for i in range(start, min(start + _CHUNK, len(rows)))]
+            for start in range(0, len(rows), CHUNK_ROWS):
+                part = some_rows(rows, range(start, min(start + CHUNK_ROWS, len(rows))))
                 yield self._guess(
                     [row[text_column] for row in part],
                     None if text_pair_column is None else [row[text_pair_column] for row in part],
