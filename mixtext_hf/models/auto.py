@@ -58,8 +58,8 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
         """
-        model = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
-        make_mixable(model)
+        model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
+        make_mixable(model).note_new_parameters(new)
         return model
 
     @classmethod
@@ -74,7 +74,8 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load.
         """
-        return _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+        model, _ = _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+        return model
 
     @classmethod
     def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -138,8 +139,8 @@ class MixableModelForSequenceClassification(_MixableModel):
             `ValueError`: if no such head exists, or the checkpoint is unsafe to load.
         """
         _check_head("head", head)
-        model = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
-        make_mixable(model)
+        model, new = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
+        make_mixable(model).note_new_parameters(new)
         return model
 
     @classmethod
@@ -162,8 +163,10 @@ class MixableModelForSequenceClassification(_MixableModel):
         return model
 
 
-def _load(load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """`load(name, ...)` of a checkpoint that is safe, by arguments that keep it so."""
+def _load(
+    load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, frozenset[str]]:
+    """`load(name, ...)` of a checkpoint that is safe, by arguments that keep it so; and the names of what it did not hold."""
     kwargs = {**kwargs, "trust_remote_code": kwargs.get("trust_remote_code") or False}
     if kwargs.get("use_safetensors") is None:
         kwargs["use_safetensors"] = True
@@ -173,11 +176,11 @@ def _load(load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Ma
         # Elsewhere than the model: transformers finds it there.
         check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
     elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
-        return _load_adapter(load, name, checkpoint.adapter, checkpoint.has_config, args, kwargs)
-    model = load(name, *args, **kwargs)
+        return _load_adapter(load, name, checkpoint.adapter, checkpoint.has_config, args, kwargs), frozenset()
+    model, found = load(name, *args, **kwargs, output_loading_info=True)
     if checkpoint.adapter is not None and not kwargs.get("adapter_kwargs"):
         load_replaced_modules(model, None, kwargs.get("adapter_name", "default"), name, **where)
-    return model
+    return model, frozenset(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
 
 
 def _load_adapter(

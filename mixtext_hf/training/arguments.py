@@ -79,7 +79,8 @@ class MixTrainingArguments(TrainingArguments):
             size). Pixels are those of the data: the image processor resizes afterwards. Drawn for each image and epoch,
             whatever the number of workers.
         head_learning_rate (`float`, *optional*):
-            Learning rate of everything outside the base model; not given: `learning_rate` for all.
+            Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
+            a head that `from_pretrained` of this package put anew on a pretrained base model.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
             Gradients are not clipped unless asked for, as in the code of the papers. (In transformers: 1.0. With Adam,
             clipping the large gradients of the first steps makes the later steps larger and the model less calibrated.)
@@ -174,7 +175,11 @@ class MixTrainingArguments(TrainingArguments):
         },
     )
     head_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate of everything outside the base model."}
+        default=None,
+        metadata={
+            "help": "Learning rate of everything outside the base model. Not given: that of all, and at least 1e-3 for a head "
+            "that is new on a pretrained model."
+        },
     )
     max_grad_norm: float = field(
         default=0.0, metadata={"help": "Clip gradients to this norm; 0, the default here as in the papers, does not."}

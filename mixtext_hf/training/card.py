@@ -107,7 +107,7 @@ def _course(trainer: MixTrainer) -> dict[str, Any]:
     """How far training has come, and what it took; not what only the part since a checkpoint took."""
     args, state = trainer.args, trainer.state
     return {
-        "training_arguments": told_arguments(args),
+        "training_arguments": {**told_arguments(args), **_rate_of_head(trainer)},
         "step": state.global_step,
         "max_steps": state.max_steps,
         "epochs": state.epoch,
@@ -115,6 +115,11 @@ def _course(trainer: MixTrainer) -> dict[str, Any]:
         "device": _device(args),
         **({} if trainer.is_resumed else {"runtime": _runtime(state.log_history), "emissions": _emissions(trainer)}),
     }
+
+
+def _rate_of_head(trainer: MixTrainer) -> dict[str, float]:
+    rate = trainer.head_learning_rate
+    return {} if rate is None else {"head_learning_rate": rate}
 
 
 def told_arguments(args: MixTrainingArguments) -> dict[str, Any]:

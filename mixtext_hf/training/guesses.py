@@ -187,7 +187,7 @@ class _Rounds:
             "world_size": args.world_size,
             "per_device_train_batch_size": args.per_device_train_batch_size,
             "learning_rate": args.learning_rate,
-            "head_learning_rate": args.head_learning_rate,
+            "head_learning_rate": self.trainer.head_learning_rate,
             "max_steps": args.max_steps if number > 1 else None,
             "num_train_epochs": args.num_train_epochs if number > 1 else None,
         }

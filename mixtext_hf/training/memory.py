@@ -1,35 +1,47 @@
-"""What a method remembers from step to step, kept in checkpoints with the state of the trainer."""
+"""What training remembers beyond the weights, kept in checkpoints with the state of the trainer."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
 
 class Memory(TrainerCallback, ExportableState):
     """
-    Named tensors that a checkpoint holds (exactly: JSON writes every digit of a float) and a resumed run goes on with.
+    What a checkpoint holds (exactly: JSON writes every digit of a float) and a resumed run goes on with.
 
     Attributes:
-        tensors (`dict[str, torch.Tensor]`): By name; float32, small.
+        tensors (`dict[str, torch.Tensor]`): Of the method, by name; float32, small.
+        head_learning_rate (`float`, *optional*): At which the head started to learn; `None`: as everything.
     """
 
-    def __init__(self, values: dict[str, Any] | None = None):
+    def __init__(self, values: dict[str, Any] | None = None, head_learning_rate: float | None = None):
         self.tensors: dict[str, torch.Tensor] = {}
-        self.load(values or {})
+        self.head_learning_rate: float | None = None
+        self.load(values or {}, head_learning_rate)
 
-    def load(self, values: dict[str, Any]) -> None:
+    def load(self, values: dict[str, Any], head_learning_rate: float | None = None) -> None:
         """Remember what [`state`] said."""
         self.tensors.clear()
         self.tensors.update({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
+        self.head_learning_rate = head_learning_rate
+
+    def load_checkpoint(self, folder: str | Path) -> None:
+        """Remember what the checkpoint in `folder` holds."""
+        state = TrainerState.load_from_json(str(Path(folder) / TRAINER_STATE_NAME))
+        self.load(**state.stateful_callbacks.get(type(self).__name__, self.state())["args"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # Of a resumed run the state comes from the checkpoint.
-        self.load(state.stateful_callbacks.get(type(self).__name__, self.state())["args"]["values"])
+        # Of a resumed run the state comes from the checkpoint. The optimiser is made already.
+        values = state.stateful_callbacks.get(type(self).__name__, self.state())["args"]["values"]
+        self.load(values, self.head_learning_rate)
 
     def state(self) -> dict[str, Any]:
         """For `trainer_state.json`."""
-        return {"args": {"values": {name: value.tolist() for name, value in self.tensors.items()}}, "attributes": {}}
+        values = {name: value.tolist() for name, value in self.tensors.items()}
+        return {"args": {"values": values, "head_learning_rate": self.head_learning_rate}, "attributes": {}}

@@ -63,6 +63,10 @@ logger = logging.getLogger(__name__)
 # What a batch holds beside the inputs of the model.
 _LABELS = ("labels", "text_labels", "text_guesses")
 
+# A head that nobody has trained yet is hardly moved by the steps that are right for the pretrained weights below it. The
+# size is that of the MixText code (Chen et al., 2020); measured in docs/results.md.
+NEW_HEAD_LEARNING_RATE = 1e-3
+
 
 class MixTrainer(HubTrainer):
     r"""
@@ -293,17 +297,33 @@ class MixTrainer(HubTrainer):
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         is_given = self.optimizer is not None
         optimizer = super().create_optimizer(model)
-        if self.args.head_learning_rate is not None and not is_given:
+        head_learning_rate = self._memory.head_learning_rate = self.head_learning_rate
+        if head_learning_rate is not None and not is_given:
             head = {id(parameter) for parameter in self.mixer.head_parameters()}
             if not head:
                 raise ValueError(
                     "head_learning_rate was given, but the model has no parameters outside its base model."
                 )
-            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, head, self.args.head_learning_rate)
+            optimizer.param_groups[:] = _split_groups(optimizer.param_groups, head, head_learning_rate)
         return optimizer
+
+    @property
+    def head_learning_rate(self) -> float | None:
+        """
+        Of everything outside the base model: as given, else at least [`NEW_HEAD_LEARNING_RATE`] where the head is new on a
+        pretrained base model. `None`: that of all parameters.
+        """
+        given, of_all = self.args.head_learning_rate, self.args.learning_rate
+        if given is None and self.is_resumed:
+            # The model may come from the checkpoint, where its head is new no longer.
+            return self._memory.head_learning_rate
+        if given is not None or not self.mixer.head_is_new or not 0 < of_all < NEW_HEAD_LEARNING_RATE:
+            return given
+        return NEW_HEAD_LEARNING_RATE
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.is_resumed = True
+        self._memory.load_checkpoint(resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._reload_renamed(resume_from_checkpoint, model)
 

@@ -21,13 +21,14 @@ from runs import (
     tiny_rows,
     weights,
 )
-from tiny import tiny_model
+from tiny import tiny_image_model, tiny_model
 from transformers import AutoModelForSequenceClassification, TrainingArguments, default_data_collator
 
 from mixtext_hf import __version__
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.functional import draw_plan, make_mixable, mixed_cross_entropy
 from mixtext_hf.methods import ERM, ManifoldMixup, TMix
+from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 
@@ -221,6 +222,78 @@ def lora(model):
         task_type="SEQ_CLS", r=2, target_modules=["query", "value"], modules_to_save=["classifier"]
     )
     return peft.get_peft_model(model, config)
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A folder with a base model, and one with a classifier."""
+    tiny_model("bert").base_model.save_pretrained(tmp_path / "base")
+    tiny_model("bert").save_pretrained(tmp_path / "classifier")
+    return tmp_path
+
+
+def loaded(folder):
+    return MixableModelForSequenceClassification.from_pretrained(folder, num_labels=3)
+
+
+def rates_of(trainer):
+    rates = {id(p): group["lr"] for group in trainer.create_optimizer().param_groups for p in group["params"]}
+    named = trainer.model.named_parameters()
+    return {("head" if "classifier" in name else "rest", rates[id(p)]) for name, p in named if p.requires_grad}
+
+
+@pytest.mark.parametrize(
+    ("folder", "settings", "head"),
+    [
+        ("base", {"learning_rate": 5e-5}, 1e-3),
+        ("base", {"learning_rate": 5e-5, "head_learning_rate": 2e-4}, 2e-4),
+        ("base", {"learning_rate": 3e-3}, 3e-3),
+        ("classifier", {"learning_rate": 5e-5}, 5e-5),
+    ],
+)
+def test_a_new_head_learns_faster_than_what_is_pretrained(pretrained, folder, settings, head):
+    trainer = make_trainer(loaded(pretrained / folder), arguments(pretrained / "out", **settings))
+    assert rates_of(trainer) == {("head", head), ("rest", settings["learning_rate"])}
+
+
+def test_where_all_is_new_or_nothing_learns_the_head_is_no_exception(pretrained):
+    trainer = make_trainer(tiny_model("bert"), arguments(pretrained / "out", learning_rate=5e-5))
+    assert rates_of(trainer) == {("head", 5e-5), ("rest", 5e-5)}
+    trainer = make_trainer(loaded(pretrained / "base"), arguments(pretrained / "out", learning_rate=0.0))
+    assert rates_of(trainer) == {("head", 0.0), ("rest", 0.0)}
+
+
+def test_a_new_head_behind_an_adapter_and_one_made_anew_for_other_classes(pretrained):
+    trainer = make_trainer(lora(loaded(pretrained / "base")), arguments(pretrained / "out", learning_rate=5e-5))
+    assert rates_of(trainer) == {("head", 1e-3), ("rest", 5e-5)}
+    model = MixableModelForSequenceClassification.from_pretrained(
+        pretrained / "classifier", num_labels=5, ignore_mismatched_sizes=True
+    )
+    trainer = make_trainer(model, arguments(pretrained / "out", learning_rate=5e-5))
+    assert rates_of(trainer) == {("head", 1e-3), ("rest", 5e-5)}
+
+
+def test_a_new_image_head_learns_faster_too(tmp_path):
+    tiny_image_model("vit").base_model.save_pretrained(tmp_path / "base")
+    model = MixableModelForImageClassification.from_pretrained(tmp_path / "base", num_labels=3)
+    assert model.mixer.head_is_new
+    tiny_image_model("vit").save_pretrained(tmp_path / "classifier")
+    assert not MixableModelForImageClassification.from_pretrained(tmp_path / "classifier").mixer.head_is_new
+
+
+def test_a_run_goes_on_at_the_rates_it_began_with_from_a_model_of_its_checkpoint_too(pretrained):
+    settings = {"learning_rate": 1e-4, "max_steps": 6, "save_strategy": "steps", "save_steps": 3}
+    whole = make_trainer(loaded(pretrained / "base"), arguments(pretrained / "whole", **settings))
+    whole.train()
+    assert whole.state.log_history
+    for start in ("base", "whole/checkpoint-3"):
+        resumed = make_trainer(loaded(pretrained / start), arguments(pretrained / "whole", **settings))
+        resumed.train(resume_from_checkpoint=str(pretrained / "whole" / "checkpoint-3"))
+        assert resumed.head_learning_rate == 1e-3
+        assert_same_weights(weights(resumed.model), weights(whole.model))
+    # And is new no longer where another training begins.
+    another = make_trainer(loaded(pretrained / "whole" / "checkpoint-6"), arguments(pretrained / "next", **settings))
+    assert another.head_learning_rate is None
 
 
 def test_the_head_learning_rate_with_peft(tmp_path):
