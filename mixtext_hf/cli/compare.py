@@ -15,6 +15,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ from mixtext_hf.methods import METHODS, ResizeMix
 from .frozen import FROZEN
 from .output_dir import write_atomically
 from .parsing import Parser, given_names, parse, reporting_bad_input, share_out, to_flags
-from .planned_run import LOG, PlannedRun, make_kind, measured_split
+from .planned_run import FEATURES, LOG, PlannedRun, make_kind, measured_split
 from .run import Run, SelectionArguments
 
 
@@ -323,6 +324,8 @@ class Comparison:
                 # There may be one of other runs, by an earlier command.
                 self._remove_table()
                 raise
+            finally:
+                shutil.rmtree(self.output_dir / RUNS / FEATURES, ignore_errors=True)
 
     def _make_table(self) -> str:
         found = [plan.result() for plan in self.plans]

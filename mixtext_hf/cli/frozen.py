@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixtext_hf.data.in_batches import write_rows
-from mixtext_hf.guessing import StoredRows
-from mixtext_hf.training.guesses import FrozenFit, encoder_of, model_of, run_over
+from mixtext_hf.training.guesses import FrozenFit, encoder_of, model_of, run_over, stored_features
 
 
 # The baselines, and the method that is given the same data.
@@ -36,11 +34,12 @@ def frozen_probabilities(name: str, run: Any, split: Any) -> tuple[NDArray[np.fl
     """
     trainer = run.trainer
     encode = encoder_of(model_of(trainer), trainer)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "features.npy"
-        rows = run.data.train if name == "frozen" else trainer.unlabeled_dataset
-        write_rows(path, run_over(trainer, rows, encode), len(rows))
-        fit = FrozenFit(trainer, family="logistic" if name == "frozen" else "gaussian")
-        guesser = fit(StoredRows(path))
+    if name == "frozen":
+        labelled = np.concatenate(list(run_over(trainer, run.data.train, encode)))
+        guesser = FrozenFit(trainer, family="logistic")(labelled)
+    else:
+        with TemporaryDirectory() as own:
+            features = stored_features(trainer, trainer.features_folder or Path(own))
+            guesser = FrozenFit(trainer, family="gaussian")(features)
     pieces = [np.exp(guesser.log_probabilities(chunk)) for chunk in run_over(trainer, split, encode)]
     return np.concatenate(pieces), guesser.report.as_dict()

@@ -41,6 +41,8 @@ from .run import Run, make_run_of
 
 
 RESULT, PREDICTIONS, LOG = "result.json", "predictions.npz", "output.log"
+# Beside the runs: the features of texts that several of them guess, once for all.
+FEATURES = "features"
 # What is left of a run whose model is not kept.
 _KEPT = {RESULT, PREDICTIONS, LOG, "run.json"}
 # What a run is given, behind what the user says: nothing but the end of it is of interest.
@@ -207,6 +209,7 @@ class PlannedRun:
 
     def _execute(self, keep_model: bool) -> None:
         run = self.kind.make(self.argv, self.folder)
+        run.trainer.features_folder = self.folder.parent / FEATURES
         trained: dict[str, Any] = {} if self.baseline is not None else dict(run.train())
         name, split = measured_split(run)
         if self.max_rows is not None and self.max_rows < len(split):

@@ -1,9 +1,9 @@
-"""The frozen encoder's clusters guess alone, unless a classifier of the labelled rows is the better guesser.
+"""The frozen encoder's clusters guess alone, unless a classifier of the labelled rows is as good a guesser.
 
-Judged by labelled rows that neither saw (stacking: Wolpert, 1992). Where the classifier is better, clusters of texts are no
-classes, and both guess together, as a product of experts. Where it is not, it stays out, although both together would guess
-better still: a model that learns from guesses of its own kind learns its own mistakes again (measured: `docs/results.md`;
-the argument for two views is Blum and Mitchell's, 1998).
+Judged by labelled rows that neither saw (stacking: Wolpert, 1992). Where the classifier is as good, clusters of texts are
+hardly classes, and both guess together, as a product of experts. Where it is clearly worse, it stays out, although both
+together would guess better still: a model that learns from guesses of its own kind learns its own mistakes again (measured:
+`docs/results.md`; the argument for two views is Blum and Mitchell's, 1998).
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ def fit_combination(
     """
     Whether a classifier guesses too, and with which weight.
 
+    It does where its held-out likelihood is not below that of the frozen guesser by more than a standard error of their
+    difference, and both together are likelier than the frozen one alone.
+
     Args:
         frozen, classifier (`np.ndarray` of shape `(n, C)`): Log-probabilities of labelled rows by fits that did not see them.
         labels (`np.ndarray` of shape `(n,)`, int64): Their classes.
@@ -74,14 +77,15 @@ def fit_combination(
     if len(labels) == 0:
         return Combination()
 
-    def likelihood(log_probabilities: NDArray[np.float64]) -> tuple[float, float]:
+    def likelihoods(log_probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         temperature = fit_temperature(log_probabilities, labels)
-        tempered = log_softmax(log_probabilities / temperature)
-        return float(tempered[np.arange(len(labels)), labels].mean()), temperature
+        return log_softmax(log_probabilities / temperature)[np.arange(len(labels)), labels], temperature
 
-    alone = likelihood(frozen)[0], likelihood(classifier)[0]
-    if alone[1] <= alone[0]:
+    of_frozen, of_classifier = likelihoods(frozen)[0], likelihoods(classifier)[0]
+    alone = float(of_frozen.mean()), float(of_classifier.mean())
+    tried = {weight: likelihoods(log_softmax(frozen + weight * classifier)) for weight in _WEIGHTS}
+    best = max(tried, key=lambda weight: tried[weight][0].mean())
+    standard_error = float((of_classifier - of_frozen).std()) / max(len(labels) - 1, 1) ** 0.5
+    if alone[1] < alone[0] - standard_error or tried[best][0].mean() <= alone[0]:
         return Combination(log_likelihoods=alone)
-    tried = {weight: likelihood(log_softmax(frozen + weight * classifier)) for weight in _WEIGHTS}
-    best = max(tried, key=lambda weight: tried[weight][0])
     return Combination(best, tried[best][1], alone)

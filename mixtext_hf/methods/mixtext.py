@@ -83,7 +83,7 @@ class MixText(TMix):
     alpha: float = 1.0
     online: bool = False
     targets: Targets = "soft"
-    temperature: float = 0.5
+    temperature: float = 0.7
     align: Align | tuple[float, ...] = "labelled"
     align_decay: float = 0.99
     balanced_sharpening: bool = False

@@ -73,7 +73,7 @@ class MixTrainingArguments(TrainingArguments):
             after. Not given: 0.6, 0.7, 0.8, 0.9.
         guess_warm_up_steps (`int`, *optional*):
             Steps in which the first classifier learns from the labelled rows, before it guesses; 0: the frozen encoder guesses
-            alone. Not given: 100.
+            alone. Not given: 200.
         image_augmentations (`list[str]`, *optional*):
             Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
             size). Pixels are those of the data: the image processor resizes afterwards. Drawn for each image and epoch,

@@ -24,6 +24,7 @@ import datasets
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback
@@ -61,7 +62,7 @@ logger = logging.getLogger(__name__)
 GUESSES, ROUNDS = "guesses", "rounds"
 _SMALLEST_BATCH = 32
 # Optimiser steps of the classifier of the first round, and parts of the labelled rows that are held out from one each.
-WARM_UP_STEPS, _CLASSIFIER_FOLDS = 100, 3
+WARM_UP_STEPS, _CLASSIFIER_FOLDS = 200, 3
 _WARM_UP_BATCH = 8
 _POLL_SECONDS = 0.5
 
@@ -144,6 +145,7 @@ class _Rounds:
         self.texts = trainer.unlabeled_dataset
         self.labelled = trainer.train_dataset
         self.labels = labels_of(self.labelled, trainer.data_collator)
+        self.features = trainer.features_folder or folder
         self.found: list[dict[str, Any]] = []
         self._frozen: FrozenGuesser | None = None
 
@@ -152,7 +154,7 @@ class _Rounds:
         for number in range(1, self.args.guess_rounds + 1):
             guesses = self._guess(number, guesses)
         assert guesses is not None
-        if self.trainer.is_world_process_zero():
+        if self.trainer.is_world_process_zero() and self.trainer.features_folder is None:
             for path in self.folder.glob("features-*"):
                 path.unlink()
         return guesses
@@ -235,7 +237,7 @@ class _Rounds:
             found[0] = fit_combination(frozen.held_out[both], out[both], self.labels[both])
         if self.args.world_size > 1:
             # Not a barrier: the features may take longer than one waits.
-            while not self._features_path().is_file():
+            while not features_path(self.trainer, self.features).is_file():
                 time.sleep(_POLL_SECONDS)
             broadcast_object_list(found)
         combination: Combination = found[0]
@@ -337,28 +339,15 @@ class _Rounds:
     def _frozen_guesser(self) -> FrozenGuesser:
         """Fitted once for all rounds, on features of the first weights."""
         if self._frozen is None:
-            self._frozen = FrozenFit(self.trainer)(StoredRows(self._features_file()))
+            self._frozen = FrozenFit(self.trainer)(stored_features(self.trainer, self.features))
             logger.info("Guesses: %s.", self._frozen.report)
             for note in self._frozen.report.notes:
                 logger.warning("Guesses: %s", note)
         return self._frozen
 
-    def _features_path(self) -> Path:
-        """Where the features of all unlabelled texts are: a name that says of which texts and which encoder."""
-        about = [fingerprint(self.trainer, {})[name] for name in ("texts", "encoder", "max_length")]
-        return self.folder / f"features-{'-'.join(map(str, [*about, self.args.bf16, self.args.fp16]))}.npy"
-
-    def _features_file(self) -> Path:
-        """The features of all unlabelled texts, on disk."""
-        path = self._features_path()
-        if not path.is_file():
-            encode = encoder_of(model_of(self.trainer), self.trainer)
-            write_rows(path, run_over(self.trainer, self.texts, encode, title="features"), len(self.texts))
-        return path
-
     def _write(self, folder: Path, number: int, classifier: nn.Module | None, combination: Combination) -> GuessTable:
         frozen = self._frozen_guesser()
-        features = StoredRows(self._features_file())
+        features = stored_features(self.trainer, self.features)
 
         def pieces() -> Iterator[NDArray[np.float64]]:
             if classifier is None:
@@ -381,6 +370,24 @@ class _Rounds:
             "fingerprint": fingerprint(self.trainer, self._settings(number)),
         }
         return GuessTable.write(folder, pieces(), len(self.texts), self.names, about)
+
+
+def features_path(trainer: MixTrainer, folder: Path) -> Path:
+    """Where the features of all unlabelled texts are: a name that says of which texts and which encoder."""
+    about = [fingerprint(trainer, {})[name] for name in ("texts", "encoder", "max_length")]
+    return folder / f"features-{'-'.join(map(str, [*about, trainer.args.bf16, trainer.args.fp16]))}.npy"
+
+
+def stored_features(trainer: MixTrainer, folder: Path) -> StoredRows:
+    """The frozen encoder's features of all unlabelled texts, in a file in `folder`; made where nobody has made it yet."""
+    path = features_path(trainer, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several runs may share the folder: the first makes the file, and the others wait for it.
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            texts, encode = trainer.unlabeled_dataset, encoder_of(model_of(trainer), trainer)
+            write_rows(path, run_over(trainer, texts, encode, title="features"), len(texts))
+    return StoredRows(path)
 
 
 class FrozenFit:

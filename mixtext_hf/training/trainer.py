@@ -137,6 +137,8 @@ class MixTrainer(HubTrainer):
         self.unlabeled_dataset = unlabeled_dataset
         self.unlabeled_texts: UnlabeledTexts | None = None
         self.guesses: Guesses | None = None
+        # Where the frozen encoder's features are kept beyond this run, for others with the same texts.
+        self.features_folder: Path | None = None
         self.data_fingerprint: dict[str, Any] | None = None
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None

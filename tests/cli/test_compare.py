@@ -19,8 +19,9 @@ from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.compare import WITH_ALPHA, WITH_LAYERS, Comparison, main, make_parser
 from mixtext_hf.cli.planned_run import PlannedRun
+from mixtext_hf.data.in_batches import write_rows
 from mixtext_hf.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
-from mixtext_hf.training import MixTrainer
+from mixtext_hf.training import MixTrainer, guesses
 
 
 DERIVED = ("table.md", "results.csv", "runs.csv")
@@ -523,3 +524,27 @@ def test_frozen_features_are_rows_of_the_table(given, tmp_path):
     assert found["frozen"]["metrics"]["report"]["chosen"].startswith("logistic")
     assert found["frozen_gaussian"]["metrics"]["report"]["chosen"].startswith("Gaussian")
     assert found["frozen"]["configuration"] != found["erm"]["configuration"]
+
+
+def test_runs_that_guess_the_same_texts_encode_them_once(given, tmp_path, monkeypatch):
+    """And what they predict is what each of them predicts alone."""
+    made = []
+    monkeypatch.setattr(
+        guesses, "write_rows", lambda path, *args, **kwargs: (made.append(path), write_rows(path, *args, **kwargs))
+    )
+    settings = ("--guess_warm_up_steps", "2", "--per_device_unlabeled_batch_size", "2", "--max_steps", "2")
+
+    def predicted(folder, *methods):
+        main(text(tmp_path / folder, given, *settings, "--seeds", "0", "1", "--methods", *methods))
+        return {
+            path.parent.name: np.load(path)["probabilities"]
+            for path in sorted(tmp_path.glob(f"{folder}/runs/*/predictions.npz"))
+        }
+
+    together = predicted("together", "frozen_gaussian", "uda", "mixtext")
+    assert len(together) == 6 and len(made) == 2
+    assert not (tmp_path / "together" / "runs" / "features").exists()
+    alone = predicted("alone", "mixtext")
+    assert len(made) == 4
+    for name, probabilities in alone.items():
+        np.testing.assert_array_equal(probabilities, together[name])

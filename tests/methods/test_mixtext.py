@@ -797,7 +797,7 @@ DEFAULTS = {
     "align_decay": 0.99,
     "balanced_sharpening": False,
     "confidence_weights": False,
-    "temperature": 0.5,
+    "temperature": 0.7,
     "lambda_u": 1.0,
     "ramp_steps": 0,
     "view_weights": "original",
