@@ -68,7 +68,9 @@ def fit_combination(
     Whether a classifier guesses too, and with which weight.
 
     It does where its held-out likelihood is not below that of the frozen guesser by more than a standard error of their
-    difference, and both together are likelier than the frozen one alone.
+    difference, and both together are likelier than the frozen one alone. Its weight is the largest that is not worse than the
+    best one by more than a standard error: the classifier that guesses learns from all labelled rows, and is better than those
+    that were judged.
 
     Args:
         frozen, classifier (`np.ndarray` of shape `(n, C)`): Log-probabilities of labelled rows by fits that did not see them.
@@ -81,11 +83,15 @@ def fit_combination(
         temperature = fit_temperature(log_probabilities, labels)
         return log_softmax(log_probabilities / temperature)[np.arange(len(labels)), labels], temperature
 
+    def is_as_good(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        difference = one - other
+        return bool(difference.mean() >= -difference.std() / max(len(labels) - 1, 1) ** 0.5)
+
     of_frozen, of_classifier = likelihoods(frozen)[0], likelihoods(classifier)[0]
     alone = float(of_frozen.mean()), float(of_classifier.mean())
     tried = {weight: likelihoods(log_softmax(frozen + weight * classifier)) for weight in _WEIGHTS}
-    best = max(tried, key=lambda weight: tried[weight][0].mean())
-    standard_error = float((of_classifier - of_frozen).std()) / max(len(labels) - 1, 1) ** 0.5
-    if alone[1] < alone[0] - standard_error or tried[best][0].mean() <= alone[0]:
+    best = max((of_both for of_both, _ in tried.values()), key=lambda of_both: of_both.mean())
+    if not is_as_good(of_classifier, of_frozen) or best.mean() <= alone[0]:
         return Combination(log_likelihoods=alone)
-    return Combination(best, tried[best][1], alone)
+    weight = max(weight for weight, (of_both, _) in tried.items() if is_as_good(of_both, best))
+    return Combination(weight, tried[weight][1], alone)

@@ -13,6 +13,7 @@ import json
 import logging
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
@@ -65,6 +66,8 @@ _SMALLEST_BATCH = 32
 WARM_UP_STEPS, _CLASSIFIER_FOLDS = 200, 3
 _WARM_UP_BATCH = 8
 _POLL_SECONDS = 0.5
+# How long a file may take to be seen by other machines.
+_SHARED_WITHIN_SECONDS = 60.0
 
 
 @dataclass
@@ -125,10 +128,10 @@ def make_guesses(trainer: MixTrainer, *, resume: bool) -> Guesses:
     names = _label_names(trainer)
     folder = Path(str(args.output_dir)) / GUESSES
     if guesser == "column":
-        table = _shared(trainer, folder, resume, lambda: _of_column(trainer, folder, names))
+        table = _shared(trainer, folder, resume, _by_first(trainer, lambda: _of_column(trainer, folder, names)))
         return _told(trainer, Guesses(table, args.surest_share(1), []))
     if guesser.startswith("checkpoint:"):
-        table = _shared(trainer, folder, resume, lambda: _of_teacher(trainer, folder, names))
+        table = _shared(trainer, folder, resume, _by_first(trainer, lambda: _of_teacher(trainer, folder, names)))
         return _told(trainer, Guesses(table, args.surest_share(1), []))
     return _Rounds(trainer, folder, names, resume)()
 
@@ -486,6 +489,7 @@ def _shared(
 ) -> GuessTable:
     """The table in `folder`: as it is there, if it is that of this run; else the first process makes it, and all read it."""
     is_first = trainer.is_world_process_zero()
+    _check_shared(trainer, folder)
     decision: list[Any] = [None]
     if is_first:
         there = GuessTable.read(folder)
@@ -514,6 +518,33 @@ def _shared(
         # Not a barrier: making guesses may take longer than one waits.
         time.sleep(_POLL_SECONDS)
     return table
+
+
+def _by_first(trainer: MixTrainer, make: Callable[[], GuessTable]) -> Callable[[], GuessTable | None]:
+    """What one process makes for all."""
+    return lambda: make() if trainer.is_world_process_zero() else None
+
+
+def _check_shared(trainer: MixTrainer, folder: Path) -> None:
+    """Every process reads what the first one writes: raise `ValueError`, in all of them, where one cannot."""
+    if trainer.args.world_size == 1:
+        return
+    mark, word = folder / "shared", [uuid.uuid4().hex]
+    if trainer.is_world_process_zero():
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(word[0], encoding="utf-8")
+    broadcast_object_list(word)
+    end = time.monotonic() + _SHARED_WITHIN_SECONDS
+    while not (sees := mark.is_file() and mark.read_text(encoding="utf-8") == word[0]) and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+    blind = [rank for rank, it_sees in enumerate(gather_object([sees])) if not it_sees]
+    if trainer.is_world_process_zero():
+        mark.unlink()
+    if blind:
+        raise ValueError(
+            f"output_dir={str(trainer.args.output_dir)!r} is not one folder for all processes: rank {blind[0]} does not see "
+            "what rank 0 writes there, and guesses are made by one and read by all: give a folder that the machines share."
+        )
 
 
 def _simple_settings(trainer: MixTrainer) -> dict[str, Any]:

@@ -134,3 +134,11 @@ def test_guesses_are_the_same_on_both_ranks_and_rounds_resume_bit_for_bit(ranks)
     if not one["resumes"]:
         pytest.skip("this release of transformers cannot resume several processes on the CPU")
     assert one["bit-equal"] and other["bit-equal"]
+
+
+def test_a_column_of_guesses_is_read_once_and_refused_where_the_processes_share_no_folder(ranks):
+    one, other = (rank["column"] for rank in ranks)
+    assert one["guesses"] == other["guesses"] and len(one["guesses"]) == 40
+    assert one["guesses"][0] == pytest.approx([0.2, 0.5, 0.3])
+    for found in (one, other):
+        assert "is not one folder for all processes: rank 1 does not see what rank 0 writes" in found["refused"]

@@ -31,7 +31,7 @@ from transformers import Trainer
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.robustness import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
-from mixtext_hf.training import MixTrainer
+from mixtext_hf.training import MixTrainer, guesses
 
 
 def main() -> None:
@@ -53,6 +53,7 @@ def main() -> None:
         "random": random_plans(folder),
         "two streams": two_streams(folder),
         "rounds": rounds(folder),
+        "column": guesses_of_a_column(folder),
         "fgsm": fgsm_accuracy(folder, 4),
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
@@ -186,6 +187,27 @@ def two_streams(folder: Path) -> dict[str, object]:
     results["seen again"] = list(resumed.seen)
     results["bit-equal"] = all(torch.equal(one[name], other[name]) for name in one)
     return results
+
+
+def guesses_of_a_column(folder: Path) -> dict[str, object]:
+    """Read by one process for both; refused where the folder is not one for both."""
+    rows = [{**row, "said": [0.2, 0.5, 0.3]} for row in unlabelled_rows(40)]
+
+    def make(name: str) -> MixTrainer:
+        args = arguments(
+            folder / name, mix_method="mixtext", guess_column="said", per_device_unlabeled_batch_size=5, max_steps=2
+        )
+        return make_trainer(tiny_model("bert"), args, tiny_rows(16), unlabeled_dataset=rows)
+
+    shared = make("column")
+    shared.train()
+    assert shared.guesses is not None
+    guesses._SHARED_WITHIN_SECONDS = 1.0
+    try:
+        make(f"column of {os.environ['RANK']}").train()
+    except ValueError as error:
+        return {"guesses": shared.guesses.table.probabilities.astype(float).tolist(), "refused": str(error)}
+    raise AssertionError("Two folders were taken for one.")
 
 
 class Ended(Exception):
