@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision model-cards test lint
+.PHONY: help demo demo-vision model-cards tables test lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -17,6 +17,9 @@ demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a
 
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
+
+tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from the files in docs/results
+	$(BIN)/python scripts/tables.py
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

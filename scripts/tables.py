@@ -1,7 +1,7 @@
 """The tables of README.md and docs/results.md, made again from the `runs.csv` files in docs/results.
 
-Between `<!-- table: FOLDER -->` and `<!-- end -->` stands the table of `docs/results/FOLDER/runs.csv`, which `mixtext-hf compare`
-wrote; `<!-- table: FOLDER by labels -->` has a line for each number of labels too. `python scripts/tables.py` writes the tables,
+Between `<!-- table: FOLDER -->` and `<!-- end -->` stands the table of the runs in `docs/results/FOLDER`, in files `runs*.csv` that
+`mixtext-hf compare` wrote; `<!-- table: FOLDER by labels -->` has a line for each number of labels too. `python scripts/tables.py` writes the tables,
 `--check` says which would change.
 """
 
@@ -20,7 +20,7 @@ from mixtext_hf.evaluation.comparison import METRICS, mean_and_deviation
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/results.md")
-_BLOCK = re.compile(r"(<!-- table: (?P<folder>[\w/]+)(?P<by> by labels)? -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: (?P<folder>[\w/-]+)(?P<by> by labels)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(runs: Path, *, by_labels: bool = False) -> str:
@@ -28,14 +28,18 @@ def table(runs: Path, *, by_labels: bool = False) -> str:
     Mean and standard deviation over the seeds, a line a method; the best mean of each metric is bold.
 
     Args:
-        runs (`Path`): A `runs.csv` of `mixtext-hf compare`.
+        runs (`Path`): A folder with files `runs*.csv` of `mixtext-hf compare`.
         by_labels (`bool`): A line for each number of labels too.
 
     Raises:
-        `ValueError`: if methods were run with different seeds.
+        `ValueError`: if there are no runs, or methods were run with different seeds.
     """
-    with runs.open(encoding="utf-8", newline="") as file:
-        rows = [*csv.DictReader(file)]
+    rows = []
+    for path in sorted(runs.glob("runs*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows += [*csv.DictReader(file)]
+    if not rows:
+        raise ValueError(f"{runs} holds no runs*.csv.")
     cells: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         cells.setdefault((row["labeled_per_class"] if by_labels else "", row["variant"]), []).append(row)
@@ -61,7 +65,7 @@ def rewritten(text: str) -> str:
     """A page with the tables that belong into it."""
 
     def block(found: re.Match[str]) -> str:
-        runs = ROOT / "docs" / "results" / found["folder"] / "runs.csv"
+        runs = ROOT / "docs" / "results" / found["folder"]
         return f"{found[1]}{table(runs, by_labels=found['by'] is not None)}{found[4]}"
 
     return _BLOCK.sub(block, text)

@@ -1,6 +1,16 @@
-"""A newcomer's data: short tickets of six intents, made of templates that share their words, so that few labels leave doubt."""
+"""
+A newcomer's data: short tickets of six intents, made of templates that share their words, so that few labels leave doubt.
+
+`python tests/tickets.py FOLDER` writes them for three seeds: `labelled-S.csv` (40 of uneven classes), `unlabelled-S.csv` (2,000),
+`lopsided-S.csv` (the same, ten of the most frequent intent to one of the rarest), `others-S.csv` (a fifth of no intent), and
+`test.csv` (1,000).
+"""
 
 from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -55,6 +65,7 @@ OTHERS = [
     "the shop on the corner closes at six",
     "our invoice template has a new logo",
 ]
+LOPSIDED = (0.4, 0.24, 0.16, 0.1, 0.06, 0.04)
 # As uneven as the first forty tickets that somebody reads.
 LABELLED = (11, 9, 7, 6, 4, 3)
 
@@ -94,3 +105,25 @@ def labelled_tickets(seed: int) -> list[dict[str, str]]:
     for name, count in zip(INTENTS, LABELLED, strict=True):
         chosen += [row for row in pool if row["label"] == name][:count]
     return chosen
+
+
+def write_all(folder: Path) -> None:
+    """What the head of this file names."""
+
+    def write(name: str, rows: list[dict[str, str]]) -> None:
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["text", "label"], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(3):
+        write(f"labelled-{seed}.csv", labelled_tickets(seed))
+        write(f"unlabelled-{seed}.csv", tickets(2000, seed))
+        write(f"lopsided-{seed}.csv", tickets(2000, seed, shares=LOPSIDED))
+        write(f"others-{seed}.csv", tickets(2000, seed, others=0.2))
+    write("test.csv", tickets(1000, seed=99))
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))

@@ -34,7 +34,7 @@ from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_fr
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.training.arguments import read_shares
-from mixtext_hf.training.teacher import Teacher
+from mixtext_hf.training.guesses import Teacher
 
 from .embedded import MINILM, minilm_path
 from .parsing import Parser, parse, reporting_bad_input

@@ -21,7 +21,8 @@ from mixtext_hf.cli.compare import WITH_ALPHA, WITH_LAYERS, Comparison, main, ma
 from mixtext_hf.cli.planned_run import PlannedRun
 from mixtext_hf.data.in_batches import write_rows
 from mixtext_hf.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
-from mixtext_hf.training import MixTrainer, guesses
+from mixtext_hf.training import MixTrainer
+from mixtext_hf.training.guesses import frozen
 
 
 DERIVED = ("table.md", "results.csv", "runs.csv")
@@ -530,7 +531,7 @@ def test_runs_that_guess_the_same_texts_encode_them_once(given, tmp_path, monkey
     """And what they predict is what each of them predicts alone."""
     made = []
     monkeypatch.setattr(
-        guesses, "write_rows", lambda path, *args, **kwargs: (made.append(path), write_rows(path, *args, **kwargs))
+        frozen, "write_rows", lambda path, *args, **kwargs: (made.append(path), write_rows(path, *args, **kwargs))
     )
     settings = ("--guess_warm_up_steps", "2", "--per_device_unlabeled_batch_size", "2", "--max_steps", "2")
 

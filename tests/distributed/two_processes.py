@@ -31,7 +31,8 @@ from transformers import Trainer
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.robustness import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
-from mixtext_hf.training import MixTrainer, guesses
+from mixtext_hf.training import MixTrainer
+from mixtext_hf.training.guesses import shared as shared_guesses
 
 
 def main() -> None:
@@ -202,7 +203,7 @@ def guesses_of_a_column(folder: Path) -> dict[str, object]:
     shared = make("column")
     shared.train()
     assert shared.guesses is not None
-    guesses._SHARED_WITHIN_SECONDS = 1.0
+    shared_guesses._SHARED_WITHIN_SECONDS = 1.0
     try:
         make(f"column of {os.environ['RANK']}").train()
     except ValueError as error:

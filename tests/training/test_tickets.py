@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tickets import INTENTS, LABELLED, labelled_tickets, tickets
+from tickets import INTENTS, LABELLED, LOPSIDED, labelled_tickets, tickets
 from transformers import AutoModel, AutoTokenizer
 
 from mixtext_hf.cli.embedded import minilm_path
@@ -42,7 +42,7 @@ def encode():
     ("name", "pile"),
     [
         ("even", {}),
-        ("ten to one", {"shares": (0.4, 0.24, 0.16, 0.1, 0.06, 0.04)}),
+        ("ten to one", {"shares": LOPSIDED}),
         ("a fifth of no class", {"others": 0.2}),
     ],
 )

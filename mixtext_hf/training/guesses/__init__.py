@@ -1,0 +1,58 @@
+"""The guesses that a trainer learns from: made before its first step, in rounds or from elsewhere, once for all processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .frozen import FrozenFit, stored_features
+from .given import of_column, of_teacher, settings_of_given
+from .made import Guesses, told
+from .rounds import ROUNDS, Rounds
+from .running import encoder_of, label_names, labels_of, model_of, run_over
+from .shared import by_first, shared_table
+from .teacher import Teacher
+
+
+if TYPE_CHECKING:
+    from mixtext_hf.training.trainer import MixTrainer
+
+GUESSES = "guesses"
+
+
+def make_guesses(trainer: MixTrainer, *, resume: bool) -> Guesses:
+    """
+    The guesses for the last round of a trainer: read, if an earlier start of the same run made them, else made.
+
+    Args:
+        trainer ([`MixTrainer`]): Before training: its model has its first weights.
+        resume (`bool`): Whether training goes on; rounds before the last then go on too.
+
+    Raises:
+        `ValueError`: if the guesses in its folder are those of another run and `resume` is set.
+    """
+    args = trainer.args
+    guesser = args.guesser_name
+    names = label_names(trainer)
+    folder = Path(str(args.output_dir)) / GUESSES
+    if guesser != "column" and not guesser.startswith("checkpoint:"):
+        return Rounds(trainer, folder, names, resume)()
+    given = of_column if guesser == "column" else of_teacher
+    make = by_first(trainer, lambda: given(trainer, folder, names))
+    table = shared_table(trainer, folder, make, settings=settings_of_given(trainer), resume=resume)
+    return told(trainer, Guesses(table, args.surest_share(1), []))
+
+
+__all__ = [
+    "GUESSES",
+    "ROUNDS",
+    "FrozenFit",
+    "Guesses",
+    "Teacher",
+    "encoder_of",
+    "labels_of",
+    "make_guesses",
+    "model_of",
+    "run_over",
+    "stored_features",
+]

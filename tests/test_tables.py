@@ -1,0 +1,50 @@
+"""The tables of README.md and docs/results.md are those of the result files."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
+tables = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tables)
+
+RUNS = """run,variant,labeled_per_class,seed,split,n_examples,steps,accuracy,ECE,NLL
+a,erm,10,0,test,4,2,0.5,0.1,1.0
+b,tmix,10,0,test,4,2,0.75,0.2,0.5
+"""
+MORE = """run,variant,labeled_per_class,seed,split,n_examples,steps,accuracy,ECE,NLL
+c,erm,10,1,test,4,2,0.7,0.1,1.0
+d,tmix,10,1,test,4,2,0.75,0.2,0.7
+"""
+
+
+@pytest.mark.parametrize("page", tables.PAGES)
+def test_tables_are_what_the_runs_say(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert "<!-- table: " in text
+    assert tables.rewritten(text) == text, "python scripts/tables.py"
+
+
+def test_a_table_of_two_files(tmp_path):
+    (tmp_path / "runs-0.csv").write_text(RUNS)
+    (tmp_path / "runs-1.csv").write_text(MORE)
+    assert tables.table(tmp_path).splitlines() == [
+        "| method | accuracy | ECE | NLL |",
+        "|---|---|---|---|",
+        "| erm | 0.600 ± 0.141 | **0.100 ± 0.000** | 1.000 ± 0.000 |",
+        "| tmix | **0.750 ± 0.000** | 0.200 ± 0.000 | **0.600 ± 0.141** |",
+    ]
+    assert "| 10 | erm |" in tables.table(tmp_path, by_labels=True)
+
+
+def test_runs_that_do_not_go_together_and_none(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no runs\*\.csv"):
+        tables.table(tmp_path)
+    (tmp_path / "runs.csv").write_text(RUNS + MORE.splitlines()[1] + "\n")
+    with pytest.raises(ValueError, match="other seeds"):
+        tables.table(tmp_path)
