@@ -7,7 +7,7 @@ to learn from first.
 
 from .choice import Family, FrozenGuesser, GuessReport, check_shares, fit_frozen_guesser, make_folds
 from .combination import Combination, fit_combination
-from .gaussian import Anchors, GaussianMixture, balance, fit_gaussian_mixture
+from .gaussian import Anchors, GaussianMixture, fit_gaussian_mixture
 from .names import are_content, readable_name, sentences_about
 from .rows import Rows, StoredRows
 from .surest import surest_rows
@@ -23,7 +23,6 @@ __all__ = [
     "Rows",
     "StoredRows",
     "are_content",
-    "balance",
     "check_shares",
     "fit_combination",
     "fit_frozen_guesser",

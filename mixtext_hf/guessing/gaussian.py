@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Floats, Rows, chunks, log_softmax, softmax
+from .rows import Floats, Rows, chunks, log_softmax
 
 
 # How fast a bias follows: 1 gives a class its share in the next iteration, were all else to stay.
@@ -122,18 +122,3 @@ def fit_gaussian_mixture(
 def _shrunk(covariance: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
     d = len(covariance)
     return (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
-
-
-def balance(
-    probabilities: NDArray[np.float64], shares: NDArray[np.float64], iterations: int = 50
-) -> NDArray[np.float64]:
-    """
-    Weigh the classes of guesses `(N, C)` so that the guesses of all rows together have the given shares `(C,)`; rows that are
-    sure stay sure. The weights of the classes come from iterative proportional fitting.
-    """
-    biases = np.zeros(len(shares))
-    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    for _ in range(iterations):
-        found = softmax(logarithms + biases).mean(axis=0)
-        biases += np.clip(np.log(shares) - np.log(np.maximum(found, 1e-300)), -_LARGEST_STEP, _LARGEST_STEP)
-    return softmax(logarithms + biases)

@@ -14,7 +14,6 @@ from mixtext_hf.guessing import (
     Combination,
     StoredRows,
     are_content,
-    balance,
     check_shares,
     fit_combination,
     fit_frozen_guesser,
@@ -138,8 +137,6 @@ def test_given_shares_are_those_of_the_guesses():
     shares = np.array([0.5, 0.3, 0.2])
     fitted = fit_gaussian_mixture(z, Anchors(x, y, np.full(len(x), 2.0)), 3, shares=shares, iterations=200)
     np.testing.assert_allclose(np.exp(fitted.log_posterior(z)).mean(axis=0), shares, atol=1e-3)
-    flat = np.random.default_rng(0).dirichlet([1, 2, 3], size=500)
-    np.testing.assert_allclose(balance(flat, shares).mean(axis=0), shares, atol=1e-6)
 
 
 def test_rows_in_a_file_are_read_in_pieces_and_give_the_same(tmp_path):
