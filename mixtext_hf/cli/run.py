@@ -20,7 +20,7 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
-from mixtext_hf.evaluation.loading import DEFAULT_METRICS, logits_of
+from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
 from mixtext_hf.hub.push import PushError
@@ -165,6 +165,7 @@ class Run:
                 f"--eval_strategy {IntervalStrategy(args.eval_strategy).value} evaluates during training and so needs a validation split: "
                 "give --validation_file or --validation_split_fraction; the test split is not for choosing."
             )
+        self._check_best_metric()
         if args.do_eval and not self.evaluation_splits():
             raise ValueError(
                 "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
@@ -172,6 +173,17 @@ class Run:
             )
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
+
+    def _check_best_metric(self) -> None:
+        names = ["loss", *self.metric_names()]
+        wanted = (self.args.metric_for_best_model or "loss").removeprefix("eval_")
+        # Scripts and modules of one's own say only later what they return.
+        are_known = all(name in (*METRIC_NAMES, "loss") or name.startswith("top_") for name in names)
+        if are_known and wanted not in names and not wanted.startswith("top_"):
+            raise ValueError(
+                f"--metric_for_best_model {self.args.metric_for_best_model} is not measured: choose from {', '.join(names)}, or add "
+                "it to --metrics."
+            )
 
     def evaluation_splits(self) -> dict[str, Any]:
         """What `--do_eval` evaluates on: the labelled validation splits, or the test split where there are none."""

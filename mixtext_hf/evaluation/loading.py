@@ -53,8 +53,21 @@ METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF
 # All others take hard predictions.
 PROBABILITY_METRICS = ("top_k_accuracy", "nll", "brier", "ece", "ece_equal_mass", "classwise_ece", "mce")
 
+# Less of these is better; "loss" is what a Trainer adds.
+ERRORS = ("nll", "brier", "ece", "ece_equal_mass", "classwise_ece", "mce", "mse", "loss")
+
 # top_5_accuracy is the module top_k_accuracy in its configuration "5".
 _TOP_K = re.compile("top_([1-9][0-9]*)_accuracy")
+
+
+def is_greater_better(metric: str) -> bool:
+    """
+    Whether more of a metric is better.
+
+    Args:
+        metric (`str`): As a Trainer names it: "nll", "eval_nll", or "eval_dev_nll" of one of several splits.
+    """
+    return not any(metric == name or metric.endswith(f"_{name}") for name in ERRORS)
 
 
 def metric_path(name: str) -> str:

@@ -14,6 +14,8 @@ from mixtext_hf.data.image_augmentations import make_image_augmentation
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 
+from .checks import check_ranges, settle_best_metric
+
 
 _DEFAULT = "tmix"
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
@@ -188,6 +190,8 @@ class MixTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         if isinstance(self.mix_kwargs, str):
             self.mix_kwargs = _parse_object(self.mix_kwargs)
+        check_ranges(self)
+        settle_best_metric(self)
         super().__post_init__()
         if not 0 <= self.mix_start < self.mix_end <= 1:
             raise ValueError(
@@ -196,18 +200,10 @@ class MixTrainingArguments(TrainingArguments):
             )
         if not 0 <= self.label_smoothing_factor < 1:
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
-        if self.head_learning_rate is not None and not self.head_learning_rate > 0:
-            raise ValueError(f"head_learning_rate must be positive, got {self.head_learning_rate}.")
         self._check_guesses()
         for name in ("view_columns", "augmenters", "image_augmentations", "surest"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
-        if self.data_seed is not None and self.data_seed < 0:
-            raise ValueError(f"data_seed must be at least 0, got {self.data_seed}.")
-        if self.per_device_unlabeled_batch_size is not None and self.per_device_unlabeled_batch_size < 1:
-            raise ValueError(
-                f"per_device_unlabeled_batch_size must be at least 1, got {self.per_device_unlabeled_batch_size}."
-            )
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
         for augmentation in self.image_augmentations or ():

@@ -38,6 +38,7 @@ from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe
+from .checks import check_before_training
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
@@ -161,6 +162,7 @@ class MixTrainer(HubTrainer):
             self._adopt(model)
             self._choose_collator(data_collator)
             self._check_unlabeled()
+            check_before_training(self)
         with warnings.catch_warnings():
             # What it says of its own label smoothing does not hold here: `MixedLoss` smooths multi-label targets too.
             warnings.filterwarnings("ignore", message="Label smoothing is not compatible with multi-label")
@@ -181,6 +183,7 @@ class MixTrainer(HubTrainer):
         if model is None:
             self._choose_collator(data_collator)
             self._check_unlabeled()
+            check_before_training(self)
         self.add_callback(self._set_epoch)
         self.add_callback(self._memory)
         self._is_made = True

@@ -164,6 +164,8 @@ def test_arguments():
         (["--do_train", "--image_size=0"], "--image_size must be at least 1, got 0"),
         (["--do_train", "--image_column=picture"], "`image_column` is 'picture', but there is no such column"),
         (["--do_train", "--eval_strategy=epoch"], "needs a validation split"),
+        (["--do_train", "--metric_for_best_model=ecee"], "--metric_for_best_model ecee is not measured"),
+        (["--do_train", "--gradient_accumulation_steps=0"], "gradient_accumulation_steps must be at least 1, got 0"),
         ([], "Nothing to do"),
     ],
 )

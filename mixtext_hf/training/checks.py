@@ -1,0 +1,154 @@
+"""What arguments may be, as far as it can be said before training: a wrong one is named, with its value and what would be right.
+
+transformers finds some of these late, by an error from inside, and some never: with `gradient_accumulation_steps=-1` it trains
+nothing and is content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Trainer, get_scheduler
+from transformers.integrations import get_available_reporting_integrations
+
+from mixtext_hf.evaluation.loading import is_greater_better
+
+
+if TYPE_CHECKING:
+    from .arguments import MixTrainingArguments
+    from .trainer import MixTrainer
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What a number may be."""
+
+    holds: Callable[[float], bool]
+    said: str
+
+
+_AT_LEAST_1 = _Range(lambda value: value >= 1, "at least 1")
+_AT_LEAST_0 = _Range(lambda value: value >= 0, "at least 0")
+_POSITIVE = _Range(lambda value: value > 0, "positive")
+_DECAY = _Range(lambda value: 0 <= value < 1, "in [0, 1)")
+_STEPS = _Range(
+    lambda value: value >= 1 or 0 < value < 1, "a number of steps from 1 on, or a part of training between 0 and 1"
+)
+
+_RANGES: dict[str, _Range] = {
+    "per_device_train_batch_size": _AT_LEAST_1,
+    "per_device_eval_batch_size": _AT_LEAST_1,
+    "gradient_accumulation_steps": _AT_LEAST_1,
+    "learning_rate": _AT_LEAST_0,
+    "weight_decay": _AT_LEAST_0,
+    "adam_beta1": _DECAY,
+    "adam_beta2": _DECAY,
+    "adam_epsilon": _POSITIVE,
+    "max_grad_norm": _AT_LEAST_0,
+    "num_train_epochs": _POSITIVE,
+    "max_steps": _Range(
+        lambda value: value == -1 or value >= 1,
+        "at least 1, or -1 to train for num_train_epochs (0 would train them too)",
+    ),
+    "warmup_steps": _AT_LEAST_0,
+    "logging_steps": _STEPS,
+    "eval_steps": _STEPS,
+    "save_steps": _STEPS,
+    "eval_delay": _AT_LEAST_0,
+    "save_total_limit": _AT_LEAST_1,
+    "dataloader_num_workers": _AT_LEAST_0,
+    "seed": _AT_LEAST_0,
+    "data_seed": _AT_LEAST_0,
+    "per_device_unlabeled_batch_size": _AT_LEAST_1,
+    "head_learning_rate": _POSITIVE,
+}
+
+
+def check_ranges(args: MixTrainingArguments) -> None:
+    """
+    Raise for numbers out of range, and for trackers that are not installed.
+
+    Raises:
+        `ValueError`: that names the argument.
+    """
+    for name, allowed in _RANGES.items():
+        value = getattr(args, name, None)
+        if value is None or isinstance(value, (str, bool)):
+            continue
+        if not math.isfinite(value) or not allowed.holds(value):
+            raise ValueError(f"{name} must be {allowed.said}, got {value}.")
+    wanted = [args.report_to] if isinstance(args.report_to, str) else list(args.report_to or ())
+    missing = sorted({*wanted} - {"all", "none", *get_available_reporting_integrations()})
+    if missing:
+        raise ValueError(
+            f"report_to={missing[0]!r} needs a package that is not installed, or is the name of none: install it, or choose from "
+            f"{', '.join([*sorted(get_available_reporting_integrations()), 'none'])}."
+        )
+
+
+def settle_best_metric(args: MixTrainingArguments) -> None:
+    """Which way `metric_for_best_model` is better, where nobody says: transformers takes all but losses for better if greater."""
+    if args.metric_for_best_model is not None and args.greater_is_better is None:
+        args.greater_is_better = is_greater_better(args.metric_for_best_model)
+
+
+def check_before_training(trainer: MixTrainer) -> None:
+    """
+    Raise for what takes the device or the data to see.
+
+    Raises:
+        `ValueError`: that names the argument.
+    """
+    args = trainer.args
+    if args.fp16 and args.device.type == "cpu":
+        raise ValueError(
+            "fp16=True needs a GPU, and this runs on the CPU: use bf16=True, which it can do, or neither."
+        )
+    _check_optimizer(trainer)
+    rows = trainer.train_dataset
+    batch = args.per_device_train_batch_size * args.world_size
+    if args.dataloader_drop_last and isinstance(rows, Sized) and len(rows) < batch:
+        raise ValueError(
+            f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
+            f"per_device_train_batch_size={args.per_device_train_batch_size}."
+        )
+
+
+def _check_optimizer(trainer: MixTrainer) -> None:
+    """Make optimiser and schedule of one number, as the trainer will of all: what they lack, they say."""
+    args = trainer.args
+    if getattr(trainer, "optimizer", None) is None and getattr(trainer, "optimizer_cls_and_kwargs", None) is None:
+        try:
+            Trainer.get_optimizer_cls_and_kwargs(args, trainer.mixer.stack.model)
+        except (ImportError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"optim={_value(args.optim)!r} with optim_args={args.optim_args!r} cannot be made: {_said(error)}"
+            ) from error
+    if getattr(trainer, "lr_scheduler", None) is None:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=max(args.learning_rate, 1e-8))
+        given: Any = args.lr_scheduler_kwargs or {}
+        try:
+            get_scheduler(
+                args.lr_scheduler_type,
+                optimizer,
+                num_warmup_steps=1,
+                num_training_steps=10,
+                scheduler_specific_kwargs=given,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"lr_scheduler_type={_value(args.lr_scheduler_type)!r} with lr_scheduler_kwargs={given} cannot be made: "
+                f"{_said(error)}"
+            ) from error
+
+
+def _value(name: Any) -> str:
+    return str(getattr(name, "value", name))
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()).removeprefix("\"'").rstrip(".") + "."

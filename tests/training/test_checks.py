@@ -1,0 +1,136 @@
+"""Arguments that would be found wrong late, or never: refused by name, with the value and what would be right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from runs import arguments, make_trainer, tiny_rows
+from tiny import tiny_model
+
+from mixtext_hf.evaluation.loading import METRIC_NAMES, is_greater_better
+
+
+INF, NAN = float("inf"), float("nan")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"max_steps": 0}, "max_steps must be at least 1, or -1 to train for num_train_epochs"),
+        ({"max_steps": -2}, "max_steps must be at least 1, or -1"),
+        ({"gradient_accumulation_steps": -1}, "gradient_accumulation_steps must be at least 1, got -1"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be at least 1, got 0"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be at least 1, got 0"),
+        ({"per_device_eval_batch_size": -8}, "per_device_eval_batch_size must be at least 1, got -8"),
+        ({"per_device_unlabeled_batch_size": 0}, "per_device_unlabeled_batch_size must be at least 1, got 0"),
+        ({"learning_rate": -1e-5}, "learning_rate must be at least 0, got -1e-05"),
+        ({"learning_rate": INF}, "learning_rate must be at least 0, got inf"),
+        ({"head_learning_rate": NAN}, "head_learning_rate must be positive, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
+        ({"adam_beta2": 1.0}, r"adam_beta2 must be in \[0, 1\), got 1.0"),
+        ({"adam_epsilon": 0.0}, "adam_epsilon must be positive, got 0.0"),
+        ({"max_grad_norm": NAN}, "max_grad_norm must be at least 0, got nan"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be positive, got 0"),
+        ({"warmup_steps": -3}, "warmup_steps must be at least 0, got -3"),
+        ({"logging_steps": INF}, "logging_steps must be a number of steps from 1 on, or a part .* got inf"),
+        ({"save_steps": 0}, "save_steps must be a number of steps from 1 on, or a part .* got 0"),
+        ({"save_total_limit": 0}, "save_total_limit must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"report_to": "nobody"}, "report_to='nobody' needs a package .* choose from .*none"),
+        ({"report_to": ["none", "somebody"]}, "report_to='somebody' needs a package"),
+    ],
+)
+def test_numbers_out_of_range_and_trackers_that_are_not_there(tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        arguments(tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"dataloader_drop_last": True, "per_device_train_batch_size": 16},
+            "dataloader_drop_last=True leaves nothing of 8",
+        ),
+        ({"fp16": True}, "fp16=True needs a GPU.*bf16=True"),
+        ({"lr_scheduler_type": "cosine_with_min_lr"}, "lr_scheduler_type='cosine_with_min_lr' .*min_lr"),
+        (
+            {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"cycles": 1}},
+            "lr_scheduler_type='cosine' with lr_scheduler_kwargs={'cycles': 1} cannot be made: .*cycles",
+        ),
+        ({"optim": "adamw_bnb_8bit"}, "optim='adamw_bnb_8bit' .* cannot be made: .*bitsandbytes"),
+        ({"optim": "galore_adamw"}, "optim='galore_adamw' .* cannot be made"),
+    ],
+)
+def test_what_the_device_the_data_or_another_argument_forbids(tmp_path, settings, said):
+    args = arguments(tmp_path / "out", **settings)
+    if settings.get("fp16") and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match=said):
+        make_trainer(tiny_model(), args, tiny_rows(8))
+    assert not (tmp_path / "out").exists()
+
+
+def test_usual_arguments_pass(tmp_path):
+    usual = {
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr": 1e-6},
+        "warmup_steps": 0.1,
+        "eval_steps": 0.5,
+        "optim": "sgd",
+        "dataloader_drop_last": True,
+        "save_total_limit": 1,
+        "report_to": "none",
+    }
+    make_trainer(tiny_model(), arguments(tmp_path, **usual), tiny_rows(8)).train()
+
+
+def test_less_of_an_error_is_better():
+    better = {name for name in METRIC_NAMES if is_greater_better(name)}
+    assert better == {
+        "accuracy",
+        "macro_f1",
+        "f1",
+        "matthews_correlation",
+        "top_k_accuracy",
+        "f1_micro",
+        "f1_macro",
+        "subset_accuracy",
+        "pearson",
+        "spearman",
+    }
+    assert (
+        not is_greater_better("eval_nll") and not is_greater_better("eval_dev_ece") and not is_greater_better("loss")
+    )
+    assert is_greater_better("eval_top_5_accuracy") and is_greater_better("eval_recall")
+
+
+@pytest.mark.parametrize("name", ["nll", "eval_nll", "ece", "mse", "accuracy"])
+def test_the_best_model_is_the_best_by_its_metric(tmp_path, name):
+    """The values are made up: worse, best, and in between."""
+    better = is_greater_better(name)
+    values = iter([0.5, 0.9, 0.7] if better else [0.5, 0.1, 0.3])
+
+    def measure(_):
+        return {name.removeprefix("eval_"): next(values)}
+
+    args = arguments(
+        tmp_path,
+        max_steps=3,
+        eval_strategy="steps",
+        eval_steps=1,
+        save_strategy="steps",
+        save_steps=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=name,
+    )
+    rows = tiny_rows(8)
+    trainer = make_trainer(tiny_model(), args, rows, eval_dataset=rows, compute_metrics=measure)
+    trainer.train()
+    assert trainer.state.best_global_step == 2 and trainer.state.best_metric == (0.9 if better else 0.1)
+
+
+def test_who_says_which_way_is_heard(tmp_path):
+    assert arguments(tmp_path, metric_for_best_model="nll").greater_is_better is False
+    assert arguments(tmp_path, metric_for_best_model="nll", greater_is_better=True).greater_is_better is True
