@@ -26,7 +26,7 @@ from mixtext_hf.training.hub import name_of
 
 from .card import recorded_card
 from .parsing import Parser, parse, reporting_bad_input
-from .run import reporting_failed_push
+from .run import reporting_failed_run
 
 
 @dataclass
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> str | None:
                 _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
             return None
         destination.check_token()
-    with reporting_failed_push():
+    with reporting_failed_run():
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
             _write_card(folder, data, destination.repo_id, arguments.overwrite_card)

@@ -29,6 +29,7 @@ from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments, versions
+from mixtext_hf.training.finite import NonFinite
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 
@@ -403,11 +404,14 @@ def launched(command: str, world_size: int) -> str:
 
 
 @contextmanager
-def reporting_failed_push() -> Iterator[None]:
-    """Say of a push that failed what there is to say, and exit with status 1: the results are there."""
+def reporting_failed_run() -> Iterator[None]:
+    """
+    Say in a line what there is to say of a push that failed (the results are there) and of a training that was stopped, and exit
+    with status 1.
+    """
     try:
         yield
-    except PushError as error:
+    except (PushError, NonFinite) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

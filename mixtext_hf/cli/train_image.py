@@ -36,7 +36,7 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_push, task_of
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
 
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
     run = make_run(argv)
-    with reporting_failed_push():
+    with reporting_failed_run():
         return run()
 
 

@@ -25,7 +25,7 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_push, task_of
+from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
 
 
 @dataclass
@@ -99,7 +99,7 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
     run = make_run(argv)
-    with reporting_failed_push():
+    with reporting_failed_run():
         return run()
 
 

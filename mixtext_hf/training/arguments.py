@@ -83,6 +83,9 @@ class MixTrainingArguments(TrainingArguments):
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
+        skip_nonfinite_steps (`int`, *optional*, defaults to 0):
+            How many steps may be left out because their gradient is infinite or not a number; one more stops training. Every
+            step then waits for the device.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
             Gradients are not clipped unless asked for, as in the code of the papers. (In transformers: 1.0. With Adam,
             clipping the large gradients of the first steps makes the later steps larger and the model less calibrated.)
@@ -182,6 +185,16 @@ class MixTrainingArguments(TrainingArguments):
             "help": "Learning rate of everything outside the base model. Not given: that of all, and at least 1e-3 for a head "
             "that is new on a pretrained model."
         },
+    )
+    skip_nonfinite_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Leave out up to so many steps whose gradient is infinite or not a number; one more stops training."
+        },
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Log 0 in place of a loss that is not finite. Off here: such a loss stops training."},
     )
     max_grad_norm: float = field(
         default=0.0, metadata={"help": "Clip gradients to this norm; 0, the default here as in the papers, does not."}

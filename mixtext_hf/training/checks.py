@@ -65,6 +65,7 @@ _RANGES: dict[str, _Range] = {
     "data_seed": _AT_LEAST_0,
     "per_device_unlabeled_batch_size": _AT_LEAST_1,
     "head_learning_rate": _POSITIVE,
+    "skip_nonfinite_steps": _AT_LEAST_0,
 }
 
 

@@ -18,18 +18,21 @@ class Memory(TrainerCallback, ExportableState):
     Attributes:
         tensors (`dict[str, torch.Tensor]`): Of the method, by name; float32, small.
         head_learning_rate (`float`, *optional*): At which the head started to learn; `None`: as everything.
+        skipped_steps (`int`): That were left out because their gradient was not finite.
     """
 
-    def __init__(self, values: dict[str, Any] | None = None, head_learning_rate: float | None = None):
+    def __init__(
+        self, values: dict[str, Any] | None = None, head_learning_rate: float | None = None, skipped_steps: int = 0
+    ):
         self.tensors: dict[str, torch.Tensor] = {}
-        self.head_learning_rate: float | None = None
-        self.load(values or {}, head_learning_rate)
+        self.load(values or {}, head_learning_rate, skipped_steps)
 
-    def load(self, values: dict[str, Any], head_learning_rate: float | None = None) -> None:
+    def load(self, values: dict[str, Any], head_learning_rate: float | None = None, skipped_steps: int = 0) -> None:
         """Remember what [`state`] said."""
         self.tensors.clear()
         self.tensors.update({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
         self.head_learning_rate = head_learning_rate
+        self.skipped_steps = skipped_steps
 
     def load_checkpoint(self, folder: str | Path) -> None:
         """Remember what the checkpoint in `folder` holds."""
@@ -38,10 +41,15 @@ class Memory(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Of a resumed run the state comes from the checkpoint. The optimiser is made already.
-        values = state.stateful_callbacks.get(type(self).__name__, self.state())["args"]["values"]
-        self.load(values, self.head_learning_rate)
+        kept = state.stateful_callbacks.get(type(self).__name__, self.state())["args"]
+        self.load(**{**kept, "head_learning_rate": self.head_learning_rate})
 
     def state(self) -> dict[str, Any]:
         """For `trainer_state.json`."""
         values = {name: value.tolist() for name, value in self.tensors.items()}
-        return {"args": {"values": values, "head_learning_rate": self.head_learning_rate}, "attributes": {}}
+        kept = {
+            "values": values,
+            "head_learning_rate": self.head_learning_rate,
+            "skipped_steps": self.skipped_steps,
+        }
+        return {"args": kept, "attributes": {}}

@@ -39,6 +39,7 @@ from mixtext_hf.version import __version__
 from .arguments import MixTrainingArguments
 from .card import describe
 from .checks import check_before_training
+from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
@@ -144,6 +145,7 @@ class MixTrainer(HubTrainer):
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None
         self._memory = Memory()
+        self._finite = FiniteWatch(self)
         self._label_shares: list[float] | None = None
         self._has_warned_of_unused = False
         self._is_made = False
@@ -186,6 +188,7 @@ class MixTrainer(HubTrainer):
             check_before_training(self)
         self.add_callback(self._set_epoch)
         self.add_callback(self._memory)
+        self.add_callback(self._finite)
         self._is_made = True
 
     # ---- the model and the method ----
@@ -202,7 +205,16 @@ class MixTrainer(HubTrainer):
                 resume_from_checkpoint = None  # it was ended before the last round
             # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
             set_seed(self.args.seed)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self.model is not None:
+            self._finite.check_weights()
+        if self._memory.skipped_steps:
+            output.metrics["skipped_steps"] = self._memory.skipped_steps
+        return output
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        self._finite.check_weights()
+        super().save_model(*args, **kwargs)
 
     @property
     def learns_from_guesses(self) -> bool:
@@ -287,7 +299,8 @@ class MixTrainer(HubTrainer):
         self.is_resumed = False
         self._label_shares = self._shares_of_labels()
         self._watch = self.method.watch(self._label_shares)
-        self._memory.tensors.clear()
+        self._memory.load({})
+        self._finite.start()
         self._labels_are_checked = False
         if self._takes_pixels:
             self._pixel_mean, self._pixel_std = normalisation(
@@ -569,13 +582,17 @@ class MixTrainer(HubTrainer):
                 loss = torch.stack(list(terms.values())).sum() * scale
                 self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
             early = early + loss.detach()
-            self._terms.add(terms)
+            self._see(terms, inputs)
         terms = next(losses)
-        self._terms.add(terms)
+        self._see(terms, inputs)
         self._terms.add({"mix_lambda": plan.lam.mean()})
         if isinstance(plan.layer, int):
             self._terms.add({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
         return torch.stack(list(terms.values())).sum() * scale + early
+
+    def _see(self, terms: dict[str, torch.Tensor], inputs: dict[str, Any]) -> None:
+        self._finite.see_terms(terms, inputs)
+        self._terms.add(terms)
 
     def _average(self, value: torch.Tensor) -> torch.Tensor:
         """The mean over all processes."""
@@ -612,6 +629,9 @@ class MixTrainer(HubTrainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
+            self._finite.check_terms()
+            if "grad_norm" in logs:
+                self._finite.check_gradient_norm(logs["grad_norm"])
             logs = {**logs, **self._summary()}
         super().log(logs, start_time)
 
