@@ -32,6 +32,7 @@ from mixtext_hf.training.card import told_arguments, versions
 from mixtext_hf.training.finite import NonFinite
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
+from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
@@ -411,7 +412,7 @@ def reporting_failed_run() -> Iterator[None]:
     """
     try:
         yield
-    except (PushError, NonFinite) as error:
+    except (BrokenCheckpoint, NonFinite, PushError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 

@@ -83,6 +83,9 @@ class MixTrainingArguments(TrainingArguments):
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
+        resume_weights_alone (`bool`, *optional*, defaults to `False`):
+            Go on with a checkpoint that lacks the state of the optimiser, the schedule or the random numbers, as
+            `save_only_model` leaves it: training then goes on otherwise than it would have.
         skip_nonfinite_steps (`int`, *optional*, defaults to 0):
             How many steps may be left out because their gradient is infinite or not a number; one more stops training. Every
             step then waits for the device.
@@ -185,6 +188,10 @@ class MixTrainingArguments(TrainingArguments):
             "help": "Learning rate of everything outside the base model. Not given: that of all, and at least 1e-3 for a head "
             "that is new on a pretrained model."
         },
+    )
+    resume_weights_alone: bool = field(
+        default=False,
+        metadata={"help": "Go on with a checkpoint that lacks the state of optimiser, schedule or random numbers."},
     )
     skip_nonfinite_steps: int = field(
         default=0,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
 from torch import nn
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+
+from .whole_checkpoints import newest_whole
 
 
 if TYPE_CHECKING:
@@ -144,7 +146,7 @@ class FiniteWatch(TrainerCallback):
 
     def _stop(self, what: str, step: int, inputs: dict[str, Any] | None = None) -> None:
         args = self.trainer.args
-        kept = get_last_checkpoint(str(args.output_dir)) if args.output_dir is not None else None
+        kept = newest_whole(Path(str(args.output_dir)))[0]
         raise NonFinite(
             f"Training was stopped in step {step}: {what}.{self._texts(inputs)} Lower learning_rate={args.learning_rate:g}, clip "
             "by max_grad_norm, or look for such numbers in the data; skip_nonfinite_steps=N leaves out up to N steps. "

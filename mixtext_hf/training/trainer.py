@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -37,10 +37,10 @@ from mixtext_hf.models.stack import num_channels, unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
-from .card import describe
+from .card import describe, versions
 from .checks import check_before_training
 from .finite import FiniteWatch
-from .guesses import Guesses, labels_of, make_guesses
+from .guesses import GUESSES, ROUNDS, Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
@@ -58,6 +58,7 @@ from .unlabeled import (
     warn_of_overlap,
     warn_of_unused,
 )
+from .whole_checkpoints import BrokenCheckpoint, begin, finish, missing_state, newest_whole, why_not_whole
 
 
 logger = logging.getLogger(__name__)
@@ -198,19 +199,81 @@ class MixTrainer(HubTrainer):
         Train, as `Trainer.train` does; where the method learns from guesses made before training, these are made first, or read
         if an earlier start of the same run made them.
         """
+        checkpoint = self._checkpoint_of(resume_from_checkpoint)
         if self.learns_from_guesses:
             if self.guesses is None:
                 self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
-            if resume_from_checkpoint is True and get_last_checkpoint(str(self.args.output_dir)) is None:
-                resume_from_checkpoint = None  # it was ended before the last round
             # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
             set_seed(self.args.seed)
-        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        output = super().train(checkpoint, *args, **kwargs)
         if self.model is not None:
             self._finite.check_weights()
         if self._memory.skipped_steps:
             output.metrics["skipped_steps"] = self._memory.skipped_steps
         return output
+
+    def _checkpoint_of(self, resume: Any) -> str | None:
+        """
+        The whole checkpoint that training goes on with.
+
+        Raises:
+            [`BrokenCheckpoint`]: if the one that was named is not whole, or none is.
+        """
+        if resume is None or resume is False:
+            return None
+        output_dir = Path(str(self.args.output_dir))
+        if resume is True:
+            found, passed = newest_whole(output_dir)
+            if self.is_world_process_zero():
+                for name, reason in passed.items():
+                    logger.warning("%s is passed over: %s.", output_dir / name, reason)
+            began = self.learns_from_guesses and any((output_dir / name).is_dir() for name in (GUESSES, ROUNDS))
+            if found is None and not began:
+                said = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
+                raise BrokenCheckpoint(
+                    f"resume_from_checkpoint=True was given, but {output_dir} holds no "
+                    + (f"whole checkpoint ({said})." if said else "checkpoint.")
+                )
+        else:
+            found = Path(str(resume))
+            if (why := why_not_whole(found)) is not None:
+                raise BrokenCheckpoint(
+                    f"resume_from_checkpoint={str(resume)!r} is no whole checkpoint: {why}. resume_from_checkpoint=True takes the "
+                    "newest whole one of output_dir."
+                )
+        if found is None:
+            return None  # it was ended before the last round
+        lacks = missing_state(found, world_size=self.args.world_size)
+        if lacks and not (self.args.resume_weights_alone or self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise BrokenCheckpoint(
+                f"{found} has no {', '.join(lacks)}, so training would go on otherwise than it began (was it saved with "
+                f"save_only_model, or by another number of processes than {self.args.world_size}?): resume_weights_alone=True goes "
+                "on with what is there."
+            )
+        return str(found)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._finite.check_weights()
+        if self.args.should_save:
+            begin(folder)
+        # Older checkpoints go when this one is whole.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            finish(
+                folder, {"step": self.state.global_step, "world_size": self.args.world_size, "versions": versions()}
+            )
+            rotate_checkpoints(
+                output_dir=str(folder.parent),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         self._finite.check_weights()

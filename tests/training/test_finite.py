@@ -15,6 +15,7 @@ from mixtext_hf.cli.train_text import main
 from mixtext_hf.methods import ERM, PuzzleMix
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.finite import NonFinite
+from mixtext_hf.training.whole_checkpoints import MANIFEST
 
 
 class Poisoned(MixTrainer):
@@ -52,7 +53,9 @@ def test_a_run_that_diverges_stops_and_saves_nothing(tmp_path, method):
 
 def test_the_step_the_term_and_the_texts_are_named(tmp_path):
     trainer = poisoned(tmp_path, 3, save_strategy="steps", save_steps=2, logging_steps=500)
-    with pytest.raises(NonFinite, match=r"step 4: loss_supervised is nan\. Its batch: '.*The last checkpoint is .*checkpoint-2"):
+    with pytest.raises(
+        NonFinite, match=r"step 4: loss_supervised is nan\. Its batch: '.*The last checkpoint is .*checkpoint-2"
+    ):
         trainer.train()
 
 
@@ -143,4 +146,5 @@ def test_states_of_older_checkpoints_are_read(tmp_path):
     state = json.loads(path.read_text())
     state["stateful_callbacks"]["Memory"]["args"] = {"values": {}}
     path.write_text(json.dumps(state))
+    (path.parent / MANIFEST).unlink()
     poisoned(tmp_path).train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))

@@ -21,12 +21,13 @@ from accelerate.utils import broadcast_object_list
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_checkpoint
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from mixtext_hf.data.guesses import GuessTable
 from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, make_folds
 from mixtext_hf.methods import ERM, MixMethod, TMix
 from mixtext_hf.training.arguments import MixTrainingArguments
+from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .frozen import FrozenFit, features_path, stored_features
 from .made import Guesses, round_facts, told
@@ -186,7 +187,8 @@ class Rounds:
             student.load_state_dict(torch.load(done, map_location="cpu", weights_only=True))
             return student
         logger.info("Round %d of %d.", number, self.args.guess_rounds)
-        checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+        found, _ = newest_whole(folder)
+        checkpoint = None if found is None else str(found)
         student = self._trained(self.trainer.method, self.labelled, folder, guesses=guesses, checkpoint=checkpoint)
         self.trainer.accelerator.wait_for_everyone()
         if self.trainer.is_world_process_zero():
