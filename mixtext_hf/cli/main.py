@@ -24,6 +24,10 @@ COMMANDS = {
 }
 
 
+# What they have finished is kept, and they do the rest when they are started again.
+RESUMABLE = ("compare", "augment-text", "guess-labels")
+
+
 def usage() -> str:
     """What `mixtext-hf --help` prints."""
     commands = "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items())
@@ -46,4 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"mixtext-hf: error: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.", file=sys.stderr)
         sys.exit(2)
     # Commands are imported when called: `--help` and `--version` answer at once.
-    import_module(f".{COMMANDS[arguments[0]][0]}", __package__).main(arguments[1:])
+    try:
+        import_module(f".{COMMANDS[arguments[0]][0]}", __package__).main(arguments[1:])
+    except KeyboardInterrupt as interrupt:
+        going_on = "; the same command goes on where it was" if arguments[0] in RESUMABLE else ""
+        print(f"{str(interrupt) or 'Interrupted'}{going_on}".rstrip("."), file=sys.stderr)
+        sys.exit(getattr(interrupt, "exit_code", 130))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from mixtext_hf.training.card import told_arguments, versions
 from mixtext_hf.training.finite import NonFinite
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
+from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint
 
 from .card import RUN, Baseline, data_facts, settings_of
@@ -405,16 +407,38 @@ def launched(command: str, world_size: int) -> str:
 
 
 @contextmanager
-def reporting_failed_run() -> Iterator[None]:
+def reporting_failed_run(command: str | None = None) -> Iterator[None]:
     """
-    Say in a line what there is to say of a push that failed (the results are there) and of a training that was stopped, and exit
-    with status 1.
+    Say in a line what there is to say, and exit: of a push that failed (the results are there) and a training that cannot go on
+    with status 1, of a training that a signal stopped with 128 and its number.
+
+    Args:
+        command (`str`, *optional*): What was typed; it is said how to go on.
     """
     try:
         yield
     except (BrokenCheckpoint, NonFinite, PushError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    except Stopped as stopped:
+        again = "" if command is None else f" To go on: {going_on(command)}"
+        print(f"{stopped}{again}", file=sys.stderr)
+        sys.exit(stopped.exit_code)
+
+
+def going_on(command: str) -> str:
+    """The command that goes on with an interrupted one."""
+    words = shlex.split(command)
+    kept = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--resume_from_checkpoint":
+            skip = True
+        elif word != "--overwrite_output_dir" and not word.startswith("--resume_from_checkpoint="):
+            kept.append(word)
+    return f"{shlex.join(kept)} --resume_from_checkpoint True"
 
 
 def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
+from .stopping import Stopped, StopWell
 from .terms import Terms
 from .unlabeled import (
     SetEpoch,
@@ -147,6 +148,7 @@ class MixTrainer(HubTrainer):
         self._watch: Watch | None = None
         self._memory = Memory()
         self._finite = FiniteWatch(self)
+        self.stop = StopWell(self)
         self._label_shares: list[float] | None = None
         self._has_warned_of_unused = False
         self._is_made = False
@@ -190,6 +192,7 @@ class MixTrainer(HubTrainer):
         self.add_callback(self._set_epoch)
         self.add_callback(self._memory)
         self.add_callback(self._finite)
+        self.add_callback(self.stop)
         self._is_made = True
 
     # ---- the model and the method ----
@@ -198,6 +201,11 @@ class MixTrainer(HubTrainer):
         """
         Train, as `Trainer.train` does; where the method learns from guesses made before training, these are made first, or read
         if an earlier start of the same run made them.
+
+        Raises:
+            [`Stopped`]: a `KeyboardInterrupt`, after the step in which Ctrl-C or SIGTERM came; a checkpoint was written then.
+            [`NonFinite`]: where a loss, a gradient or a weight is not finite.
+            [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
         """
         checkpoint = self._checkpoint_of(resume_from_checkpoint)
         if self.learns_from_guesses:
@@ -205,7 +213,11 @@ class MixTrainer(HubTrainer):
                 self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
             # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
             set_seed(self.args.seed)
-        output = super().train(checkpoint, *args, **kwargs)
+        with self.stop.listening():
+            output = super().train(checkpoint, *args, **kwargs)
+        if self.stop.number is not None and self.state.global_step < self.state.max_steps:
+            kept, _ = newest_whole(Path(str(self.args.output_dir)))
+            raise Stopped(self.stop.number, self.state.global_step, kept)
         if self.model is not None:
             self._finite.check_weights()
         if self._memory.skipped_steps:

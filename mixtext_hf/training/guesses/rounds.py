@@ -240,6 +240,7 @@ class Rounds:
         )
         one.guesses = guesses
         if guesses is None:
+            one.stop.saves = False  # it is made again in no time
             one.remove_callback(PrinterCallback)
             one.remove_callback(ProgressCallback)
         one.train(resume_from_checkpoint=checkpoint)

@@ -1,0 +1,147 @@
+"""Ctrl-C and SIGTERM end a run after a whole step, with a checkpoint, and it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+
+import pytest
+from runs import arguments, assert_same_weights, make_trainer, tiny_rows, weights
+from safetensors.torch import load_file
+from table_files import write_table
+from tiny import tiny_model, tiny_tokenizer
+
+from mixtext_hf.cli import main as cli
+from mixtext_hf.cli.run import going_on
+from mixtext_hf.training import MixTrainer
+from mixtext_hf.training.stopping import Stopped
+from mixtext_hf.training.whole_checkpoints import newest_whole
+
+
+class Told(MixTrainer):
+    """Gets a signal in the middle of a step."""
+
+    number, step, times = signal.SIGINT, 3, 1
+    sent = False
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        if self.state.global_step + 1 == self.step and not self.sent:
+            self.sent = True
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+        return loss
+
+
+def told(folder, **settings):
+    args = arguments(folder, max_steps=6, learning_rate=1e-3, **settings)
+    return make_trainer(tiny_model("bert", dropout=0.1), args, tiny_rows(32), kind=Told)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_for_bit(tmp_path, number, accumulation):
+    settings = {"gradient_accumulation_steps": accumulation}
+    whole = told(tmp_path / "whole", **settings)
+    whole.step = 0
+    whole.train()
+    before = signal.getsignal(number)
+    trainer = told(tmp_path / "out", **settings)
+    trainer.number = number
+    with pytest.raises(
+        Stopped, match=f"Stopped by {signal.Signals(number).name} after step 3: .*checkpoint-3 is kept"
+    ) as ended:
+        trainer.train()
+    assert ended.value.exit_code == 128 + number and isinstance(ended.value, KeyboardInterrupt)
+    assert signal.getsignal(number) is before
+    assert newest_whole(tmp_path / "out") == (tmp_path / "out" / "checkpoint-3", {})
+    again = told(tmp_path / "out", **settings)
+    again.step = 0
+    again.train(resume_from_checkpoint=True)
+    assert_same_weights(weights(again.model), weights(whole.model))
+
+
+def test_a_second_one_ends_at_once(tmp_path):
+    trainer = told(tmp_path)
+    trainer.times = 2
+    with pytest.raises(KeyboardInterrupt) as ended:
+        trainer.train()
+    assert not isinstance(ended.value, Stopped)
+    assert not [*tmp_path.glob("checkpoint-*")]
+
+
+def test_one_in_the_last_step_changes_nothing(tmp_path):
+    trainer = told(tmp_path)
+    trainer.step = 6
+    trainer.train()
+    assert trainer.state.global_step == 6
+
+
+def test_handlers_of_others_are_left_alone(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        trainer = told(tmp_path)
+        trainer.number = signal.SIGTERM
+        trainer.train()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM] and trainer.state.global_step == 6
+
+
+def test_training_in_a_thread_listens_to_nothing(tmp_path):
+    trainer = told(tmp_path)
+    trainer.step = 0
+    thread = threading.Thread(target=trainer.train)
+    thread.start()
+    thread.join()
+    assert trainer.state.global_step == 6
+
+
+def test_the_command_says_in_a_line_how_to_go_on_and_that_does(tmp_path, capsys, monkeypatch):
+    tiny_model("bert", num_labels=2).base_model.save_pretrained(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    rows = [{"text": f"w{i % 7} w{i % 5}", "label": "ab"[i % 2]} for i in range(40)]
+
+    def command(out):
+        given = [
+            f"--train_file={write_table(tmp_path / 'train.csv', rows)}",
+            f"--model_name_or_path={tmp_path / 'base'}",
+        ]
+        flags = ["--max_steps=6", "--max_seq_length=16", "--do_train", "--save_strategy=no", "--report_to=none"]
+        return ["train-text", *given, *flags, f"--output_dir={tmp_path / out}"]
+
+    cli.main(command("whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr("mixtext_hf.cli.train_text.MixTrainer", Told)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(command("out"))
+    assert ended.value.code == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("Stopped by SIGINT after step 3: ") and "checkpoint-3 is kept." in said
+    words = shlex.split(said.split("To go on: ")[1])
+    assert words[0] == "mixtext-hf"
+    cli.main(words[1:])
+    one, other = (load_file(tmp_path / out / "model.safetensors") for out in ("whole", "out"))
+    assert_same_weights(one, other)
+
+
+def test_how_to_go_on():
+    typed = "mixtext-hf train-text --output_dir 'a b' --resume_from_checkpoint last --overwrite_output_dir"
+    assert going_on(typed) == "mixtext-hf train-text --output_dir 'a b' --resume_from_checkpoint True"
+    assert going_on("x --resume_from_checkpoint=True --seed 1") == "x --seed 1 --resume_from_checkpoint True"
+
+
+def test_other_commands_end_in_a_line_too(monkeypatch, capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    for name, said in (("evaluate", "Interrupted"), ("compare", "Interrupted; the same command goes on where it was")):
+        module = cli.import_module(f"mixtext_hf.cli.{name}")
+        monkeypatch.setattr(module, "main", interrupted)
+        with pytest.raises(SystemExit) as ended:
+            cli.main([name])
+        assert ended.value.code == 130 and capsys.readouterr().err == f"{said}\n"
