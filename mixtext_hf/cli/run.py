@@ -33,6 +33,7 @@ from mixtext_hf.training.card import told_arguments, versions
 from mixtext_hf.training.finite import NonFinite
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
+from mixtext_hf.training.same_run import AnotherRun
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint
 
@@ -417,7 +418,7 @@ def reporting_failed_run(command: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (BrokenCheckpoint, NonFinite, PushError) as error:
+    except (AnotherRun, BrokenCheckpoint, NonFinite, PushError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except Stopped as stopped:

@@ -83,6 +83,9 @@ class MixTrainingArguments(TrainingArguments):
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
+        resume_changed (`bool`, *optional*, defaults to `False`):
+            Go on with a checkpoint although what shapes the weights (the method, the data, a learning rate, the number of
+            processes, ...) is not what it was.
         resume_weights_alone (`bool`, *optional*, defaults to `False`):
             Go on with a checkpoint that lacks the state of the optimiser, the schedule or the random numbers, as
             `save_only_model` leaves it: training then goes on otherwise than it would have.
@@ -187,6 +190,12 @@ class MixTrainingArguments(TrainingArguments):
         metadata={
             "help": "Learning rate of everything outside the base model. Not given: that of all, and at least 1e-3 for a head "
             "that is new on a pretrained model."
+        },
+    )
+    resume_changed: bool = field(
+        default=False,
+        metadata={
+            "help": "Go on with a checkpoint although method, data or arguments that shape the weights have changed."
         },
     )
     resume_weights_alone: bool = field(

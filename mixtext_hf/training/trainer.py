@@ -45,6 +45,7 @@ from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
+from .same_run import check_same_run, identity_of
 from .stopping import Stopped, StopWell
 from .terms import Terms
 from .unlabeled import (
@@ -262,6 +263,7 @@ class MixTrainer(HubTrainer):
                 f"save_only_model, or by another number of processes than {self.args.world_size}?): resume_weights_alone=True goes "
                 "on with what is there."
             )
+        check_same_run(self, found)
         return str(found)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -277,9 +279,7 @@ class MixTrainer(HubTrainer):
             self.args.save_total_limit = limit
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            finish(
-                folder, {"step": self.state.global_step, "world_size": self.args.world_size, "versions": versions()}
-            )
+            finish(folder, {"step": self.state.global_step, "versions": versions(), "run": identity_of(self)})
             rotate_checkpoints(
                 output_dir=str(folder.parent),
                 save_total_limit=limit,

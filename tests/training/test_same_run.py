@@ -1,0 +1,92 @@
+"""A checkpoint is gone on with by the run that wrote it, or on purpose."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from runs import arguments, make_trainer, tiny_rows
+from tiny import tiny_model
+
+from mixtext_hf.training.same_run import AnotherRun
+from mixtext_hf.training.whole_checkpoints import MANIFEST
+
+
+def trainer_in(folder, rows=None, **settings):
+    given = {
+        "max_steps": 4,
+        "learning_rate": 1e-3,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "mix_method": "tmix",
+        "mix_layers": [2, 3],
+        **settings,
+    }
+    return make_trainer(tiny_model("bert"), arguments(folder, **given), tiny_rows(32) if rows is None else rows)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    trainer_in(folder).train()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mix_method": "erm", "mix_layers": None}, "mix_method: tmix then, erm now"),
+        ({"mix_alpha": 0.5}, "mix_alpha: 16.0 then, 0.5 now"),
+        ({"seed": 5}, "seed: .* then, 5 now"),
+        ({"per_device_train_batch_size": 2}, "per_device_train_batch_size: .* then, 2 now"),
+        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps: 1 then, 2 now"),
+        ({"learning_rate": 1e-4}, "learning_rate: 0.001 then, 0.0001 now"),
+        ({"max_steps": 8}, "max_steps: 4 then, 8 now"),
+        (
+            {"max_steps": -1, "num_train_epochs": 2},
+            "max_steps: 4 then, not given now; num_train_epochs: not given then, 2 now",
+        ),
+        ({"lr_scheduler_type": "cosine"}, "lr_scheduler_type: .* then, cosine now"),
+        ({"bf16": True}, "bf16: False then, True now"),
+        ({"rows": tiny_rows(31)}, r"training rows: 32 \(.*\) then, 31 "),
+        ({"rows": tiny_rows(32, seed=8)}, r"training rows: 32 \(.*\) then, 32 "),
+    ],
+)
+def test_another_run_is_refused_and_what_differs_is_listed(trained, settings, said):
+    with pytest.raises(AnotherRun, match=f"is of another run .*{said}"):
+        trainer_in(trained, **settings).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+
+
+def test_several_differences_are_listed_together(trained):
+    with pytest.raises(AnotherRun, match=r"learning_rate: .*; seed: .*resume_changed=True"):
+        trainer_in(trained, seed=5, learning_rate=0.1).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"logging_steps": 1},
+        {"save_steps": 1, "save_total_limit": 3},
+        {"per_device_eval_batch_size": 2},
+        {"dataloader_num_workers": 1},
+        {"resume_changed": True, "learning_rate": 1e-4},
+    ],
+)
+def test_what_changes_no_weights_may_differ_and_the_rest_on_purpose(trained, settings):
+    trainer = trainer_in(trained, **settings)
+    trainer.train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+    assert trainer.state.global_step == 4
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(trained, tmp_path):
+    path = trained / "checkpoint-2" / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["about"]["run"]["number of processes"] = 2
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(AnotherRun, match="number of processes: 2 then, 1 now"):
+        trainer_in(trained).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+
+
+def test_a_checkpoint_that_says_nothing_is_gone_on_with(trained):
+    (trained / "checkpoint-2" / MANIFEST).unlink()
+    trainer_in(trained, logging_steps=2).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
