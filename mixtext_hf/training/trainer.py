@@ -18,9 +18,10 @@ import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -209,6 +210,8 @@ class MixTrainer(HubTrainer):
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
         """
         checkpoint = self._checkpoint_of(resume_from_checkpoint)
+        if checkpoint is not None and (finished := self._as_finished(checkpoint)) is not None:
+            return finished
         if self.learns_from_guesses:
             if self.guesses is None:
                 self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
@@ -265,6 +268,32 @@ class MixTrainer(HubTrainer):
             )
         check_same_run(self, found)
         return str(found)
+
+    def _as_finished(self, checkpoint: str) -> TrainOutput | None:
+        """
+        What a run that had reached its end gives again, its weights in the model; `None` if there is something left to train.
+
+        The Trainer of transformers would make one step more where `max_steps` ends inside an epoch, or report a loss of 0.
+        """
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.resume_changed:
+            return None
+        if state.global_step < state.max_steps:
+            return None
+        logger.warning("%s: this run was finished, after step %d. Nothing is trained.", checkpoint, state.global_step)
+        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._load_from_checkpoint(best or checkpoint)
+        last = Path(str(self.args.output_dir)) / TRAINER_STATE_NAME
+        if last.is_file():
+            at_end = TrainerState.load_from_json(str(last))
+            # Written after the last checkpoint: it knows the runtime and the mean loss too.
+            state = at_end if at_end.global_step == state.global_step else state
+        self.state = state
+        ended: dict[str, float] = next(
+            (entry for entry in reversed(state.log_history) if "train_runtime" in entry), {}
+        )
+        metrics = {name: value for name, value in ended.items() if name.startswith("train_") or name == "epoch"}
+        return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

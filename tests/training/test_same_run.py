@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from runs import arguments, make_trainer, tiny_rows
+from runs import TOKENIZER, arguments, assert_same_weights, make_trainer, tiny_rows, weights
+from safetensors.torch import load_file
+from table_files import write_table
 from tiny import tiny_model
 
+from mixtext_hf.cli.train_text import main
+from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.same_run import AnotherRun
 from mixtext_hf.training.whole_checkpoints import MANIFEST
 
@@ -90,3 +94,50 @@ def test_a_checkpoint_of_another_number_of_processes_is_refused(trained, tmp_pat
 def test_a_checkpoint_that_says_nothing_is_gone_on_with(trained):
     (trained / "checkpoint-2" / MANIFEST).unlink()
     trainer_in(trained, logging_steps=2).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+
+
+def test_a_finished_run_trains_nothing_more(tmp_path, monkeypatch):
+    """Also where its steps end inside an epoch: six, and an epoch has four."""
+    settings = {"max_steps": 6, "per_device_train_batch_size": 8}
+    whole = trainer_in(tmp_path, **settings)
+    first = whole.train()
+    whole.save_state()
+    monkeypatch.setattr(MixTrainer, "training_step", None)
+    again = trainer_in(tmp_path, **settings)
+    output = again.train(resume_from_checkpoint=True)
+    assert_same_weights(weights(again.model), weights(whole.model))
+    assert output.global_step == again.state.global_step == 6
+    assert output.training_loss == first.training_loss == output.metrics["train_loss"]
+    assert output.metrics["train_runtime"] == first.metrics["train_runtime"]
+
+
+def test_a_run_that_was_killed_after_its_last_checkpoint_is_finished_by_the_command(tmp_path):
+    tiny_model("bert", num_labels=2).base_model.save_pretrained(tmp_path / "base")
+    TOKENIZER.save_pretrained(tmp_path / "base")
+    rows = [{"text": f"w{i % 7} w{i % 5}", "label": "ab"[i % 2]} for i in range(40)]
+    given = [f"--train_file={write_table(tmp_path / 'train.csv', rows)}", f"--model_name_or_path={tmp_path / 'base'}"]
+    flags = [
+        "--max_steps=7",
+        "--max_seq_length=16",
+        "--do_train",
+        "--save_steps=7",
+        f"--output_dir={tmp_path / 'out'}",
+    ]
+    main([*given, *flags])
+    results = (tmp_path / "out" / "all_results.json").read_text()
+    model = load_file(tmp_path / "out" / "model.safetensors")
+    for killed in (False, True):
+        if killed:
+            for name in (
+                "model.safetensors",
+                "config.json",
+                "all_results.json",
+                "train_results.json",
+                "trainer_state.json",
+            ):
+                (tmp_path / "out" / name).unlink()
+        main([*given, *flags, "--resume_from_checkpoint=True"])
+        assert_same_weights(load_file(tmp_path / "out" / "model.safetensors"), model)
+        after = (tmp_path / "out" / "all_results.json").read_text()
+        assert (json.loads(after) == json.loads(results)) is not killed
+        assert json.loads(after)["train_samples"] == 40
