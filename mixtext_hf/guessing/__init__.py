@@ -6,7 +6,7 @@ to learn from first.
 """
 
 from .choice import Family, FrozenGuesser, GuessReport, check_shares, fit_frozen_guesser, make_folds
-from .combination import Combination, fit_combination
+from .combination import Combination, fit_combination, frozen_alone
 from .gaussian import Anchors, GaussianMixture, fit_gaussian_mixture
 from .names import are_content, readable_name, sentences_about
 from .rows import Rows, StoredRows
@@ -27,6 +27,7 @@ __all__ = [
     "fit_combination",
     "fit_frozen_guesser",
     "fit_gaussian_mixture",
+    "frozen_alone",
     "make_folds",
     "readable_name",
     "sentences_about",

@@ -1,9 +1,9 @@
-"""The frozen encoder's clusters guess alone, unless a classifier of the labelled rows is as good a guesser.
+"""The frozen encoder's clusters guess alone where they are classes; elsewhere with a classifier of the labelled rows that is as good.
 
-Judged by labelled rows that neither saw (stacking: Wolpert, 1992). Where the classifier is as good, clusters of texts are
-hardly classes, and both guess together, as a product of experts. Where it is clearly worse, it stays out, although both
-together would guess better still: a model that learns from guesses of its own kind learns its own mistakes again (measured:
-`docs/results.md`; the argument for two views is Blum and Mitchell's, 1998).
+Judged by labelled rows that neither saw (stacking: Wolpert, 1992). Clusters that leave less than half of an even guess's doubt are
+classes, and ask nobody: a model that learns from guesses of its own kind learns its own mistakes again, although both together
+would guess better still (measured: `docs/results.md`; the argument for two views is Blum and Mitchell's, 1998). Where they leave more,
+a classifier is trained, and if it is as good both guess together, as a product of experts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .temperature import fit_temperature
 
 # Weights of the classifier beside 1 for the frozen guesser, where it takes part.
 _WEIGHTS = (1.0, 2.0, 4.0)
+# Of the nats that an even guess leaves, the part that clusters leave where they are classes.
+_CLUSTERS_ARE_CLASSES = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,13 @@ class Combination:
         weight (`float`): Of the classifier; 0: it takes no part.
         temperature (`float`): Of both together.
         log_likelihoods (`tuple[float, float]`, *optional*):
-            Nats a held-out labelled row of the frozen guesser and of the classifier, each tempered; `None` if there were none.
+            Nats a held-out labelled row of the frozen guesser and of the classifier, each tempered; `None` if there were none,
+            or no classifier was trained.
     """
 
     weight: float = 0.0
     temperature: float = 1.0
-    log_likelihoods: tuple[float, float] | None = None
+    log_likelihoods: tuple[float, float | None] | None = None
 
     def __call__(self, frozen: NDArray[np.float64], classifier: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-probabilities `(n, C)` of both to those of both together."""
@@ -57,8 +60,28 @@ class Combination:
         if self.log_likelihoods is None:
             return "the classifier of the labelled rows takes no part: no rows could be held out to judge it"
         frozen, classifier = self.log_likelihoods
+        if classifier is None:
+            return (
+                f"the frozen encoder's clusters are classes (nats a held-out labelled row {frozen:.2f}, less than half of an even "
+                "guess's), and guess alone"
+            )
         part = f"guesses too, with weight {self.weight:g}" if self.weight else "takes no part"
         return f"the classifier of the labelled rows {part}: nats a held-out labelled row {classifier:.2f}, the frozen one {frozen:.2f}"
+
+
+def frozen_alone(frozen: NDArray[np.float64], labels: NDArray[np.int64]) -> Combination | None:
+    """
+    Whether the frozen guesser needs no classifier beside it: `None` if one is worth training.
+
+    Args:
+        frozen (`np.ndarray` of shape `(n, C)`): Log-probabilities of labelled rows by fits that did not see them.
+        labels (`np.ndarray` of shape `(n,)`, int64): Their classes.
+    """
+    if len(labels) == 0:
+        return Combination()
+    likelihood = float(_likelihoods(frozen, labels)[0].mean())
+    even = -np.log(frozen.shape[1])
+    return Combination(log_likelihoods=(likelihood, None)) if likelihood > _CLUSTERS_ARE_CLASSES * even else None
 
 
 def fit_combination(
@@ -79,19 +102,23 @@ def fit_combination(
     if len(labels) == 0:
         return Combination()
 
-    def likelihoods(log_probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        temperature = fit_temperature(log_probabilities, labels)
-        return log_softmax(log_probabilities / temperature)[np.arange(len(labels)), labels], temperature
-
     def is_as_good(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
         difference = one - other
         return bool(difference.mean() >= -difference.std() / max(len(labels) - 1, 1) ** 0.5)
 
-    of_frozen, of_classifier = likelihoods(frozen)[0], likelihoods(classifier)[0]
+    of_frozen, of_classifier = _likelihoods(frozen, labels)[0], _likelihoods(classifier, labels)[0]
     alone = float(of_frozen.mean()), float(of_classifier.mean())
-    tried = {weight: likelihoods(log_softmax(frozen + weight * classifier)) for weight in _WEIGHTS}
+    tried = {weight: _likelihoods(log_softmax(frozen + weight * classifier), labels) for weight in _WEIGHTS}
     best = max((of_both for of_both, _ in tried.values()), key=lambda of_both: of_both.mean())
     if not is_as_good(of_classifier, of_frozen) or best.mean() <= alone[0]:
         return Combination(log_likelihoods=alone)
     weight = max(weight for weight, (of_both, _) in tried.items() if is_as_good(of_both, best))
     return Combination(weight, tried[weight][1], alone)
+
+
+def _likelihoods(
+    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], float]:
+    """Of each row's label `(n,)`, tempered, and the temperature."""
+    temperature = fit_temperature(log_probabilities, labels)
+    return log_softmax(log_probabilities / temperature)[np.arange(len(labels)), labels], temperature

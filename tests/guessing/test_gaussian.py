@@ -18,6 +18,7 @@ from mixtext_hf.guessing import (
     fit_combination,
     fit_frozen_guesser,
     fit_gaussian_mixture,
+    frozen_alone,
     make_folds,
     readable_name,
     sentences_about,
@@ -303,6 +304,10 @@ def test_the_better_of_two_guessers_weighs_more():
     one, other = (np.log(0.1 + 0.6 * np.where(missed, wrong, right)) for missed in (row < 20, row >= 60))
     joined = fit_combination(one, other, labels)
     assert joined.weight in (1, 2, 4) and joined.log_likelihoods == pytest.approx((joined.log_likelihoods[0],) * 2)
+    # Where clusters are classes nobody is asked; where they leave more than half of the doubt, a classifier is worth training.
+    alone = frozen_alone(sure, labels)
+    assert alone.weight == 0 and alone.log_likelihoods[1] is None and "guess alone" in str(alone)
+    assert frozen_alone(guess, labels) is None and frozen_alone(guess[:0], labels[:0]) == Combination()
     both = Combination(weight=1.0)(np.log([[0.5, 0.5]]), np.log([[0.8, 0.2]]))
     np.testing.assert_allclose(np.exp(both), [[0.8, 0.2]])
     assert fit_combination(guess[:0], sure[:0], labels[:0]) == Combination()

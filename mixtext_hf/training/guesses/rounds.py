@@ -11,7 +11,7 @@ import copy
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from transformers import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from mixtext_hf.data.guesses import GuessTable
-from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, make_folds
+from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, frozen_alone, make_folds
 from mixtext_hf.methods import ERM, MixMethod, TMix
 from mixtext_hf.training.arguments import MixTrainingArguments
 from mixtext_hf.training.whole_checkpoints import newest_whole
@@ -134,24 +134,40 @@ class Rounds:
         held = folds >= 0
         if not held.any():
             return Combination()
+        alone: Combination | None = self._from_first(lambda: frozen_alone(*self._frozen_held_out(held)[:2]))
+        if alone is not None:
+            return alone
         out = np.full((len(self.labels), len(self.names)), np.nan)
         for fold in np.unique(folds[held]):
             classifier = self._warmed_up(np.flatnonzero(folds != fold))
             aside = np.flatnonzero(folds == fold)
             pieces = run_over(self.trainer, select(self.labelled, aside), classifier_of(classifier, self.trainer))
             out[aside] = np.concatenate(list(pieces))
-        found: list[Any] = [None]
-        if self.trainer.is_world_process_zero():
-            frozen = self._frozen_guesser()
-            both = held & np.isfinite(frozen.held_out).all(axis=1)
-            found[0] = fit_combination(frozen.held_out[both], out[both], self.labels[both])
+
+        def judge() -> Combination:
+            frozen, labels, both = self._frozen_held_out(held)
+            return fit_combination(frozen, out[both], labels)
+
+        combination: Combination = self._from_first(judge)
+        return combination
+
+    def _frozen_held_out(
+        self, held: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        """What the frozen guesser says of labelled rows `held` that it did not see, their labels, and which rows they are."""
+        said = self._frozen_guesser().held_out
+        both = held & np.isfinite(said).all(axis=1)
+        return said[both], self.labels[both], both
+
+    def _from_first(self, make: Callable[[], Any]) -> Any:
+        """What the first process, which alone fits the frozen guesser, finds, in all of them."""
+        found = [make() if self.trainer.is_world_process_zero() else None]
         if self.args.world_size > 1:
             # Not a barrier: the features may take longer than one waits.
             while not features_path(self.trainer, self.features).is_file():
                 time.sleep(POLL_SECONDS)
             broadcast_object_list(found)
-        combination: Combination = found[0]
-        return combination
+        return found[0]
 
     def _combination_of_first_round(self) -> Combination:
         about = GuessTable.read(self.folder / "round-1")
