@@ -62,6 +62,8 @@ _WITHOUT_EFFECT = {
     "do_eval",
     "do_predict",
     "resume_from_checkpoint",
+    "resume_changed",
+    "resume_weights_alone",
     "push_to_hub",
     "card_language",
     "card_license",
