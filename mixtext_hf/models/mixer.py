@@ -54,6 +54,8 @@ class Mixer:
         self.roots: list[nn.Module] = [stack.model]
         self.handles: list[RemovableHandle] = []
         self._layers_seen: set[Any] = set()
+        # Whether a loader put a new head on a pretrained base model.
+        self.head_is_new = False
         self._reset()
 
     def _reset(self) -> None:
@@ -64,7 +66,6 @@ class Mixer:
         self.calls = 0
         self._pending: list[MixPlan | None] = []
         self._backward_seen = False
-        self.head_is_new = False
 
     @property
     def depth(self) -> int:
@@ -277,18 +278,25 @@ class Mixer:
         copy.roots = deepcopy(self.roots, memo)
         copy.handles = deepcopy(self.handles, memo)
         copy._layers_seen = set(self._layers_seen)
+        copy.head_is_new = self.head_is_new
         copy._reset()
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
         # A handle that is unpickled reserves the number of its hook: in a new process the next hook that anybody
         # registers would take the place of ours.
-        return {"stack": self.stack, "roots": self.roots, "handles": self.handles}
+        return {
+            "stack": self.stack,
+            "roots": self.roots,
+            "handles": self.handles,
+            "head_is_new": self.head_is_new,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["stack"])  # type: ignore[misc]
         self.roots = state["roots"]
         self.handles = state["handles"]
+        self.head_is_new = state["head_is_new"]
 
 
 def _in_backward() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import pickle
@@ -271,6 +272,14 @@ def test_a_new_head_behind_an_adapter_and_one_made_anew_for_other_classes(pretra
     )
     trainer = make_trainer(model, arguments(pretrained / "out", learning_rate=5e-5))
     assert rates_of(trainer) == {("head", 1e-3), ("rest", 5e-5)}
+
+
+def test_a_head_is_as_new_in_a_copy_and_after_a_pickle(pretrained):
+    """Rounds of guesses train copies; a search and several processes pickle."""
+    model = loaded(pretrained / "base")
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        trainer = make_trainer(other, arguments(pretrained / "out", learning_rate=5e-5))
+        assert rates_of(trainer) == {("head", 1e-3), ("rest", 5e-5)}
 
 
 def test_a_new_image_head_learns_faster_too(tmp_path):
