@@ -576,10 +576,10 @@ def test_the_arguments_survive_json_and_pickling(tmp_path):
     names = {f.name for f in dataclasses.fields(args) if f.init}
     settings = {name: value for name, value in json.loads(args.to_json_string()).items() if name in names}
     expected = TMix(alpha=0.5, layers=(1, 2), fold=False, per="example", prob=0.9, pad="keep", partner="same_class")
-    for copy in (MixTrainingArguments(**settings), pickle.loads(pickle.dumps(args))):
-        assert {name: getattr(copy, name) for name in mix} == {name: getattr(args, name) for name in mix}
-        assert copy.make_method() == args.make_method() == expected
-        assert copy.seed == args.seed and copy.optim == args.optim
+    for other in (MixTrainingArguments(**settings), pickle.loads(pickle.dumps(args))):
+        assert {name: getattr(other, name) for name in mix} == {name: getattr(args, name) for name in mix}
+        assert other.make_method() == args.make_method() == expected
+        assert other.seed == args.seed and other.optim == args.optim
 
 
 def test_raw_rows_need_no_schema_and_no_labels_to_be_predicted(tmp_path):
