@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -67,8 +68,11 @@ class StopWell(TrainerCallback):
             yield
             return
         before = {number: signal.getsignal(number) for number in _SIGNALS}
+        process = os.getpid()
 
         def hear(number: int, frame: FrameType | None) -> None:
+            if os.getpid() != process:
+                return  # a worker of a loader, which a terminal tells too, and which is needed to the end of the step
             # The next one does what it always did.
             for other, handler in before.items():
                 signal.signal(other, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shlex
 import signal
@@ -61,6 +62,22 @@ def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_for_bit(tmp_path, 
     again.step = 0
     again.train(resume_from_checkpoint=True)
     assert_same_weights(weights(again.model), weights(whole.model))
+
+
+def test_workers_of_the_loader_hear_it_too_and_stay(tmp_path):
+    """A terminal sends Ctrl-C to all processes in the foreground."""
+    trainer = told(tmp_path, dataloader_num_workers=1)
+    trainer.step = 0
+
+    def step(*args, **kwargs):
+        if trainer.state.global_step == 2:
+            for process in [*multiprocessing.active_children(), multiprocessing.current_process()]:
+                os.kill(process.pid, signal.SIGINT)
+        return MixTrainer.training_step(trainer, *args, **kwargs)
+
+    trainer.training_step = step
+    with pytest.raises(Stopped, match=r"after step 3: .*checkpoint-3 is kept"):
+        trainer.train()
 
 
 def test_a_second_one_ends_at_once(tmp_path):
