@@ -1,9 +1,9 @@
-"""The frozen encoder's clusters guess alone where they are classes; elsewhere with a classifier of the labelled rows that is as good.
+"""The frozen encoder's clusters guess alone where they are classes; elsewhere with a classifier of the labelled rows, if that helps.
 
 Judged by labelled rows that neither saw (stacking: Wolpert, 1992). Clusters that leave less than half of an even guess's doubt are
 classes, and ask nobody: a model that learns from guesses of its own kind learns its own mistakes again, although both together
 would guess better still (measured: `docs/results.md`; the argument for two views is Blum and Mitchell's, 1998). Where they leave more,
-a classifier is trained, and if it is as good both guess together, as a product of experts.
+a classifier is trained, and if both together know more than the clusters alone, both guess, as a product of experts.
 """
 
 from __future__ import annotations
@@ -90,10 +90,9 @@ def fit_combination(
     """
     Whether a classifier guesses too, and with which weight.
 
-    It does where its held-out likelihood is not below that of the frozen guesser by more than a standard error of their
-    difference, and both together are likelier than the frozen one alone. Its weight is the largest that is not worse than the
-    best one by more than a standard error: the classifier that guesses learns from all labelled rows, and is better than those
-    that were judged.
+    It does where both together are likelier on held-out rows than the frozen guesser alone. Its weight is the largest that is not
+    worse than the best one by more than a standard error of their difference: the classifier that guesses learns from all labelled
+    rows, and is better than those that were judged.
 
     Args:
         frozen, classifier (`np.ndarray` of shape `(n, C)`): Log-probabilities of labelled rows by fits that did not see them.
@@ -110,7 +109,7 @@ def fit_combination(
     alone = float(of_frozen.mean()), float(of_classifier.mean())
     tried = {weight: _likelihoods(log_softmax(frozen + weight * classifier), labels) for weight in _WEIGHTS}
     best = max((of_both for of_both, _ in tried.values()), key=lambda of_both: of_both.mean())
-    if not is_as_good(of_classifier, of_frozen) or best.mean() <= alone[0]:
+    if best.mean() <= alone[0]:
         return Combination(log_likelihoods=alone)
     weight = max(weight for weight, (of_both, _) in tried.items() if is_as_good(of_both, best))
     return Combination(weight, tried[weight][1], alone)
