@@ -21,7 +21,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -61,7 +61,15 @@ from .unlabeled import (
     warn_of_overlap,
     warn_of_unused,
 )
-from .whole_checkpoints import BrokenCheckpoint, begin, finish, missing_state, newest_whole, why_not_whole
+from .whole_checkpoints import (
+    BrokenCheckpoint,
+    begin,
+    finish,
+    missing_state,
+    newest_whole,
+    remove_older,
+    why_not_whole,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -309,12 +317,8 @@ class MixTrainer(HubTrainer):
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             finish(folder, {"step": self.state.global_step, "versions": versions(), "run": identity_of(self)})
-            rotate_checkpoints(
-                output_dir=str(folder.parent),
-                save_total_limit=limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            if limit is not None:
+                remove_older(folder.parent, keep=limit, best=self.state.best_model_checkpoint)
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         self._finite.check_weights()

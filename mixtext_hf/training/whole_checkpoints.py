@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,6 +126,22 @@ def newest_whole(output_dir: Path) -> tuple[Path | None, dict[str, str]]:
             return folder, passed
         passed[folder.name] = why
     return None, passed
+
+
+def remove_older(output_dir: Path, *, keep: int, best: str | None) -> None:
+    """
+    Remove the oldest checkpoints, after a new one is whole.
+
+    Args:
+        output_dir (`Path`): Where they are.
+        keep (`int`): How many stay, the newest and the best among them.
+        best (`str`, *optional*): The folder of the best model, which stays too.
+    """
+    found = checkpoints_of(output_dir)
+    stay = {found[0], *([Path(best)] if best is not None else [])} if found else set()
+    spare = [path for path in found if path not in stay]
+    for path in spare[max(keep - len(stay), 0) :]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _why_not_readable(folder: Path) -> str | None:

@@ -567,7 +567,7 @@ def test_without_data_and_model_it_is_the_embedded_example():
 # ---- resuming ----
 
 
-def test_resuming_gives_the_result_of_the_uninterrupted_run(tmp_path, base, train_csv):
+def test_resuming_gives_the_result_of_the_uninterrupted_run(tmp_path, base, train_csv, capsys):
     def flags(out):
         return [
             f"--train_file={train_csv}",
@@ -585,7 +585,10 @@ def test_resuming_gives_the_result_of_the_uninterrupted_run(tmp_path, base, trai
     main(flags(whole))
     # Stopped by a limit: checkpoint-4 lies in the middle of the second epoch.
     main([*flags(stopped), "--max_steps=4"])
-    main([*flags(stopped), "--resume_from_checkpoint", "True"])
+    with pytest.raises(SystemExit) as refused:
+        main([*flags(stopped), "--resume_from_checkpoint", "True"])
+    assert refused.value.code == 1 and "max_steps: 4 then, not given now" in capsys.readouterr().err
+    main([*flags(stopped), "--resume_from_checkpoint", "True", "--resume_changed", "True"])
     one, other = (load_file(folder / "model.safetensors") for folder in (whole, stopped))
     assert all((one[name] == other[name]).all() for name in one)
     assert (stopped / "checkpoint-6").is_dir()

@@ -157,7 +157,7 @@ def test_the_best_model_has_its_weights(tmp_path):
         tmp_path,
         rows,
         mix_method="erm",
-        learning_rate=1e3,  # every step makes it worse
+        learning_rate=1.0,  # every step makes it worse
         max_steps=3,
         save_strategy="steps",
         save_steps=1,

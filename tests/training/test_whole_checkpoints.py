@@ -19,6 +19,7 @@ from mixtext_hf.training.whole_checkpoints import (
     BrokenCheckpoint,
     checkpoints_of,
     newest_whole,
+    remove_older,
     why_not_whole,
 )
 
@@ -178,6 +179,16 @@ def test_a_save_that_fails_in_the_middle_leaves_a_mark_and_the_older_ones(tmp_pa
 def test_as_many_checkpoints_as_wanted_stay(tmp_path):
     trainer_in(tmp_path, save_total_limit=1).train()
     assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-6"]
+
+
+def test_the_best_one_stays_beside_the_newest(tmp_path):
+    for step in (2, 10, 4, 6):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    remove_older(tmp_path, keep=3, best=str(tmp_path / "checkpoint-2"))
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-10", "checkpoint-6", "checkpoint-2"]
+    remove_older(tmp_path, keep=1, best=str(tmp_path / "checkpoint-2"))
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["checkpoint-10", "checkpoint-2"]
+    remove_older(tmp_path / "none", keep=1, best=None)
 
 
 def test_a_checkpoint_is_an_ordinary_one(trained):
