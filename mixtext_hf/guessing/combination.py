@@ -105,8 +105,7 @@ def fit_combination(
         difference = one - other
         return bool(difference.mean() >= -difference.std() / max(len(labels) - 1, 1) ** 0.5)
 
-    of_frozen, of_classifier = _likelihoods(frozen, labels)[0], _likelihoods(classifier, labels)[0]
-    alone = float(of_frozen.mean()), float(of_classifier.mean())
+    alone = float(_likelihoods(frozen, labels)[0].mean()), float(_likelihoods(classifier, labels)[0].mean())
     tried = {weight: _likelihoods(log_softmax(frozen + weight * classifier), labels) for weight in _WEIGHTS}
     best = max((of_both for of_both, _ in tried.values()), key=lambda of_both: of_both.mean())
     if best.mean() <= alone[0]:

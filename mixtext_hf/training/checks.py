@@ -152,4 +152,4 @@ def _value(name: Any) -> str:
 
 
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split()).removeprefix("\"'").rstrip(".") + "."
+    return " ".join(str(error).split()).rstrip(".") + "."

@@ -7,13 +7,12 @@ and are read every `_EVERY` steps, at logging, before saving and at the end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import gather_object
-from torch import nn
 from transformers import TrainerCallback
 
 from .whole_checkpoints import newest_whole
@@ -123,7 +122,7 @@ class FiniteWatch(TrainerCallback):
             [`NonFinite`]: if a norm that is logged is not finite. (With fp16 the scaler leaves such steps out by itself.)
         """
         args = self.trainer.args
-        if not torch.isfinite(torch.tensor(float(norm))) and not args.fp16 and not args.skip_nonfinite_steps:
+        if not math.isfinite(norm) and not args.fp16 and not args.skip_nonfinite_steps:
             self._stop(f"the norm of the gradient is {norm}", self.trainer.state.global_step)
 
     def check_weights(self) -> None:
@@ -136,7 +135,11 @@ class FiniteWatch(TrainerCallback):
         self.check_terms()
         trainer = self.trainer
         model: Any = trainer.model
-        wrong = next((name for name, value in _floating(model) if not bool(torch.isfinite(value).all())), None)
+        weights = {name: value.detach() for name, value in model.named_parameters() if value.is_floating_point()}
+        wrong = None
+        # One wait for the device; the name is looked for only where there is something to name.
+        if not _are_finite([*weights.values()]):
+            wrong = next(name for name, value in weights.items() if not _are_finite([value]))
         everywhere = gather_object([wrong]) if trainer.args.world_size > 1 else [wrong]
         wrong = next((name for name in everywhere if name is not None), None)
         if wrong is not None:
@@ -164,11 +167,9 @@ class FiniteWatch(TrainerCallback):
         return f" Its batch: {', '.join(map(repr, rows))}{more}."
 
 
-def _floating(model: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    return ((name, value.detach()) for name, value in model.named_parameters() if value.is_floating_point())
-
-
 def _are_finite(tensors: list[torch.Tensor]) -> bool:
-    if not tensors:
-        return True
-    return bool(torch.stack([torch.isfinite(value).all() for value in tensors]).all())
+    """Whether all are, with one wait for each device that they are on."""
+    flags: dict[torch.device, list[torch.Tensor]] = {}
+    for value in tensors:
+        flags.setdefault(value.device, []).append(torch.isfinite(value).all())
+    return all(bool(torch.stack(of_device).all()) for of_device in flags.values())
