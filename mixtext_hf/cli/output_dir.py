@@ -13,15 +13,16 @@ import numpy as np
 from mixtext_hf.data import TextDatasets
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
 from mixtext_hf.training import MixTrainingArguments
-from mixtext_hf.training.guesses import GUESSES, ROUNDS
+from mixtext_hf.training.guesses import ROUNDS
 from mixtext_hf.training.hub import remove_staged
+from mixtext_hf.training.resuming import OF_A_MODEL, check_begun
 from mixtext_hf.training.whole_checkpoints import checkpoints_of
 
 
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:
     """
-    The checkpoint to resume from, if one was asked for (`True`: the newest whole one, or the guesses where the run was ended
-    while it made them); an error if `output_dir` holds another run.
+    The checkpoint to resume from, if one was asked for (`True`: the newest whole one, or the beginning where the run was ended
+    before there was one); an error if `output_dir` holds another run.
     """
     resume = args.resume_from_checkpoint
     if resume is not None and resume.lower() not in ("false", "no"):
@@ -29,12 +30,10 @@ def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bo
             if not (Path(resume) / "trainer_state.json").is_file():
                 raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
             return resume
-        began = any((output_dir / name).is_dir() for name in (GUESSES, ROUNDS))
-        if not began and not checkpoints_of(output_dir):
-            raise ValueError(f"resume_from_checkpoint={resume} was given, but {output_dir} holds no checkpoint.")
+        if not checkpoints_of(output_dir):
+            check_begun(output_dir)
         return True
-    traces = ("config.json", "all_results.json", "trainer_state.json", "checkpoint-*", "adapter_config.json")
-    found = sorted({path.name for trace in traces for path in output_dir.glob(trace)})
+    found = sorted({path.name for trace in (*OF_A_MODEL, "checkpoint-*") for path in output_dir.glob(trace)})
     if args.do_train and found and not overwrite:
         raise ValueError(
             f"output_dir={output_dir} holds another run ({', '.join(found[:3])}): name another folder, go on with it by "

@@ -18,10 +18,9 @@ import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -41,12 +40,13 @@ from .arguments import MixTrainingArguments
 from .card import describe, versions
 from .checks import check_before_training
 from .finite import FiniteWatch
-from .guesses import GUESSES, ROUNDS, Guesses, labels_of, make_guesses
+from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
-from .same_run import check_same_run, identity_of
+from .resuming import as_finished, checkpoint_of
+from .same_run import identity_of
 from .stopping import Stopped, StopWell
 from .terms import Terms
 from .unlabeled import (
@@ -61,15 +61,7 @@ from .unlabeled import (
     warn_of_overlap,
     warn_of_unused,
 )
-from .whole_checkpoints import (
-    BrokenCheckpoint,
-    begin,
-    finish,
-    missing_state,
-    newest_whole,
-    remove_older,
-    why_not_whole,
-)
+from .whole_checkpoints import begin, finish, newest_whole, remove_older
 
 
 logger = logging.getLogger(__name__)
@@ -217,8 +209,8 @@ class MixTrainer(HubTrainer):
             [`NonFinite`]: where a loss, a gradient or a weight is not finite.
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
         """
-        checkpoint = self._checkpoint_of(resume_from_checkpoint)
-        if checkpoint is not None and (finished := self._as_finished(checkpoint)) is not None:
+        checkpoint = checkpoint_of(self, resume_from_checkpoint)
+        if checkpoint is not None and (finished := as_finished(self, checkpoint)) is not None:
             return finished
         if self.learns_from_guesses:
             if self.guesses is None:
@@ -235,73 +227,6 @@ class MixTrainer(HubTrainer):
         if self._memory.skipped_steps:
             output.metrics["skipped_steps"] = self._memory.skipped_steps
         return output
-
-    def _checkpoint_of(self, resume: Any) -> str | None:
-        """
-        The whole checkpoint that training goes on with.
-
-        Raises:
-            [`BrokenCheckpoint`]: if the one that was named is not whole, or none is.
-        """
-        if resume is None or resume is False:
-            return None
-        output_dir = Path(str(self.args.output_dir))
-        if resume is True:
-            found, passed = newest_whole(output_dir)
-            if self.is_world_process_zero():
-                for name, reason in passed.items():
-                    logger.warning("%s is passed over: %s.", output_dir / name, reason)
-            began = self.learns_from_guesses and any((output_dir / name).is_dir() for name in (GUESSES, ROUNDS))
-            if found is None and not began:
-                said = "; ".join(f"{name}: {reason}" for name, reason in passed.items())
-                raise BrokenCheckpoint(
-                    f"resume_from_checkpoint=True was given, but {output_dir} holds no "
-                    + (f"whole checkpoint ({said})." if said else "checkpoint.")
-                )
-        else:
-            found = Path(str(resume))
-            if (why := why_not_whole(found)) is not None:
-                raise BrokenCheckpoint(
-                    f"resume_from_checkpoint={str(resume)!r} is no whole checkpoint: {why}. resume_from_checkpoint=True takes the "
-                    "newest whole one of output_dir."
-                )
-        if found is None:
-            return None  # it was ended before the last round
-        lacks = missing_state(found, world_size=self.args.world_size)
-        if lacks and not (self.args.resume_weights_alone or self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise BrokenCheckpoint(
-                f"{found} has no {', '.join(lacks)}, so training would go on otherwise than it began (was it saved with "
-                f"save_only_model, or by another number of processes than {self.args.world_size}?): resume_weights_alone=True goes "
-                "on with what is there."
-            )
-        check_same_run(self, found)
-        return str(found)
-
-    def _as_finished(self, checkpoint: str) -> TrainOutput | None:
-        """
-        What a run that had reached its end gives again, its weights in the model; `None` if there is something left to train.
-
-        The Trainer of transformers would make one step more where `max_steps` ends inside an epoch, or report a loss of 0.
-        """
-        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled or self.args.resume_changed:
-            return None
-        if state.global_step < state.max_steps:
-            return None
-        logger.warning("%s: this run was finished, after step %d. Nothing is trained.", checkpoint, state.global_step)
-        best = state.best_model_checkpoint if self.args.load_best_model_at_end else None
-        self._load_from_checkpoint(best or checkpoint)
-        last = Path(str(self.args.output_dir)) / TRAINER_STATE_NAME
-        if last.is_file():
-            at_end = TrainerState.load_from_json(str(last))
-            # Written after the last checkpoint: it knows the runtime and the mean loss too.
-            state = at_end if at_end.global_step == state.global_step else state
-        self.state = state
-        ended: dict[str, float] = next(
-            (entry for entry in reversed(state.log_history) if "train_runtime" in entry), {}
-        )
-        metrics = {name: value for name, value in ended.items() if name.startswith("train_") or name == "epoch"}
-        return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"

@@ -29,6 +29,7 @@ from transformers.utils import (
 
 
 MANIFEST, UNFINISHED = "manifest.json", ".unfinished"
+NOT_FINISHED = "it was not finished"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _WEIGHTS = (
     SAFE_WEIGHTS_NAME,
@@ -76,7 +77,7 @@ def finish(folder: Path, about: Mapping[str, Any]) -> None:
 def why_not_whole(folder: Path) -> str | None:
     """What is wrong with the files of a checkpoint, naming the first one; `None`: nothing."""
     if (folder / UNFINISHED).is_file():
-        return "it was not finished"
+        return NOT_FINISHED
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return _why_not_readable(folder)

@@ -641,7 +641,7 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--labeled_per_class=0"], ["labeled_per_class", "0", "at least 1"]),
         (["--text_column=body"], ["'body'", "['text', 'label']", "--text_column"]),
         (["--label_column=klass"], ["'klass'", "['text', 'label']", "--label_column"]),
-        (["--resume_from_checkpoint=True"], ["resume_from_checkpoint", "holds no checkpoint"]),
+        (["--resume_from_checkpoint=True"], ["resume_from_checkpoint", "there is no folder"]),
         (["--resume_from_checkpoint=elsewhere"], ["resume_from_checkpoint='elsewhere'", "no folder"]),
         (["--do_predict"], ["--do_predict", "--test_file"]),
         (["--do_eval"], ["--do_eval", "--validation_file", "--validation_split_fraction"]),

@@ -172,6 +172,10 @@ def test_a_run_ended_in_any_round_goes_on_bit_for_bit(tmp_path, monkeypatch, aft
     assert (tmp_path / "ended" / ROUNDS / "round-1" / "trained.pt").is_file()
     assert [facts["round"] for facts in resumed.guesses.rounds] == [1, 2]
     assert resumed.guesses.metrics() == whole.guesses.metrics()
+    again = fresh(tmp_path / "ended")
+    again.train(resume_from_checkpoint=True)
+    assert_same_weights(weights(whole.model), weights(again.model))
+    assert again.guesses.metrics() == whole.guesses.metrics()
 
 
 def test_a_column_of_the_data_is_a_guess(tmp_path, seen):

@@ -17,6 +17,7 @@ from mixtext_hf.training.whole_checkpoints import (
     MANIFEST,
     UNFINISHED,
     BrokenCheckpoint,
+    begin,
     checkpoints_of,
     newest_whole,
     remove_older,
@@ -121,9 +122,24 @@ def test_none_that_is_whole_is_an_error_that_says_why(ended):
         BrokenCheckpoint, match=r"holds no whole checkpoint \(checkpoint-4: scheduler.pt is missing; checkpoint-2"
     ):
         trainer_in(ended).train(resume_from_checkpoint=True)
+
+
+def test_a_run_that_was_ended_before_its_first_checkpoint_starts_again(ended, trained, caplog):
+    shutil.rmtree(ended / "checkpoint-2")
+    begin(ended / "checkpoint-4")
+    trainer = trainer_in(ended)
+    with caplog.at_level(logging.WARNING):
+        trainer.train(resume_from_checkpoint=True)
+    assert "starts from its beginning" in caplog.text
+    assert_same_weights(weights(trainer.model), trained[1])
+
+
+def test_a_model_without_a_checkpoint_is_not_trained_over(ended):
     shutil.rmtree(ended)
-    with pytest.raises(BrokenCheckpoint, match=r"holds no checkpoint\."):
-        trainer_in(ended).train(resume_from_checkpoint=True)
+    trainer = trainer_in(ended)
+    trainer.save_model()
+    with pytest.raises(BrokenCheckpoint, match=r"holds a model \(config.json\) and no checkpoint"):
+        trainer.train(resume_from_checkpoint=True)
 
 
 @pytest.mark.parametrize("damage", ["halved", "empty"])

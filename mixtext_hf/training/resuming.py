@@ -1,0 +1,119 @@
+"""From what `resume_from_checkpoint` says to the checkpoint that a run goes on with, or to the end of a run that was finished."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import TrainOutput
+
+from .guesses import GUESSES, make_guesses
+from .same_run import check_same_run
+from .whole_checkpoints import (
+    NOT_FINISHED,
+    BrokenCheckpoint,
+    checkpoints_of,
+    missing_state,
+    newest_whole,
+    why_not_whole,
+)
+
+
+if TYPE_CHECKING:
+    from .trainer import MixTrainer
+
+logger = logging.getLogger(__name__)
+
+# Where these are, somebody keeps a model or the results of one.
+OF_A_MODEL = ("config.json", "adapter_config.json", "all_results.json", TRAINER_STATE_NAME)
+
+
+def check_begun(output_dir: Path) -> None:
+    """
+    Whether a run without a whole checkpoint was ended before it had one, and may be started again.
+
+    Raises:
+        [`BrokenCheckpoint`]: if there is no such folder, a checkpoint in it was damaged after it was written, or it holds a model.
+    """
+    asked = "resume_from_checkpoint=True was given, but"
+    if not output_dir.is_dir():
+        raise BrokenCheckpoint(f"{asked} there is no folder {output_dir}: leave the argument out to start a run there.")
+    whys = {path.name: why_not_whole(path) for path in checkpoints_of(output_dir)}
+    damaged = [f"{name}: {why}" for name, why in whys.items() if why != NOT_FINISHED]
+    if damaged:
+        raise BrokenCheckpoint(f"{asked} {output_dir} holds no whole checkpoint ({'; '.join(damaged)}).")
+    left = sorted(name for name in OF_A_MODEL if (output_dir / name).exists())
+    if left:
+        raise BrokenCheckpoint(
+            f"{asked} {output_dir} holds a model ({', '.join(left[:3])}) and no checkpoint: name another folder, or replace it by "
+            "overwrite_output_dir."
+        )
+
+
+def checkpoint_of(trainer: MixTrainer, resume: Any) -> str | None:
+    """
+    The whole checkpoint that training goes on with; `None` for a run from the beginning, as where it was ended before the first.
+
+    Raises:
+        [`BrokenCheckpoint`]: if the one that was named is not whole, or none is where one has been.
+    """
+    if resume is None or resume is False:
+        return None
+    output_dir = Path(str(trainer.args.output_dir))
+    if resume is True:
+        found, passed = newest_whole(output_dir)
+        if trainer.is_world_process_zero():
+            for name, reason in passed.items():
+                logger.warning("%s is passed over: %s.", output_dir / name, reason)
+        if found is None:
+            check_begun(output_dir)
+            if trainer.is_world_process_zero():
+                logger.warning("%s holds no whole checkpoint yet: this run starts from its beginning.", output_dir)
+            return None
+    else:
+        found = Path(str(resume))
+        if (why := why_not_whole(found)) is not None:
+            raise BrokenCheckpoint(
+                f"resume_from_checkpoint={str(resume)!r} is no whole checkpoint: {why}. resume_from_checkpoint=True takes the "
+                "newest whole one of output_dir."
+            )
+    lacks = missing_state(found, world_size=trainer.args.world_size)
+    if lacks and not (trainer.args.resume_weights_alone or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        raise BrokenCheckpoint(
+            f"{found} has no {', '.join(lacks)}, so training would go on otherwise than it began (was it saved with "
+            f"save_only_model, or by another number of processes than {trainer.args.world_size}?): resume_weights_alone=True goes "
+            "on with what is there."
+        )
+    check_same_run(trainer, found)
+    return str(found)
+
+
+def as_finished(trainer: MixTrainer, checkpoint: str) -> TrainOutput | None:
+    """
+    What a run that had reached its end gives again, its weights in the model; `None` if there is something left to train.
+
+    The Trainer of transformers would make one step more where `max_steps` ends inside an epoch, or report a loss of 0.
+    """
+    state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or trainer.args.resume_changed:
+        return None
+    if state.global_step < state.max_steps:
+        return None
+    logger.warning("%s: this run was finished, after step %d. Nothing is trained.", checkpoint, state.global_step)
+    if trainer.learns_from_guesses and (Path(str(trainer.args.output_dir)) / GUESSES).is_dir():
+        # While the model has its first weights, of which the guesses were made.
+        trainer.guesses = make_guesses(trainer, resume=True)
+    best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
+    trainer._load_from_checkpoint(best or checkpoint)
+    last = Path(str(trainer.args.output_dir)) / TRAINER_STATE_NAME
+    if last.is_file():
+        at_end = TrainerState.load_from_json(str(last))
+        # Written after the last checkpoint: it knows the runtime and the mean loss too.
+        state = at_end if at_end.global_step == state.global_step else state
+    trainer.state = state
+    ended: dict[str, float] = next((entry for entry in reversed(state.log_history) if "train_runtime" in entry), {})
+    metrics = {name: value for name, value in ended.items() if name.startswith("train_") or name == "epoch"}
+    return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
