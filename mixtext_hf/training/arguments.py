@@ -177,7 +177,7 @@ class MixTrainingArguments(TrainingArguments):
     )
     guess_warm_up_steps: int | None = field(
         default=None,
-        metadata={"help": "Steps of the classifier of the labelled rows that guesses too; 100 if not given, 0: none."},
+        metadata={"help": "Steps of the classifier of the labelled rows that guesses too; 200 if not given, 0: none."},
     )
     image_augmentations: list[str] | None = field(
         default=None,

@@ -19,20 +19,34 @@ class Memory(TrainerCallback, ExportableState):
         tensors (`dict[str, torch.Tensor]`): Of the method, by name; float32, small.
         head_learning_rate (`float`, *optional*): At which the head started to learn; `None`: as everything.
         skipped_steps (`int`): That were left out because their gradient was not finite.
+        loss_sum (`float`, *optional*): Of the losses of all steps up to the last checkpoint; `None`: not known.
+        loss_before (`float`, *optional*): The same when this process began to train; in no checkpoint.
     """
 
     def __init__(
-        self, values: dict[str, Any] | None = None, head_learning_rate: float | None = None, skipped_steps: int = 0
+        self,
+        values: dict[str, Any] | None = None,
+        head_learning_rate: float | None = None,
+        skipped_steps: int = 0,
+        loss_sum: float | None = None,
     ):
         self.tensors: dict[str, torch.Tensor] = {}
-        self.load(values or {}, head_learning_rate, skipped_steps)
+        self.loss_before: float | None = None
+        self.load(values or {}, head_learning_rate, skipped_steps, loss_sum)
 
-    def load(self, values: dict[str, Any], head_learning_rate: float | None = None, skipped_steps: int = 0) -> None:
+    def load(
+        self,
+        values: dict[str, Any],
+        head_learning_rate: float | None = None,
+        skipped_steps: int = 0,
+        loss_sum: float | None = None,
+    ) -> None:
         """Remember what [`state`] said."""
         self.tensors.clear()
         self.tensors.update({name: torch.tensor(value, dtype=torch.float32) for name, value in values.items()})
         self.head_learning_rate = head_learning_rate
         self.skipped_steps = skipped_steps
+        self.loss_sum = loss_sum
 
     def load_checkpoint(self, folder: str | Path) -> None:
         """Remember what the checkpoint in `folder` holds."""
@@ -43,6 +57,7 @@ class Memory(TrainerCallback, ExportableState):
         # Of a resumed run the state comes from the checkpoint. The optimiser is made already.
         kept = state.stateful_callbacks.get(type(self).__name__, self.state())["args"]
         self.load(**{**kept, "head_learning_rate": self.head_learning_rate})
+        self.loss_before = self.loss_sum if state.global_step else 0.0
 
     def state(self) -> dict[str, Any]:
         """For `trainer_state.json`."""
@@ -51,5 +66,6 @@ class Memory(TrainerCallback, ExportableState):
             "values": values,
             "head_learning_rate": self.head_learning_rate,
             "skipped_steps": self.skipped_steps,
+            "loss_sum": self.loss_sum,
         }
         return {"args": kept, "attributes": {}}

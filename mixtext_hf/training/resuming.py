@@ -40,7 +40,9 @@ def check_begun(output_dir: Path) -> None:
     """
     asked = "resume_from_checkpoint=True was given, but"
     if not output_dir.is_dir():
-        raise BrokenCheckpoint(f"{asked} there is no folder {output_dir}: leave the argument out to start a run there.")
+        raise BrokenCheckpoint(
+            f"{asked} there is no folder {output_dir}: leave the argument out to start a run there."
+        )
     whys = {path.name: why_not_whole(path) for path in checkpoints_of(output_dir)}
     damaged = [f"{name}: {why}" for name, why in whys.items() if why != NOT_FINISHED]
     if damaged:
@@ -108,12 +110,24 @@ def as_finished(trainer: MixTrainer, checkpoint: str) -> TrainOutput | None:
         trainer.guesses = make_guesses(trainer, resume=True)
     best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
     trainer._load_from_checkpoint(best or checkpoint)
-    last = Path(str(trainer.args.output_dir)) / TRAINER_STATE_NAME
-    if last.is_file():
-        at_end = TrainerState.load_from_json(str(last))
-        # Written after the last checkpoint: it knows the runtime and the mean loss too.
-        state = at_end if at_end.global_step == state.global_step else state
+    trainer._memory.load_checkpoint(checkpoint)
+    at_end = _state_at_end(Path(str(trainer.args.output_dir)) / TRAINER_STATE_NAME)
+    # Written after the last checkpoint: it knows the runtime too.
+    if at_end is not None and at_end.global_step == state.global_step:
+        state = at_end
     trainer.state = state
     ended: dict[str, float] = next((entry for entry in reversed(state.log_history) if "train_runtime" in entry), {})
-    metrics = {name: value for name, value in ended.items() if name.startswith("train_") or name == "epoch"}
+    metrics = {name: value for name, value in ended.items() if name.startswith("train_")}
+    loss_sum = trainer._memory.loss_sum
+    if "train_loss" not in metrics and loss_sum is not None:
+        metrics["train_loss"] = loss_sum / state.global_step
+    metrics["epoch"] = state.epoch
     return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
+
+
+def _state_at_end(path: Path) -> TrainerState | None:
+    """What was noted after the end, if that was reached; half of it is none of it, for it is written again."""
+    try:
+        return TrainerState.load_from_json(str(path)) if path.is_file() else None
+    except (ValueError, TypeError):
+        return None

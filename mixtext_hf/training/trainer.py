@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.data import MixDataCollator, recognise_columns
@@ -210,20 +210,21 @@ class MixTrainer(HubTrainer):
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
         """
         checkpoint = checkpoint_of(self, resume_from_checkpoint)
-        if checkpoint is not None and (finished := as_finished(self, checkpoint)) is not None:
-            return finished
-        if self.learns_from_guesses:
-            if self.guesses is None:
-                self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
-            # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
-            set_seed(self.args.seed)
-        with self.stop.listening():
-            output = super().train(checkpoint, *args, **kwargs)
-        if self.stop.number is not None and self.state.global_step < self.state.max_steps:
-            kept, _ = newest_whole(Path(str(self.args.output_dir)))
-            raise Stopped(self.stop.number, self.state.global_step, kept)
-        if self.model is not None:
-            self._finite.check_weights()
+        output = None if checkpoint is None else as_finished(self, checkpoint)
+        if output is None:
+            if self.learns_from_guesses:
+                if self.guesses is None:
+                    self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
+                # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
+                set_seed(self.args.seed)
+            with self.stop.listening():
+                output = super().train(checkpoint, *args, **kwargs)
+            if self.stop.number is not None and self.state.global_step < self.state.max_steps:
+                kept, _ = newest_whole(Path(str(self.args.output_dir)))
+                raise Stopped(self.stop.number, self.state.global_step, kept)
+            if self.model is not None:
+                self._finite.check_weights()
+            output = TrainOutput(output.global_step, output.metrics["train_loss"], output.metrics)
         if self._memory.skipped_steps:
             output.metrics["skipped_steps"] = self._memory.skipped_steps
         return output
@@ -231,6 +232,8 @@ class MixTrainer(HubTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         self._finite.check_weights()
+        before = self._memory.loss_before
+        self._memory.loss_sum = None if before is None else before + self._total_loss_scalar + self._tr_loss.item()
         if self.args.should_save:
             begin(folder)
         # Older checkpoints go when this one is whole.
@@ -655,6 +658,11 @@ class MixTrainer(HubTrainer):
             rows * self.args.world_size * self.current_gradient_accumulation_steps / self._labelled_rows.clamp(min=1)
         )
 
+    def _mean_loss(self, of_this_start: float) -> float:
+        """Over all steps of the run; the Trainer knows those since it was resumed."""
+        before = self._memory.loss_before
+        return of_this_start if before is None else (before + self._total_loss_scalar) / self.state.global_step
+
     # ---- the card and logging ----
 
     def describe_model(self, folder: Path) -> CardData:
@@ -666,6 +674,8 @@ class MixTrainer(HubTrainer):
             if "grad_norm" in logs:
                 self._finite.check_gradient_norm(logs["grad_norm"])
             logs = {**logs, **self._summary()}
+        if "train_loss" in logs:
+            logs["train_loss"] = self._mean_loss(logs["train_loss"])
         super().log(logs, start_time)
 
     def _summary(self) -> dict[str, float]:

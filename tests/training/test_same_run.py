@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from runs import TOKENIZER, arguments, assert_same_weights, make_trainer, tiny_rows, weights
+from runs import TOKENIZER, StopAt, arguments, assert_same_weights, make_trainer, tiny_rows, weights
 from safetensors.torch import load_file
 from table_files import write_table
 from tiny import tiny_model
@@ -109,6 +109,24 @@ def test_a_finished_run_trains_nothing_more(tmp_path, monkeypatch):
     assert output.global_step == again.state.global_step == 6
     assert output.training_loss == first.training_loss == output.metrics["train_loss"]
     assert output.metrics["train_runtime"] == first.metrics["train_runtime"]
+
+
+def test_the_mean_loss_is_that_of_all_steps_however_often_a_run_was_resumed(tmp_path):
+    settings = {"max_steps": 7, "save_steps": 2, "logging_steps": 3}
+    whole = trainer_in(tmp_path / "whole", **settings).train()
+    for at in (4, 6):
+        ended = trainer_in(tmp_path / "ended", **settings)
+        ended.add_callback(StopAt(at))
+        ended.train(resume_from_checkpoint=at > 4)
+    resumed = trainer_in(tmp_path / "ended", **settings)
+    output = resumed.train(resume_from_checkpoint=True)
+    told = [entry["train_loss"] for entry in resumed.state.log_history if "train_loss" in entry]
+    assert output.training_loss == output.metrics["train_loss"] == told[-1]
+    assert output.training_loss == pytest.approx(whole.training_loss, rel=1e-6)
+    # And where its end was not noted any more.
+    finished = trainer_in(tmp_path / "ended", **settings).train(resume_from_checkpoint=True)
+    assert finished.training_loss == pytest.approx(whole.training_loss, rel=1e-6)
+    assert finished.metrics["epoch"] == output.metrics["epoch"]
 
 
 def test_a_run_that_was_killed_after_its_last_checkpoint_is_finished_by_the_command(tmp_path):
