@@ -30,6 +30,8 @@ from mixtext_hf.evaluation.loading import logits_of
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.hub.card import SplitResult
 from mixtext_hf.training.card import versions
+from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
+from mixtext_hf.training.trainer import NEW_HEAD_LEARNING_RATE
 from mixtext_hf.version import __version__
 
 from . import train_image, train_text
@@ -281,7 +283,16 @@ def _configuration(kind: str, parsed: ParsedRun, max_rows: int | None) -> dict[s
         }
         for part, arguments in parts.items()
     }
-    configuration = {"version": __version__, "kind": kind, "max_predict_samples": max_rows, "files": files, **relevant}
+    configuration = {
+        "version": __version__,
+        "kind": kind,
+        "max_predict_samples": max_rows,
+        "files": files,
+        # What the arguments leave open is settled by the package, which may settle it otherwise one day.
+        "hyperparameters": parsed.args.make_method().hyperparameters(),
+        "defaults": {"head_learning_rate": NEW_HEAD_LEARNING_RATE, "guess_warm_up_steps": WARM_UP_STEPS},
+        **relevant,
+    }
     # As it comes back from a file.
     as_read: dict[str, Any] = json.loads(json.dumps(configuration, default=str))
     return as_read

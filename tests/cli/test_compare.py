@@ -17,10 +17,12 @@ from comparisons import FLAGS, compare_with_others
 from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
+from mixtext_hf.cli import planned_run
 from mixtext_hf.cli.compare import WITH_ALPHA, WITH_LAYERS, Comparison, main, make_parser
 from mixtext_hf.cli.planned_run import PlannedRun
 from mixtext_hf.data.in_batches import write_rows
 from mixtext_hf.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from mixtext_hf.methods import TMix
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import frozen
 
@@ -506,6 +508,18 @@ def test_configurations_hold_no_secrets_and_no_folders(tmp_path, given):
     plan = plans(text(tmp_path, given, "--token=secret-1", "--hub_token=secret-2"))[0]
     written = json.dumps(plan.configuration)
     assert "secret" not in written and str(tmp_path) not in written.replace(given[3], "").replace(given[2], "")
+
+
+@pytest.mark.parametrize("what", ["a hyper-parameter", "the learning rate of new heads", "the steps before guessing"])
+def test_results_of_other_defaults_are_not_taken_for_these(tmp_path, given, monkeypatch, what):
+    before = [plan.folder.name for plan in plans(text(tmp_path, given))]
+    if what == "a hyper-parameter":
+        monkeypatch.setattr(TMix, "hyperparameters", lambda self: {"alpha": 0.123})
+    else:
+        name = "NEW_HEAD_LEARNING_RATE" if "learning rate" in what else "WARM_UP_STEPS"
+        monkeypatch.setattr(planned_run, name, 7)
+    after = [plan.folder.name for plan in plans(text(tmp_path, given))]
+    assert before[1] != after[1] and (before[0] == after[0]) == (what == "a hyper-parameter")
 
 
 def test_frozen_features_are_rows_of_the_table(given, tmp_path):
