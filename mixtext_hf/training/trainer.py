@@ -46,6 +46,7 @@ from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
+from .own_folder import in_own_folder
 from .same_run import check_same_run, identity_of
 from .stopping import Stopped, StopWell
 from .terms import Terms
@@ -207,6 +208,7 @@ class MixTrainer(HubTrainer):
 
     # ---- the model and the method ----
 
+    @in_own_folder
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """
         Train, as `Trainer.train` does; where the method learns from guesses made before training, these are made first, or read
@@ -216,6 +218,7 @@ class MixTrainer(HubTrainer):
             [`Stopped`]: a `KeyboardInterrupt`, after the step in which Ctrl-C or SIGTERM came; a checkpoint was written then.
             [`NonFinite`]: where a loss, a gradient or a weight is not finite.
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
+            [`FolderInUse`]: if another process trains into `output_dir`.
         """
         checkpoint = self._checkpoint_of(resume_from_checkpoint)
         if checkpoint is not None and (finished := self._as_finished(checkpoint)) is not None:
