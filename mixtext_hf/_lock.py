@@ -16,13 +16,13 @@ from .errors import FolderInUse
 logger = logging.getLogger(__name__)
 
 LOCK, OWNER = ".lock", ".lock-owner"
-# The locks of this process, and how often each was taken: a process may write twice into a folder.
-_taken: dict[Path, tuple[FileLock, int]] = {}
+# By process (one that was forked off has none yet) and folder: the lock, and how often it was taken.
+_taken: dict[tuple[int, Path], tuple[FileLock, int]] = {}
 
 
 class FolderLock:
     """
-    Keeps other processes that ask for it out of a folder. The operating system gives it back when the process ends, however that
+    Keeps other processes that ask for it out of a folder; the same process may take it twice. The operating system gives it back when the process ends, however that
     happens.
 
     Args:
@@ -44,8 +44,9 @@ class FolderLock:
         """
         if self.is_held:
             return
-        lock, count = _taken.get(self.folder) or (self._locked(), 0)
-        _taken[self.folder] = lock, count + 1
+        key = os.getpid(), self.folder
+        lock, count = _taken.get(key) or (self._locked(), 0)
+        _taken[key] = lock, count + 1
         self.is_held = True
 
     def give_back(self) -> None:
@@ -53,9 +54,10 @@ class FolderLock:
         if not self.is_held:
             return
         self.is_held = False
-        lock, count = _taken.pop(self.folder)
+        key = os.getpid(), self.folder
+        lock, count = _taken.pop(key)
         if count > 1:
-            _taken[self.folder] = lock, count - 1
+            _taken[key] = lock, count - 1
         else:
             (self.folder / OWNER).unlink(missing_ok=True)
             lock.release()

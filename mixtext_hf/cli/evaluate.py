@@ -11,7 +11,6 @@ scaling, robustness, detection of other data. Writes `report.html`, which needs 
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -340,18 +339,13 @@ class Evaluation(EvaluationInputs):
 
     def _write(self, report: Mapping[str, Any], page: str, arrays: Mapping[str, NDArray]) -> None:
         """All three files under other names first, the page last: whoever sees it sees a whole report."""
-        packed = io.BytesIO()
-        np.savez_compressed(packed, allow_pickle=False, **arrays)
-        contents = {
-            LOGITS: packed.getvalue(),
-            NUMBERS: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode("utf-8"),
-            REPORT: page.encode("utf-8"),
-        }
         with ExitStack() as moved:
             # The last one in is the first one out.
-            partial = {name: moved.enter_context(whole_file(self.output_dir / name)) for name in reversed(contents)}
-            for name, content in contents.items():
-                partial[name].write_bytes(content)
+            names = (REPORT, NUMBERS, LOGITS)
+            partial = {name: moved.enter_context(whole_file(self.output_dir / name)) for name in names}
+            np.savez_compressed(partial[LOGITS], allow_pickle=False, **arrays)
+            partial[NUMBERS].write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial[REPORT].write_text(page, encoding="utf-8")
 
 
 def _name_of(device: torch.device) -> str:

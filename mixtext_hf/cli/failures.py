@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
+from tqdm import tqdm
 
 from mixtext_hf._compat import HubClientError
 from mixtext_hf.errors import RunError
@@ -37,8 +38,8 @@ _FULL_TEXTS = (
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MEMORY_TEXTS = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "CUDA out of memory")
 _WORKER = re.compile(r"DataLoader worker .*(killed by signal|exited unexpectedly)|insufficient shared memory")
-# Of what Rust writes: safetensors and tokenizers.
-_RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
+# In what Rust writes (safetensors and tokenizers), and in what a worker of a loader hands on.
+_IN_TEXT = re.compile(r"\(os error (\d+)\)|OSError: \[Errno (\d+)\]")
 
 
 @contextmanager
@@ -63,6 +64,9 @@ def reporting_failures(prog: str, more: Callable[[], str] | None = None) -> Iter
 
 def leave(said: str, error: BaseException, status: int = 1) -> NoReturn:
     """Exit with this status after having said it, below the traceback if that was asked for."""
+    # A bar that was broken off would be drawn once more, behind it.
+    for bar in [*tqdm._instances]:
+        bar.close()
     show_traceback(error)
     print(said, file=sys.stderr)
     sys.exit(status)
@@ -92,7 +96,7 @@ def failure(error: Exception) -> str | None:
             "give a folder that may be written to." if error.errno in _REFUSED else "mixtext-hf --debug shows where."
         )
         return f"{_told(error)}: {refused}"
-    return _told(error) if is_own(error) else None
+    return " ".join(str(error).split()) if is_own(error) else None
 
 
 def of_machine(error: Exception) -> str | None:
@@ -111,7 +115,8 @@ def of_machine(error: Exception) -> str | None:
         )
     if isinstance(error, RuntimeError) and _WORKER.search(text):
         return f"{_told(error)}: mostly for lack of memory. Use fewer --dataloader_num_workers."
-    return None
+    # Such as `datasets` wraps what stopped it.
+    return of_machine(error.__cause__) if isinstance(error.__cause__, Exception) else None
 
 
 def is_own(error: Exception) -> bool:
@@ -130,16 +135,13 @@ def is_own(error: Exception) -> bool:
 
 
 def _number(error: Exception) -> int | None:
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno
-    found = _RUST_NUMBER.search(str(error))
-    return None if found is None else int(found[1])
+    found = _IN_TEXT.search(str(error))
+    return None if found is None else int(found[1] or found[2])
 
 
 def _told(error: Exception) -> str:
     """The text of an error on one line, without a traceback of C++ or of a worker of a loader."""
-    text = str(error).strip()
-    if not is_own(error) and text:
-        lines = text.splitlines()
-        text = lines[-1 if "Original Traceback" in text else 0]
-    return " ".join(text.split()).rstrip(".:") or type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1 if "Original Traceback" in str(error) else 0].strip().rstrip(".:")

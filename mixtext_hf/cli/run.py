@@ -431,7 +431,7 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
             return ""
         found, _ = newest_whole(run.output_dir)
         if found is None:
-            return f"No checkpoint was finished. To start anew: {starting_anew(run.command)}"
+            return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
         return f"{found} is kept. To go on: {going_on(run.command)}"
 
     try:
