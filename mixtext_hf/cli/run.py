@@ -29,6 +29,7 @@ from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments, versions
+from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 from mixtext_hf.training.own_folder import own_folder
@@ -430,6 +431,7 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
         if not run.args.do_train or run.command is None:
             return ""
         found, _ = newest_whole(run.output_dir)
+        found = found or next(filter(Path.is_dir, (run.output_dir / name for name in (ROUNDS, GUESSES))), None)
         if found is None:
             return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
         return f"{found} is kept. To go on: {going_on(run.command)}"

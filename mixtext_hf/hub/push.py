@@ -252,7 +252,7 @@ def _reporting(what: str, token: str | None, again: str | None = None) -> Iterat
     try:
         yield
     except (HubClientError, OSError, RuntimeError, ValueError) as error:
-        rest = f" Nothing is lost: the folder is as it was. Push again by:\n{again}" if again else ""
+        rest = f" Nothing is lost: the folder is as it was. Push again by: {again}" if again else ""
         text = f"{what}: {_reason(error)}.{rest}"
         for secret in {token, get_token()} - {None, ""}:
             text = text.replace(str(secret), "<token>")

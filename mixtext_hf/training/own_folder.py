@@ -16,22 +16,23 @@ from mixtext_hf._lock import FolderLock
 T = TypeVar("T")
 
 
-def own_folder(args: TrainingArguments) -> AbstractContextManager[Any]:
+def own_folder(args: TrainingArguments, folder: str | None = None) -> AbstractContextManager[Any]:
     """
-    Keeps other runs out of `output_dir`; the first process does it for all of its run.
+    Keeps other runs out of `folder`, or `output_dir` if none is given; the first process does it for all of its run.
 
     Raises:
         [`FolderInUse`]: if there is another.
     """
-    return FolderLock(Path(str(args.output_dir))) if args.process_index == 0 else nullcontext()
+    return FolderLock(Path(folder or str(args.output_dir))) if args.process_index == 0 else nullcontext()
 
 
-def in_own_folder(method: Callable[..., T]) -> Callable[..., T]:
-    """A method of a trainer that works so."""
+def in_own_folder(train: Callable[..., T]) -> Callable[..., T]:
+    """`Trainer.train` that works so."""
 
-    @wraps(method)
-    def alone(self: Any, *args: Any, **kwargs: Any) -> T:
-        with own_folder(self.args):
-            return method(self, *args, **kwargs)
+    @wraps(train)
+    def alone(self: Any, resume_from_checkpoint: Any = None, trial: Any = None, *args: Any, **kwargs: Any) -> T:
+        # Trials of a search, which may run in processes of their own, have a folder each.
+        with own_folder(self.args, self._get_output_dir(trial)):
+            return train(self, resume_from_checkpoint, trial, *args, **kwargs)
 
     return alone
