@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mixtext_hf._files import whole_file
+
 
 def hold_out(table: pa.Table, column: str, *, most: int) -> tuple[pa.Table, pa.Table]:
     """The rest, in the order of `table`, and the rows that were held out."""
@@ -30,8 +32,9 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=2000, help="Rows that are held out, at most.")
     args = parser.parse_args()
     rest, held = hold_out(pq.read_table(args.train_file), args.label_column, most=args.most)
-    pq.write_table(rest, args.rest_file)
-    pq.write_table(held, args.held_out_file)
+    for part, path in ((rest, args.rest_file), (held, args.held_out_file)):
+        with whole_file(path) as partial:
+            pq.write_table(part, partial)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mixtext_hf._files import write_text
 from mixtext_hf.evaluation.comparison import METRICS, mean_and_deviation
 
 
@@ -86,7 +87,7 @@ def main() -> int:
         if new != text:
             stale.append(name)
             if not check:
-                path.write_text(new, encoding="utf-8")
+                write_text(path, new)
     print(f"{'Not what the runs say' if check else 'Written'}: {', '.join(stale) or 'nothing'}.")
     return 1 if check and stale else 0
 

@@ -27,12 +27,14 @@ from datasets.table import table_cast
 from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import whole_file
 from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, make_augmenter
 from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
 from mixtext_hf.data.files import read_files, resolve_files
 
+from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
-from .parts import Parts, move_into_place
+from .parts import Parts
 from .text_files import check_output_file, find_text_column, hash_texts
 
 
@@ -129,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         (args, *_) = parse(parser, argv)
         run = AugmentRun(args)
         run.start()
-    run()
+    with reporting_failures(parser.prog):
+        run()
 
 
 class AugmentRun:
@@ -274,8 +277,7 @@ class AugmentRun:
         chunks = range(-(-len(rows) // size))
         at_a_time = max(1, _ROWS_AT_A_TIME // size)
         counts: Counter[str] = Counter()
-        temporary = self.parts.path / "output.parquet"
-        with temporary.open("wb") as file, pq.ParquetWriter(file, schema) as writer:
+        with whole_file(self.output, within=self.parts.path) as partial, pq.ParquetWriter(partial, schema) as writer:
             for first in chunks[::at_a_time]:
                 table: pa.Table = rows[first * size : (first + at_a_time) * size]
                 parts = [self.parts.read(chunk) for chunk in chunks[first : first + at_a_time]]
@@ -285,7 +287,6 @@ class AugmentRun:
                 for name in self.columns:
                     table = table.append_column(name, views.column(name))
                 writer.write_table(table_cast(table, schema))
-        move_into_place(temporary, self.output)
         return +counts
 
 

@@ -23,6 +23,7 @@ from mixtext_hf.methods import METHODS
 
 from . import benchmark_guesses, benchmark_mixtext, benchmark_vision
 from .embedded import MINILM
+from .failures import reporting_failures
 from .measuring import (
     NUM_LABELS,
     interleaved_times,
@@ -68,14 +69,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     hf_logging.set_verbosity_error()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    if args.benchmark == "mixtext":
-        benchmark_mixtext.main(args, argv)
-    elif args.benchmark == "guesses":
-        benchmark_guesses.main(args, argv)
-    elif args.benchmark == "vision":
-        benchmark_vision.main(args, argv)
-    else:
-        _benchmark_text(args, argv)
+    with reporting_failures("mixtext-hf benchmark"):
+        if args.benchmark == "mixtext":
+            benchmark_mixtext.main(args, argv)
+        elif args.benchmark == "guesses":
+            benchmark_guesses.main(args, argv)
+        elif args.benchmark == "vision":
+            benchmark_vision.main(args, argv)
+        else:
+            _benchmark_text(args, argv)
 
 
 def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:

@@ -31,6 +31,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import write_text
+from mixtext_hf.errors import RunError
 from mixtext_hf.evaluation.comparison import (
     BASELINE,
     as_csv,
@@ -43,8 +45,8 @@ from mixtext_hf.evaluation.comparison import (
 from mixtext_hf.evaluation.comparison_plots import comparison_figure, has_memorisation, memorisation_figure
 from mixtext_hf.methods import METHODS, ResizeMix
 
+from .failures import failure, reporting_failures
 from .frozen import FROZEN
-from .output_dir import write_atomically
 from .parsing import Parser, given_names, parse, reporting_bad_input, share_out, to_flags
 from .planned_run import FEATURES, LOG, PlannedRun, make_kind, measured_split
 from .run import Run, SelectionArguments
@@ -144,15 +146,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with reporting_bad_input(parser):
         comparison = Comparison(parser, argv)
         comparison.check()
-    comparison.run()
-    try:
+    with reporting_failures(parser.prog):
+        comparison.run()
         print(comparison.finish())
-    except IncomparableRuns as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
-class IncomparableRuns(Exception):
+class IncomparableRuns(RunError):
     """There is no table: runs failed, or do not go together."""
 
 
@@ -293,7 +292,7 @@ class Comparison:
                     try:
                         plan.execute(keep_model=self.args.keep_models)
                     except Exception as error:
-                        message = " ".join(f"{type(error).__name__}: {error}".split())
+                        message = failure(error) or " ".join(f"{type(error).__name__}: {error}".split())
                         bar.write(f"{plan.folder.name} failed: {message}", file=sys.stderr)
                     # What this run held, before the next one takes its own: trainer and callbacks hold each other.
                     gc.collect()
@@ -371,10 +370,10 @@ class Comparison:
         else:
             (folder / MEMORISATION).unlink(missing_ok=True)
         comparison_figure(summaries, folder / FIGURE, title)
-        write_atomically(folder / EACH_RUN, as_csv(each))
-        write_atomically(folder / RESULTS, as_csv(as_rows(summaries)))
+        write_text(folder / EACH_RUN, as_csv(each))
+        write_text(folder / RESULTS, as_csv(as_rows(summaries)))
         table = as_markdown(summaries, split=results[0]["split"], seeds=seeds)
-        write_atomically(folder / TABLE, table)
+        write_text(folder / TABLE, table)
         return f"\n{table}\n{', '.join(files)} in {folder}"
 
 

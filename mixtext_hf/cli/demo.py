@@ -15,11 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from mixtext_hf._files import write_text
+from mixtext_hf._lock import FolderLock
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.comparison import mean_and_deviation
 from mixtext_hf.methods import METHODS
 
 from . import train_text
+from .failures import reporting_failures
+from .output_dir import check_writable
 from .run import Run
 
 
@@ -64,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = make_parser().parse_args(argv)
     more = {name: _WITH_UNLABELED for name in args.methods if name in METHODS and METHODS[name].uses_unlabeled}
-    compare(train_text.make_run, args, [f"--max_steps={args.max_steps}"], title="10 labels a class", more=more)
+    with reporting_failures("mixtext-hf demo"):
+        compare(train_text.make_run, args, [f"--max_steps={args.max_steps}"], title="10 labels a class", more=more)
     model = Path(args.output_dir) / f"{args.methods[-1]}-seed0"
     print(f"Model: {model}\n\nPlain transformers on {SENTENCE!r}:", flush=True)
     subprocess.run([sys.executable, "-c", _CLASSIFY, str(model.resolve()), SENTENCE], check=True)
@@ -89,6 +94,19 @@ def compare(
         more (`Mapping[str, Sequence[str]]`, *optional*): What the runs of single methods are given too.
     """
     output_dir = Path(args.output_dir)
+    check_writable(output_dir)
+    with FolderLock(output_dir):
+        _compare(make_run, args, output_dir, flags, title, more or {})
+
+
+def _compare(
+    make_run: Callable[[Sequence[str]], Run],
+    args: argparse.Namespace,
+    output_dir: Path,
+    flags: Sequence[str],
+    title: str,
+    more: Mapping[str, Sequence[str]],
+) -> None:
     results: dict[str, list[dict[str, float]]] = {method: [] for method in args.methods}
     predictions: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {method: [] for method in args.methods}
     for seed in range(args.seeds):
@@ -102,7 +120,7 @@ def compare(
                     f"--seed={seed}",
                     "--overwrite_output_dir",
                     *flags,
-                    *(more or {}).get(method, ()),
+                    *more.get(method, ()),
                 ]
             )
             results[method].append(run())
@@ -111,7 +129,7 @@ def compare(
 
     table = make_table(results)
     print(f"\n{table}\n")
-    (output_dir / "table.md").write_text(table + "\n", encoding="utf-8")
+    write_text(output_dir / "table.md", table + "\n")
     picture = output_dir / "reliability_diagram.png"
     reliability_diagram(
         {

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import show_mixes, train_image
 from .demo import compare, comparison_parser
+from .failures import reporting_failures
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -24,9 +25,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = make_parser().parse_args(argv)
-    compare(
-        train_image.make_run, args, [f"--num_train_epochs={args.num_train_epochs}"], title="20 images of each digit"
-    )
+    flags = [f"--num_train_epochs={args.num_train_epochs}"]
+    with reporting_failures("mixtext-hf demo-vision"):
+        compare(train_image.make_run, args, flags, title="20 images of each digit")
     show_mixes.main(["--output_dir", str(Path(args.output_dir) / "mixes")])
 
 

@@ -11,12 +11,12 @@ scaling, robustness, detection of other data. Writes `report.html`, which needs 
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import whole_file
+from mixtext_hf._lock import FolderLock
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.from_logits import (
     MAX_CONFUSION_CLASSES,
@@ -63,6 +65,7 @@ from .evaluation_inputs import (
     ModelArguments,
     ReportArguments,
 )
+from .failures import reporting_failures
 from .parsing import Parser, command_line, parse, reporting_bad_input
 
 
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     _set_up_logging()
     with reporting_bad_input(parser):
         evaluation = Evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
+    with reporting_failures(parser.prog), FolderLock(evaluation.output_dir):
         report = evaluation()
     print("\n".join(report["summary"]))
     print(f"Report: {evaluation.output_dir / REPORT}")
@@ -335,23 +339,13 @@ class Evaluation(EvaluationInputs):
 
     def _write(self, report: Mapping[str, Any], page: str, arrays: Mapping[str, NDArray]) -> None:
         """All three files under other names first, the page last: whoever sees it sees a whole report."""
-        packed = io.BytesIO()
-        np.savez_compressed(packed, allow_pickle=False, **arrays)
-        contents = {
-            LOGITS: packed.getvalue(),
-            NUMBERS: (json.dumps(report, indent=2, allow_nan=False) + "\n").encode("utf-8"),
-            REPORT: page.encode("utf-8"),
-        }
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        temporary = {name: self.output_dir / f".{name}.part" for name in contents}
-        try:
-            for name, content in contents.items():
-                temporary[name].write_bytes(content)
-            for name, path in temporary.items():
-                os.replace(path, self.output_dir / name)
-        finally:
-            for path in temporary.values():
-                path.unlink(missing_ok=True)
+        with ExitStack() as moved:
+            # The last one in is the first one out.
+            names = (REPORT, NUMBERS, LOGITS)
+            partial = {name: moved.enter_context(whole_file(self.output_dir / name)) for name in names}
+            np.savez_compressed(partial[LOGITS], allow_pickle=False, **arrays)
+            partial[NUMBERS].write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial[REPORT].write_text(page, encoding="utf-8")
 
 
 def _name_of(device: torch.device) -> str:

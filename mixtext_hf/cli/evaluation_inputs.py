@@ -39,6 +39,7 @@ from mixtext_hf.models.checkpoint import (
 )
 from mixtext_hf.models.stack import num_channels
 
+from .output_dir import check_writable
 from .run import task_of
 
 
@@ -254,15 +255,7 @@ class EvaluationInputs:
         return config, adapter
 
     def _check_output_dir(self) -> None:
-        # What is written at the end must be possible from the start.
-        absolute = self.output_dir.absolute()
-        there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
-        if not there.is_dir():
-            raise ValueError(f"output_dir={str(self.output_dir)!r}: {there} is a file: name a folder.")
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise ValueError(
-                f"output_dir={str(self.output_dir)!r}: nothing can be written into {there}: name another."
-            )
+        check_writable(self.output_dir)
         found = [name for name in (NUMBERS, REPORT, LOGITS) if (self.output_dir / name).exists()]
         if not found or self.args.overwrite_output_dir:
             return

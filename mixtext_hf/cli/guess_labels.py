@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer, HfArgumentParser
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import whole_file
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.data.back_translation import default_device
 from mixtext_hf.data.files import read_files, resolve_files
@@ -37,8 +39,9 @@ from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher
 
 from .embedded import MINILM, minilm_path
+from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
-from .parts import Parts, move_into_place
+from .parts import Parts
 from .text_files import check_output_file, find_text_column, hash_texts
 
 
@@ -122,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         args, files = parse(parser, argv)[:2]
         run = GuessRun(files.input_file, files.output_file, args)
         run.start()
-    run()
+    with reporting_failures(parser.prog):
+        run()
 
 
 class GuessRun:
@@ -203,9 +207,9 @@ class GuessRun:
         names = self.guesser.label_names
         known = self._known_labels()
         kept = self.dataset.remove_columns(self.replaced).with_format("arrow")
-        temporary = self.parts.path / "output.parquet"
-        writer, start, right, count = None, 0, 0, 0
-        try:
+        start, right, count = 0, 0, 0
+        with whole_file(self.output, within=self.parts.path) as partial, ExitStack() as opened:
+            writer = None
             for seen in self._seen():
                 probabilities = guess(seen)
                 table: pa.Table = kept[start : start + len(seen)]
@@ -215,17 +219,13 @@ class GuessRun:
                 table = table.append_column(PROBABILITIES, pa.StructArray.from_arrays(columns, names=names))
                 table = table.replace_schema_metadata(None)
                 if writer is None:
-                    writer = pq.ParquetWriter(temporary, table.schema)
+                    writer = opened.enter_context(pq.ParquetWriter(partial, table.schema))
                 writer.write_table(table)
                 if known is not None:
                     labels = known[start : start + len(seen)]
                     right += int(((labels == likeliest) & (labels >= 0)).sum())
                     count += int((labels >= 0).sum())
                 start += len(seen)
-        finally:
-            if writer is not None:
-                writer.close()
-        move_into_place(temporary, self.output)
         return right / count if count else None
 
     def _known_labels(self) -> NDArray[np.int64] | None:

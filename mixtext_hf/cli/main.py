@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,6 +25,9 @@ COMMANDS = {
 }
 
 
+# Set, it shows the traceback of every error; by hand for `scripts/` and for what `torchrun` starts.
+DEBUG = "MIXTEXT_HF_DEBUG"
+
 # What they have finished is kept, and they do the rest when they are started again.
 RESUMABLE = ("compare", "augment-text", "guess-labels")
 
@@ -32,14 +36,19 @@ def usage() -> str:
     """What `mixtext-hf --help` prints."""
     commands = "\n".join(f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items())
     return (
-        f"mixtext-hf {__version__}: mixup training for Hugging Face models\n\nusage: mixtext-hf COMMAND [...]\n\n"
-        f"{commands}\n\n`mixtext-hf COMMAND --help` lists the arguments of a command."
+        f"mixtext-hf {__version__}: mixup training for Hugging Face models\n\nusage: mixtext-hf [--debug] COMMAND [...]\n\n"
+        f"{commands}\n\n`mixtext-hf COMMAND --help` lists the arguments of a command.\n"
+        f"--debug (or {DEBUG}=1) shows the traceback of an error that is otherwise said in a line."
     )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Dispatch to the command that the first argument names."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--debug"]:
+        # For processes that the command starts, too.
+        os.environ[DEBUG] = "1"
+        del arguments[0]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return

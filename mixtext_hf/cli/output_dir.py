@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mixtext_hf._files import whole_file
 from mixtext_hf.data import TextDatasets
 from mixtext_hf.evaluation.metrics import sigmoid, softmax
 from mixtext_hf.training import MixTrainingArguments
@@ -17,6 +18,16 @@ from mixtext_hf.training.guesses import ROUNDS
 from mixtext_hf.training.hub import remove_staged
 from mixtext_hf.training.resuming import OF_A_MODEL, check_begun
 from mixtext_hf.training.whole_checkpoints import checkpoints_of
+
+
+def check_writable(output_dir: Path, name: str = "output_dir") -> None:
+    """What is written at the end must be possible from the start: raise `ValueError` unless the folder takes files, or can be made."""
+    absolute = output_dir.absolute()
+    there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
 
 
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:
@@ -71,16 +82,7 @@ def write_predictions(path: Path, split: Any, logits: np.ndarray, data: TextData
     else:
         probabilities = softmax(logits)
         rows = [[i, names[row.argmax()], *map(float, row)] for i, row in zip(ids, probabilities, strict=True)]
-    temporary = path.with_suffix(".csv.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-    os.replace(temporary, path)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under another name, then give it its own."""
-    temporary = path.with_suffix(path.suffix + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
-from mixtext_hf.hub.push import PushError
+from mixtext_hf.errors import RunError
+
+from .failures import is_own, of_machine, reporting_failures, show_traceback
 
 
 _SECRETS = ("token", "hub_token")
@@ -115,11 +117,23 @@ def share_out(
 
 @contextmanager
 def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
-    """Turn the errors of wrong input into one line on stderr and exit status 2, as argparse does."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, ImportError, PushError) as error:
-        fail(parser, str(error))
+    """
+    Turn the errors of wrong input into one line on stderr and exit status 2, as argparse does; those of the disk, the memory and the
+    network as [`reporting_failures`].
+    """
+    with reporting_failures(parser.prog):
+        try:
+            yield
+        except (ValueError, OSError, ImportError) as error:
+            if isinstance(error, RunError) or of_machine(error) is not None:
+                raise
+            show_traceback(error)
+            fail(parser, str(error))
+        except TypeError as error:
+            if not is_own(error):
+                raise
+            show_traceback(error)
+            fail(parser, str(error))
 
 
 def fail(parser: HfArgumentParser, message: str) -> NoReturn:

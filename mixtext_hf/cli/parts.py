@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
+
+from mixtext_hf._files import PARTIAL, whole_file, write_json
+from mixtext_hf._lock import LOCK, OWNER, FolderLock
 
 
 class Parts:
@@ -25,8 +26,7 @@ class Parts:
 
     def __init__(self, path: Path, fingerprint: dict[str, Any]):
         self.path, self.fingerprint = path, fingerprint
-        # The operating system gives it back when the process ends, however that happens.
-        self.lock = FileLock(path / "lock")
+        self.lock = FolderLock(path)
 
     def check(self, overwrite: bool) -> None:
         """Raise a `ValueError` if the folder holds anything but an unfinished run of the same command."""
@@ -36,7 +36,17 @@ class Parts:
             raise ValueError(
                 f"{self.path} is a file, but unfinished results go to a folder of that name: move it away."
             )
-        patterns = ("chunk-*.parquet*", "output.parquet", "run.json*", "lock")
+        # The last three are of earlier versions.
+        patterns = (
+            "chunk-*.parquet",
+            "run.json",
+            LOCK,
+            OWNER,
+            f"{PARTIAL}*",
+            "chunk-*.parquet.tmp",
+            "output.parquet",
+            "lock",
+        )
         foreign = sorted(p.name for p in self.path.iterdir() if not any(p.match(pattern) for pattern in patterns))
         if foreign:
             raise ValueError(
@@ -55,24 +65,18 @@ class Parts:
 
     def open(self, overwrite: bool) -> None:
         """Make the folder this run's own: no other process may use it, and it holds no chunks of another run."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ValueError(f"{self.path} is in use by another process: wait for it, or end it.") from error
+        self.lock.take()
         self.check(overwrite)
         if self._read() != self.fingerprint:
             for path in [*self.path.glob("chunk-*"), *self.path.glob("run.json*")]:
                 path.unlink()
-            temporary = self.path / "run.json.tmp"
-            temporary.write_text(json.dumps(self.fingerprint, indent=2) + "\n", encoding="utf-8")
-            move_into_place(temporary, self.path / "run.json")
+            write_json(self.path / "run.json", self.fingerprint)
 
     def __enter__(self) -> Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lock.release()
+        self.lock.give_back()
 
     def missing(self, rows: int, size: int) -> tuple[list[tuple[int, slice]], int]:
         """
@@ -90,9 +94,8 @@ class Parts:
 
     def write(self, chunk: int, table: pa.Table, counts: Mapping[str, int]) -> None:
         """Save a chunk, and what is to be reported of it: all of it, or, if the process is killed, nothing."""
-        temporary = self.path / f"{self._chunk(chunk).name}.tmp"
-        pq.write_table(table.replace_schema_metadata({"counts": json.dumps(counts)}), temporary)
-        move_into_place(temporary, self._chunk(chunk))
+        with whole_file(self._chunk(chunk)) as partial:
+            pq.write_table(table.replace_schema_metadata({"counts": json.dumps(counts)}), partial)
 
     def read(self, chunk: int) -> tuple[pa.Table, dict[str, int]]:
         table = pq.read_table(self._chunk(chunk))
@@ -107,10 +110,3 @@ class Parts:
     def _read(self) -> dict[str, Any]:
         path = self.path / "run.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def move_into_place(temporary: Path, path: Path) -> None:
-    """Put a complete file in its place: at any moment there is the old one, or none, or the new one."""
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 from transformers import HfArgumentParser
 
+from mixtext_hf._files import whole_file, write_json
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.files import resolve_files
 from mixtext_hf.evaluation.comparison import Outcome, Setting
@@ -37,7 +37,6 @@ from mixtext_hf.version import __version__
 from . import train_image, train_text
 from .embedded import DEFAULTS, DIGITS_DEFAULTS
 from .frozen import FROZEN, frozen_probabilities
-from .output_dir import write_atomically
 from .parsing import reporting_bad_input
 from .run import Run, make_run_of
 
@@ -232,9 +231,8 @@ class PlannedRun:
                 run.write_card()
             else:
                 _remove_all_but(self.folder, _KEPT)
-        temporary = self.folder / f"part.{PREDICTIONS}"
-        np.savez_compressed(temporary, probabilities=probabilities, references=references.astype(np.int64))
-        os.replace(temporary, self.folder / PREDICTIONS)
+        with whole_file(self.folder / PREDICTIONS) as partial:
+            np.savez_compressed(partial, probabilities=probabilities, references=references.astype(np.int64))
         result = {
             "configuration": self.configuration,
             "split": name,
@@ -244,7 +242,7 @@ class PlannedRun:
             "versions": versions(),
         }
         # The last file: the run is finished when this is there.
-        write_atomically(self.folder / RESULT, json.dumps(result, indent=2, default=str) + "\n")
+        write_json(self.folder / RESULT, result, default=str)
 
 
 def measured_split(run: Run) -> tuple[str, Any]:

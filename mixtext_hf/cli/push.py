@@ -25,8 +25,8 @@ from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.training.hub import name_of
 
 from .card import recorded_card
+from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
-from .run import reporting_failed_run
 
 
 @dataclass
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> str | None:
                 _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
             return None
         destination.check_token()
-    with reporting_failed_run():
+    with reporting_failures(parser.prog):
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
             _write_card(folder, data, destination.repo_id, arguments.overwrite_card)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -18,27 +17,28 @@ from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import write_json
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
-from mixtext_hf.hub.push import PushError
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments, versions
-from mixtext_hf.training.finite import NonFinite
+from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
-from mixtext_hf.training.same_run import AnotherRun
+from mixtext_hf.training.own_folder import own_folder
 from mixtext_hf.training.stopping import Stopped
-from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint
+from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
-from .output_dir import check_output_dir, remove_results, write_atomically, write_predictions
+from .failures import leave, reporting_failures
+from .output_dir import check_output_dir, check_writable, remove_results, write_predictions
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 
 
@@ -125,6 +125,7 @@ class Run:
     def __init__(self, model_args: Any, data_args: Any, training_args: MixTrainingArguments):
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
         self.output_dir = Path(str(training_args.output_dir))
+        check_writable(self.output_dir)
         self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
@@ -213,6 +214,16 @@ class Run:
     # ---- the run ----
 
     def __call__(self) -> dict[str, float]:
+        """
+        Do all that the arguments ask for; returns what `all_results.json` holds of it.
+
+        Raises:
+            [`FolderInUse`]: if another process is at the folder.
+        """
+        with own_folder(self.args):
+            return self._run()
+
+    def _run(self) -> dict[str, float]:
         results: dict[str, float] = {}
         if self.args.do_train:
             results |= self.train()
@@ -278,7 +289,7 @@ class Run:
 
     def _record(self, about: dict[str, Any]) -> None:
         if self.trainer.is_world_process_zero():
-            write_atomically(self.output_dir / RUN, json.dumps(about, indent=2, default=str) + "\n")
+            write_json(self.output_dir / RUN, about, default=str)
 
     def describe(self) -> dict[str, Any]:
         """What was run, JSON-serialisable: the recipe, the data and the arguments."""
@@ -393,7 +404,9 @@ def make_run_of(
         model_args, data_args, training_args = parse(parser, argv, behind)[:3]
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        run = kind(model_args, data_args, training_args)
+        # What is there may be of a run that is being made. A folder that is not there is made when all is checked.
+        with own_folder(training_args) if os.path.isdir(str(training_args.output_dir)) else nullcontext():
+            run = kind(model_args, data_args, training_args)
     run.command = launched(command_line(parser, argv), run.args.world_size)
     return run
 
@@ -408,27 +421,40 @@ def launched(command: str, world_size: int) -> str:
 
 
 @contextmanager
-def reporting_failed_run(command: str | None = None) -> Iterator[None]:
+def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
     """
-    Say in a line what there is to say, and exit: of a push that failed (the results are there) and a training that cannot go on
-    with status 1, of a training that a signal stopped with 128 and its number.
+    Say in a line what there is to say, and exit: of what went wrong with status 1 (see [`reporting_failures`]), of a training that
+    a signal stopped with 128 and its number. What is kept and how to go on is part of it.
+    """
 
-    Args:
-        command (`str`, *optional*): What was typed; it is said how to go on.
-    """
+    def kept() -> str:
+        if not run.args.do_train or run.command is None:
+            return ""
+        found, _ = newest_whole(run.output_dir)
+        found = found or next(filter(Path.is_dir, (run.output_dir / name for name in (ROUNDS, GUESSES))), None)
+        if found is None:
+            return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
+        return f"{found} is kept. To go on: {going_on(run.command)}"
+
     try:
-        yield
-    except (AnotherRun, BrokenCheckpoint, NonFinite, PushError) as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        with reporting_failures(prog, kept):
+            yield
     except Stopped as stopped:
-        again = "" if command is None else f" To go on: {going_on(command)}"
-        print(f"{stopped}{again}", file=sys.stderr)
-        sys.exit(stopped.exit_code)
+        again = "" if run.command is None else f" To go on: {going_on(run.command)}"
+        leave(f"{stopped}{again}", stopped, stopped.exit_code)
+
+
+def starting_anew(command: str) -> str:
+    """The command that does what another was to do, in place of what is left of it."""
+    return f"{_without_resuming(command)} --overwrite_output_dir"
 
 
 def going_on(command: str) -> str:
     """The command that goes on with an interrupted one."""
+    return f"{_without_resuming(command)} --resume_from_checkpoint True"
+
+
+def _without_resuming(command: str) -> str:
     words = shlex.split(command)
     kept = []
     skip = False
@@ -439,7 +465,7 @@ def going_on(command: str) -> str:
             skip = True
         elif word != "--overwrite_output_dir" and not word.startswith("--resume_from_checkpoint="):
             kept.append(word)
-    return f"{shlex.join(kept)} --resume_from_checkpoint True"
+    return shlex.join(kept)
 
 
 def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:

@@ -44,6 +44,8 @@ from mixtext_hf.mixing.saliency import block_saliency, channel_saliency
 from mixtext_hf.mixing.transport import move_blocks
 
 from .embedded import minilm_path
+from .failures import reporting_failures
+from .output_dir import check_writable
 from .parsing import Parser, parse, reporting_bad_input
 
 
@@ -140,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with reporting_bad_input(parser):
         (args, *_) = parse(parser, argv)
         run = ShowMixesRun(args)
-    run()
+    with reporting_failures(parser.prog):
+        run()
 
 
 class ShowMixesRun:
@@ -345,8 +348,7 @@ def _check_arguments(args: ShowMixesArguments) -> None:
     for name in ("text_a", "text_b"):
         if not getattr(args, name).strip():
             raise ValueError(f"--{name} is empty.")
-    if Path(args.output_dir).exists() and not Path(args.output_dir).is_dir():
-        raise ValueError(f"--output_dir {args.output_dir} is a file: name a folder.")
+    check_writable(Path(args.output_dir))
 
 
 def read_pair(files: Sequence[str], size: int) -> tuple[torch.Tensor, str]:

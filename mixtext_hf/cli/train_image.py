@@ -91,7 +91,7 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
     run = make_run(argv)
-    with reporting_failed_run(run.command):
+    with reporting_failed_run(run, "mixtext-hf train-image"):
         return run()
 
 

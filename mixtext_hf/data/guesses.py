@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixtext_hf._files import write_json
 from mixtext_hf.guessing import surest_rows
 
 from .in_batches import write_rows
@@ -101,9 +102,7 @@ class GuessTable:
                 start += len(piece)
 
         write_rows(path / _PROBABILITIES, checked(), rows, what="guesses")
-        temporary = path / f"{_ABOUT}.part"
-        temporary.write_text(json.dumps({"label_names": [*label_names], **about}, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path / _ABOUT)
+        write_json(path / _ABOUT, {"label_names": [*label_names], **about})
         table = cls.read(path)
         assert table is not None
         return table

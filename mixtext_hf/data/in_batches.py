@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers.utils import logging as hf_logging
+
+from mixtext_hf._files import whole_file
 
 from .collator import MixDataCollator
 
@@ -88,21 +89,17 @@ def write_rows(path: Path, pieces: Iterable[NDArray[np.floating]], rows: int, *,
     Raises:
         `ValueError`: if the pieces have another number of rows; `what` says what they are.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
     written = 0
-    with temporary.open("wb") as file:
-        for number, piece in enumerate(pieces):
-            if number == 0:
-                header = {"descr": "<f4", "fortran_order": False, "shape": (rows, piece.shape[1])}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
-            written += len(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    if written != rows:
-        raise ValueError(f"There are {what} for {written} rows, but {rows} rows.")
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        with partial.open("wb") as file:
+            for number, piece in enumerate(pieces):
+                if number == 0:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, piece.shape[1])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(piece, dtype="<f4").tobytes())
+                written += len(piece)
+        if written != rows:
+            raise ValueError(f"There are {what} for {written} rows, but {rows} rows.")
 
 
 def _length(row: Mapping[str, Any]) -> int:

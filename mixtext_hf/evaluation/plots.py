@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from mixtext_hf._files import whole_file
 
 from .metrics import ReliabilityBins, accuracy, expected_calibration_error, reliability_bins
 from .validation import check_probabilities
@@ -270,12 +271,6 @@ def _finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
         raise ValueError(
             f'`path` must end in ".png", got "{target}". For another format, call `savefig` of the figure.'
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever watches the folder sees the old file or the new one, never half of one.
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with whole_file(target) as partial:
         figure.savefig(partial, format="png", dpi=DPI)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
     return figure

@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,6 +20,7 @@ from typing import Any, Literal
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
+from mixtext_hf._files import write_text
 from mixtext_hf.methods import MixMethod
 
 from .markdown import code, fenced, link, one_line, prose, url_of
@@ -242,15 +242,7 @@ def write_card(folder: str | os.PathLike[str], data: CardData, *, overwrite: boo
                 target,
             )
             return False
-    card = str(make_card(data))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Whoever watches the folder sees the old file or the new one, never half of one.
-    partial = target.with_name(f".{README}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_text(card, encoding="utf-8", newline="\n")
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(target, str(make_card(data)))
     return True
 
 

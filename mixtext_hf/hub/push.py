@@ -20,6 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff, validate_repo_id
 
 from mixtext_hf._compat import HubClientError
+from mixtext_hf.errors import RunError
 
 from .card import is_generated
 
@@ -68,7 +69,7 @@ TRAINING_FILES = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", 
 WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
 
 
-class PushError(RuntimeError):
+class PushError(RunError, RuntimeError):
     """A push that did not arrive; says what failed, what is left, and the command that pushes again."""
 
 
@@ -251,7 +252,7 @@ def _reporting(what: str, token: str | None, again: str | None = None) -> Iterat
     try:
         yield
     except (HubClientError, OSError, RuntimeError, ValueError) as error:
-        rest = f" Nothing is lost: the folder is as it was. Push again by:\n{again}" if again else ""
+        rest = f" Nothing is lost: the folder is as it was. Push again by: {again}" if again else ""
         text = f"{what}: {_reason(error)}.{rest}"
         for secret in {token, get_token()} - {None, ""}:
             text = text.replace(str(secret), "<token>")

@@ -15,6 +15,8 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from mixtext_hf.errors import RunError
+
 from .whole_checkpoints import newest_whole
 
 
@@ -28,7 +30,7 @@ _NEVER = -1
 _TEXTS, _CHARACTERS = 3, 60
 
 
-class NonFinite(FloatingPointError):
+class NonFinite(RunError, FloatingPointError):
     """Training was stopped because a loss, a gradient or a weight was infinite or not a number."""
 
 

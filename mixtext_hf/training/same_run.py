@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixtext_hf.data.in_batches import some_rows
+from mixtext_hf.errors import RunError
 
 from .whole_checkpoints import MANIFEST
 
@@ -54,7 +55,7 @@ _ARGUMENTS = (
 _SAMPLED = 32
 
 
-class AnotherRun(ValueError):
+class AnotherRun(RunError, ValueError):
     """A run was to go on with the checkpoint of another."""
 
 

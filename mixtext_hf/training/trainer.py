@@ -45,6 +45,7 @@ from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
+from .own_folder import in_own_folder
 from .resuming import as_finished, checkpoint_of
 from .same_run import identity_of
 from .stopping import Stopped, StopWell
@@ -199,6 +200,7 @@ class MixTrainer(HubTrainer):
 
     # ---- the model and the method ----
 
+    @in_own_folder
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """
         Train, as `Trainer.train` does; where the method learns from guesses made before training, these are made first, or read
@@ -208,6 +210,7 @@ class MixTrainer(HubTrainer):
             [`Stopped`]: a `KeyboardInterrupt`, after the step in which Ctrl-C or SIGTERM came; a checkpoint was written then.
             [`NonFinite`]: where a loss, a gradient or a weight is not finite.
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
+            [`FolderInUse`]: if another process trains into `output_dir`.
         """
         checkpoint = checkpoint_of(self, resume_from_checkpoint)
         output = None if checkpoint is None else as_finished(self, checkpoint)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import zipfile
@@ -27,6 +26,9 @@ from transformers.utils import (
     WEIGHTS_NAME,
 )
 
+from mixtext_hf._files import remove_partial, sync, write_json
+from mixtext_hf.errors import RunError
+
 
 MANIFEST, UNFINISHED = "manifest.json", ".unfinished"
 NOT_FINISHED = "it was not finished"
@@ -41,7 +43,7 @@ _WEIGHTS = (
 )
 
 
-class BrokenCheckpoint(ValueError):
+class BrokenCheckpoint(RunError, ValueError):
     """A checkpoint lacks a file, or holds one that is not what was written."""
 
 
@@ -49,6 +51,7 @@ def begin(folder: Path) -> None:
     """Mark a checkpoint that is about to be written; what an earlier one of that name left of a manifest goes."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()
+    remove_partial(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
 
 
@@ -65,12 +68,10 @@ def finish(folder: Path, about: Mapping[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (MANIFEST, UNFINISHED)
     }
-    temporary = folder / f"{MANIFEST}.part"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({"about": dict(about), "files": files}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / MANIFEST)
+    # Older checkpoints go when this one is whole: it must be on the disk.
+    for name in files:
+        sync(folder / name)
+    write_json(folder / MANIFEST, {"about": dict(about), "files": files}, indent=1)
     (folder / UNFINISHED).unlink()
 
 

@@ -362,8 +362,8 @@ def test_two_processes(tmp_path, texts, translators, monkeypatch, capsys):
     monkeypatch.undo()
     # An open file is what holds the lock, not the process: this is as good as another one.
     for flags in ([], ["--overwrite_output_file", "--seed=1"]):
-        with FileLock(tmp_path / "out.parquet.part" / "lock"):
-            message = refused(capsys, tmp_path, command(texts, out, translators, *flags))
+        with FileLock(tmp_path / "out.parquet.part" / ".lock"):
+            message = refused(capsys, tmp_path, command(texts, out, translators, *flags), status=1)
         assert f"{out}.part is in use by another process" in message
     main(command(texts, out, translators))
 
@@ -395,14 +395,14 @@ def contents(folder: Path) -> dict[Path, int]:
     }
 
 
-def refused(capsys, folder: Path, flags: list[str]) -> str:
+def refused(capsys, folder: Path, flags: list[str], status: int = 2) -> str:
     """The one line on stderr that says what is wrong; checks the exit status, and that no file was touched."""
     before = contents(folder)
     folders = set(folder.rglob("*.part"))
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main(flags)
-    assert stopped.value.code == 2
+    assert stopped.value.code == status
     *others, last = capsys.readouterr().err.splitlines()
     assert last.startswith("mixtext-hf augment-text: error: ")
     assert not [line for line in others if "rror" in line or "usage" in line]

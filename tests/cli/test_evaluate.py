@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -414,10 +415,10 @@ def no_model(monkeypatch):
     monkeypatch.setattr(evaluation_inputs, "predict", fail)
 
 
-def refused(capsys, *argv):
+def refused(capsys, *argv, status=2):
     with pytest.raises(SystemExit) as stopped:
         main([*QUIET, *argv])
-    assert stopped.value.code == 2
+    assert stopped.value.code == status
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("mixtext-hf evaluate: error: ")
     return error
@@ -579,11 +580,11 @@ def test_a_failure_leaves_the_old_report(tmp_path, capsys, monkeypatch, evaluate
     before = {path.name: path.read_bytes() for path in out.iterdir()}
 
     def full(*args, **kwargs):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(evaluate.os, "replace", full)
     argv = [f"--model_name_or_path={classifier}", f"--test_file={files['test']}", f"--output_dir={out}", *NO_NOISE]
-    assert "No space left" in refused(capsys, *argv)
+    assert "The disk is full" in refused(capsys, *argv, status=1)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

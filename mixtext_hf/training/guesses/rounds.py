@@ -23,6 +23,7 @@ from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from mixtext_hf._files import whole_file
 from mixtext_hf.data.guesses import GuessTable
 from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, frozen_alone, make_folds
 from mixtext_hf.methods import ERM, MixMethod, TMix
@@ -208,10 +209,8 @@ class Rounds:
         student = self._trained(self.trainer.method, self.labelled, folder, guesses=guesses, checkpoint=checkpoint)
         self.trainer.accelerator.wait_for_everyone()
         if self.trainer.is_world_process_zero():
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f"{done.name}.part"
-            torch.save(student.state_dict(), temporary)
-            temporary.replace(done)
+            with whole_file(done) as partial:
+                torch.save(student.state_dict(), partial)
         return student
 
     def _trained(

@@ -1,0 +1,87 @@
+"""Files that are whole or absent: written beside, moved into place when all of them is on the disk. For all who write what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+# How the names of unfinished files begin.
+PARTIAL = ".part-"
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str], *, within: Path | None = None) -> Iterator[Path]:
+    """
+    A path to write a file to. At the end it takes the place of `path`; if something was raised it is removed, and what was at
+    `path` stays.
+
+    Args:
+        path (`str` or `os.PathLike`): Its folder is made if it is not there.
+        within (`Path`, *optional*): Where the unfinished file is, on the same file system; beside `path` if not given.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _partial(target.parent if within is None else within, target.name)
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to write files to, as [`whole_file`]: they are moved into `folder` when all of them are on the disk."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    partial = _partial(target, "files")
+    partial.mkdir()
+    try:
+        yield partial
+        files = [path.relative_to(partial) for path in sorted(partial.rglob("*")) if path.is_file()]
+        for name in files:
+            sync(partial / name)
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            os.replace(partial / name, target / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text, as UTF-8 with the ends of lines that it has."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: str | os.PathLike[str], value: Any, **options: Any) -> None:
+    """Write a value as JSON; `options` are those of `json.dumps`."""
+    write_text(path, json.dumps(value, **{"indent": 2, **options}) + "\n")
+
+
+def sync(path: Path) -> None:
+    """Return when a file is on the disk; what a file system finds out late, such as a full disk, is raised here."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove the unfinished files that killed processes left in a folder, which nobody else may be writing to."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _partial(folder: Path, name: str) -> Path:
+    # The suffix stays: some writers go by it.
+    return folder / f"{PARTIAL}{uuid.uuid4().hex[:12]}-{name}"
