@@ -27,6 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -53,11 +54,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Kill:
-    """At which of the events of process `rank`, and how long after it."""
+    """
+    At which of the events of process `rank`, and how long after it; SIGKILL ends that process, another signal reaches all
+    processes of the run, as from a terminal or a scheduler.
+    """
 
     event: int
     rank: int = 0
     seconds: float = 0.0
+    number: int = signal.SIGKILL
 
 
 def make_cases(folder: Path) -> list[Case]:
@@ -132,17 +137,17 @@ def run(case: Case, folder: Path, *more: str, kill: Kill | None = None) -> tuple
         words += ["--push_to_hub", f"--hub_model_id={USER}/{folder.name}"]
     port = _free_port()
     with log.open("w") as file:
-        children = [
-            _fork(lambda rank=rank: _work(case, words, rank, port, output_dir, counted, kill), file.fileno())
-            for rank in range(case.ranks)
-        ]
+        children: list[int] = []
+        for rank in range(case.ranks):
+            work = partial(_work, case, words, rank, port, output_dir, counted, kill)
+            children.append(_fork(work, file.fileno(), children[0] if children else 0))
         statuses: dict[int, int] = {}
         end = time.monotonic() + _PATIENCE
         while len(statuses) < len(children):
             for child in children:
                 if child not in statuses and (ended := os.waitpid(child, os.WNOHANG))[0]:
                     statuses[child] = os.waitstatus_to_exitcode(ended[1])
-                    if statuses[child] != 0 or time.monotonic() > end:
+                    if statuses[child] < 0:
                         # One that is alone waits for the others: whoever started them ends them all.
                         for other in (one for one in children if one not in statuses):
                             os.kill(other, signal.SIGKILL)
@@ -154,8 +159,10 @@ def run(case: Case, folder: Path, *more: str, kill: Kill | None = None) -> tuple
     return [statuses[child] for child in children], events, log.read_text(errors="replace")
 
 
-def _fork(work: Callable[[], None], stderr: int) -> int:
+def _fork(work: Callable[[], None], stderr: int, group: int) -> int:
+    """A process of a group of its own, or of that of another one."""
     child = os.fork()
+    os.setpgid(child, group)
     if child:
         return child
     status = 99
@@ -203,9 +210,11 @@ def _count_events(output_dir: Path, kill: Kill | None) -> Callable[[], int]:
         events += 1
         if kill is None or events != kill.event:
             return
+        process = os.getpid() if kill.number == signal.SIGKILL else -os.getpgrp()
         if kill.seconds == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        threading.Timer(kill.seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+            os.kill(process, kill.number)
+        else:
+            threading.Timer(kill.seconds, os.kill, (process, kill.number)).start()
 
     def see(name: str, args: tuple[Any, ...]) -> None:
         if name == "socket.connect":
@@ -263,10 +272,15 @@ def check(case: Case, folder: Path, kills: list[Kill], expected: dict[str, Any],
     begun: tuple[str, ...] = ()
     for kill in kills:
         statuses, _, said = run(case, folder, *begun, kill=kill)
+        if kill.number != signal.SIGKILL:
+            if not {*statuses} <= {0, 128 + kill.number} or "Traceback" in said:
+                return f"{kill}: ended with {statuses}: {said[-1500:]}"
+            if any(statuses) and "Training on " in said and " To go on: " not in said:
+                return f"{kill}: it was not said how to go on: {said[-1500:]}"
+        elif not {*statuses} <= {0, -signal.SIGKILL}:
+            return f"{kill}: ended with {statuses}: {said[-1500:]}"
         if (folder / "out").is_dir():
             begun = ("--resume_from_checkpoint", "True")
-        if not {*statuses} <= {0, -signal.SIGKILL}:
-            return f"{kill}: ended with {statuses}: {said[-1500:]}"
     statuses, _, said = run(case, folder, *begun)
     if any(statuses):
         return f"{kills}: going on ended with {statuses}: {said[-1500:]}"
@@ -292,6 +306,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="In all, spread over the cases.")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--signal", default="SIGKILL", help="In place of SIGKILL: SIGINT or SIGTERM.")
     parser.add_argument("--cases", nargs="*", help="Names of cases that are run alone.")
     parser.add_argument("--keep", help="A folder for what is written; not given: a temporary one.")
     args = parser.parse_args()
@@ -339,6 +354,7 @@ def main() -> None:
                     event=int(rng.integers(1, events + 1)),
                     rank=int(rng.integers(case.ranks)),
                     seconds=float(rng.choice([0.0, rng.uniform(0.001, 0.05)])),
+                    number=signal.Signals[args.signal],
                 )
                 for _ in range(often)
             ]

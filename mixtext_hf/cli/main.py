@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from mixtext_hf._signals import end_well
 from mixtext_hf.version import __version__
 
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[0] not in COMMANDS:
         print(f"mixtext-hf: error: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.", file=sys.stderr)
         sys.exit(2)
+    end_well()
     # Commands are imported when called: `--help` and `--version` answer at once.
     try:
         import_module(f".{COMMANDS[arguments[0]][0]}", __package__).main(arguments[1:])

@@ -33,8 +33,9 @@ from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 from mixtext_hf.training.own_folder import own_folder
+from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
-from mixtext_hf.training.whole_checkpoints import newest_whole
+from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint, newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .failures import leave, reporting_failures
@@ -432,9 +433,13 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
             return ""
         found, _ = newest_whole(run.output_dir)
         found = found or next(filter(Path.is_dir, (run.output_dir / name for name in (ROUNDS, GUESSES))), None)
-        if found is None:
+        if found is not None:
+            return f"{found} is kept. To go on: {going_on(run.command)}"
+        try:
+            check_begun(run.output_dir)
+        except BrokenCheckpoint:
             return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
-        return f"{found} is kept. To go on: {going_on(run.command)}"
+        return f"There is no checkpoint yet. To go on: {going_on(run.command)}"
 
     try:
         with reporting_failures(prog, kept):
@@ -442,6 +447,9 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
     except Stopped as stopped:
         again = "" if run.command is None else f" To go on: {going_on(run.command)}"
         leave(f"{stopped}{again}", stopped, stopped.exit_code)
+    except KeyboardInterrupt as interrupt:
+        said = f"{str(interrupt) or 'Interrupted.'} {kept()}".rstrip()
+        leave(said, interrupt, getattr(interrupt, "exit_code", 130))
 
 
 def starting_anew(command: str) -> str:

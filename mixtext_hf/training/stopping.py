@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from mixtext_hf._signals import terminate
+
 
 if TYPE_CHECKING:
     from .trainer import MixTrainer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_OF_NOBODY = (signal.SIG_DFL, signal.default_int_handler, terminate)
 # Several processes ask each other so often whether one was told to stop.
 _EVERY = 10
 
@@ -82,7 +85,7 @@ class StopWell(TrainerCallback):
             )
 
         # What is ignored on purpose (nohup) stays so, and handlers of somebody else are left alone.
-        own = [number for number in _SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
+        own = [number for number in _SIGNALS if before[number] in _OF_NOBODY]
         for number in own:
             signal.signal(number, hear)
         try:
