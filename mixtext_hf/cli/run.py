@@ -18,6 +18,7 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import write_json
+from mixtext_hf._lock import LOCK
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
@@ -405,8 +406,8 @@ def make_run_of(
         model_args, data_args, training_args = parse(parser, argv, behind)[:3]
         if not is_embedded and "output_dir" not in names:
             raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        # What is there may be of a run that is being made. A folder that is not there is made when all is checked.
-        with own_folder(training_args) if os.path.isdir(str(training_args.output_dir)) else nullcontext():
+        # What is there may be of a run that is being made. Where none has been, nothing is written before all is checked.
+        with own_folder(training_args) if Path(str(training_args.output_dir), LOCK).exists() else nullcontext():
             run = kind(model_args, data_args, training_args)
     run.command = launched(command_line(parser, argv), run.args.world_size)
     return run
