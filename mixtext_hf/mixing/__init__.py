@@ -4,6 +4,7 @@ from .details import Blocks, BoxCentre
 from .interpolation import mix_tensors, union_mask
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
+    HIDDEN_SCORE,
     IGNORE_INDEX,
     MixedLoss,
     has_label,
@@ -19,6 +20,7 @@ from .targets import (
 
 __all__ = [
     "HEAD",
+    "HIDDEN_SCORE",
     "IGNORE_INDEX",
     "Blocks",
     "BoxCentre",
