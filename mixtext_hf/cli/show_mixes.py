@@ -37,7 +37,7 @@ from mixtext_hf.evaluation.mix_pictures import (
     draw_text,
 )
 from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
-from mixtext_hf.mixing import BoxCentre, MixPlan, mix_tensors, union_mask
+from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors, union_mask
 from mixtext_hf.mixing.plan import Padding
 from mixtext_hf.mixing.puzzle import puzzle_mix, transport_pair
 from mixtext_hf.mixing.saliency import block_saliency, channel_saliency
@@ -408,7 +408,9 @@ def model_saliency(images: torch.Tensor, name: str) -> torch.Tensor:
 def mix_by(method: PixelMix, images: torch.Tensor, lam: float, seed: int) -> Mix:
     """What a method that needs no saliency makes of A and B; the seed says where it pastes."""
     centre = torch.from_numpy(np.random.default_rng([seed, 0]).random((1, 2), dtype=np.float32)).expand(2, -1)
-    plan = MixPlan(PARTNERS, torch.full((2,), lam), detail=BoxCentre(centre))
+    weights = torch.full((2,), lam)
+    boxes = method.boxes(weights, centre, (images.shape[-2], images.shape[-1]))
+    plan = MixPlan(PARTNERS, weights, detail=None if boxes is None else Boxes(boxes))
     mixed, weight = method.mix(images, plan)
     # Who is shown where: the same mix of an image that is 1 everywhere and one that is 0.
     own = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1).expand(-1, 1, *images.shape[2:])

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from mixtext_hf.mixing import IGNORE_INDEX
+from mixtext_hf.mixing import HIDDEN_SCORE, IGNORE_INDEX
 
 
 # `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.
@@ -75,7 +75,10 @@ class MixDataCollator:
         Returns:
             `dict[str, torch.Tensor]`: the inputs of the model, each `(B, L)`, and, where the rows have labels,
             `labels`: int64 `(B,)` for class ids, float32 `(B,)` for scores, float32 `(B, C)` for lists. A hidden
-            label (`None`, or the class id -1) is -100.
+            label is -100 (`None`, or the class id -1), or NaN where labels are floats (`None`).
+
+        Raises:
+            `ValueError`: for scores or lists that are not finite; names the row.
         """
         batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
@@ -136,8 +139,14 @@ def label_tensor(labels: list[Any], column: str, is_regression: bool = False) ->
                 f"The label column {column!r} must hold lists of one length in all rows of a batch, "
                 f"the lengths found are {lengths}: encode multi-label data as one 0 or 1 a class."
             )
-        hidden_row = [float(IGNORE_INDEX)] * lengths[0]
-        return torch.tensor([hidden_row if label is None else label for label in labels], dtype=torch.float32)
+        for row, label in enumerate(labels):
+            if label is not None and None in label:
+                raise ValueError(
+                    f"The label column {column!r} holds {label!r} in row {row} of the batch: give one number a class, or None in "
+                    "place of the list for a row without a label."
+                )
+        hidden_row = [HIDDEN_SCORE] * lengths[0]
+        return _finite([hidden_row if label is None else label for label in labels], labels, column)
     for row, label in enumerate(labels):
         if label is not None and not isinstance(label, int | float):
             raise TypeError(
@@ -145,6 +154,19 @@ def label_tensor(labels: list[Any], column: str, is_regression: bool = False) ->
                 "batch: labels are class ids, scores or lists of 0/1. Give class names ids before training."
             )
     if is_regression or any(isinstance(label, float) for label in labels):
-        return torch.tensor([IGNORE_INDEX if label is None else label for label in labels], dtype=torch.float32)
+        return _finite([HIDDEN_SCORE if label is None else label for label in labels], labels, column)
     # -1 is how the test splits on the Hub hide a class; it is no class, and the loss would refuse it.
     return torch.tensor([IGNORE_INDEX if label in (None, -1) else label for label in labels], dtype=torch.int64)
+
+
+def _finite(numbers: list[Any], labels: list[Any], column: str) -> torch.Tensor:
+    """`numbers` as float32, of which only those may be NaN whose label is `None`."""
+    tensor = torch.tensor(numbers, dtype=torch.float32)
+    wrong = ~tensor.isfinite().reshape(len(tensor), -1).all(dim=1)
+    row = next((row for row in wrong.nonzero().flatten().tolist() if labels[row] is not None), None)
+    if row is not None:
+        raise ValueError(
+            f"The label column {column!r} holds {labels[row]} in row {row} of the batch: labels must be finite in float32. Correct "
+            "the row or remove it; a row that is to have no label has None, in a data set without a format."
+        )
+    return tensor

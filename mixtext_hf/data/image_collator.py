@@ -77,7 +77,8 @@ class ImageCollator:
             [`MixDataCollator`] has them. A hidden label (`None`, or the class id -1) is -100.
 
         Raises:
-            `ValueError`: if the images are not of one size after the processor, or of other channels than the model's.
+            `ValueError`: if the images are not of one size after the processor, or of other channels than the model's, or if
+                a pixel or a score is not finite.
         """
         if _PIXELS in features[0]:
             batch = {_PIXELS: _stack(row[_PIXELS] for row in features)}
@@ -85,6 +86,8 @@ class ImageCollator:
                 batch[_VIEWS] = _stack(row[_VIEWS] for row in features)
         else:
             batch = self._process_rows(features)
+        for name, pixels in batch.items():
+            check_finite_pixels(pixels, name)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:
             batch["labels"] = label_tensor([row[label_column] for row in features], label_column)
@@ -151,6 +154,28 @@ class ImageCollator:
                 "give it do_convert_rgb=False."
             )
         return pixels
+
+
+def check_finite_pixels(pixels: torch.Tensor, name: str) -> None:
+    """
+    Raise for pixels that are infinite or not a number.
+
+    Args:
+        pixels (`torch.Tensor` of shape `(B, ...)`): On the CPU.
+        name (`str`): What the batch calls them.
+
+    Raises:
+        `ValueError`: that names the first such row.
+    """
+    # One pass, and nothing as large as the pixels: a sum is not finite if one of them is not.
+    if not pixels.is_floating_point() or bool(pixels.sum().isfinite()):
+        return
+    wrong = ~pixels.isfinite().flatten(1).all(dim=1)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`{name}` of row {int(wrong.int().argmax())} of the batch holds NaN or infinite pixels: correct or remove the image; if "
+            "no image is wrong, see that the processing divides by no 0 (image_std) and overflows no half precision."
+        )
 
 
 def pixel_statistics(image_processor: Any, num_channels: int) -> tuple[torch.Tensor, torch.Tensor]:

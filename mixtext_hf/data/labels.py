@@ -22,6 +22,7 @@ REGRESSION = "regression"
 PROBLEM_TYPES = get_args(ProblemType)
 
 _TRAIN = "train"
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
 _SHOWN = 10
 
 
@@ -202,10 +203,11 @@ def _scores(labels: list[Any], split_name: str, label: str | tuple[str, ...]) ->
                 f"The label column {label!r} of the split {split_name!r} holds {value!r} at row {row}, which is no "
                 "number: problem_type 'regression' needs scores. Check --label_column and --problem_type."
             )
-        if not math.isfinite(value):
+        # One that is too large for float32 would be infinite in the column.
+        if not abs(value) <= _LARGEST_SCORE:
             raise ValueError(
                 f"The label column {label!r} of the split {split_name!r} holds {value} at row {row}: "
-                "scores must be finite. Correct or remove the row."
+                "scores must be finite in float32. Correct or remove the row."
             )
     return [None if value is None else float(value) for value in labels]
 
@@ -319,7 +321,7 @@ def _multi_hot(
         return _in_order(lists, label, given), list(given or label)
     for name, labels in lists.items():
         for row, value in enumerate(labels):
-            if value is not None and (not isinstance(value, list) or None in value):
+            if value is not None and (not isinstance(value, list) or not all(map(_is_class_or_share, value))):
                 raise ValueError(
                     f"The label column {label!r} of the split {name!r} holds {value!r} at row {row}: multi-label data "
                     "needs a list of classes in every row, or one 0/1 column a class."
@@ -374,6 +376,10 @@ def _multi_hot(
         ]
         for name, labels in lists.items()
     }, names
+
+
+def _is_class_or_share(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def _in_order(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .metrics import DEFAULT_TOP_K, sigmoid, softmax
-from .validation import check_finite, check_labels, check_multi_hot, check_top_k
+from .validation import check_finite, check_labels, check_multi_hot, check_scores, check_top_k
 
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def logits_of(eval_prediction: EvalPrediction | PredictionOutput) -> NDArray:
 
 def _hard_predictions(problem_type: str, logits: NDArray) -> NDArray:
     if problem_type == "regression":
-        return _column("predictions", logits)
+        return check_finite("predictions", _column(logits), ndim=1)
     checked = check_finite("predictions", logits, ndim=2)
     if problem_type == "multi_label_classification":
         # A logit above 0 is a probability above 0.5.
@@ -251,15 +251,15 @@ def _probabilities(problem_type: str, logits: NDArray) -> NDArray[np.float64]:
 def _references(problem_type: str, eval_prediction: EvalPrediction) -> NDArray:
     # Checked here, for `evaluate` cuts floats down to integers where a module declares integers.
     if problem_type == "regression":
-        return _column("label_ids", np.asarray(eval_prediction.label_ids))
+        return check_scores("label_ids", _column(np.asarray(eval_prediction.label_ids)))
     if problem_type == "multi_label_classification":
         return check_multi_hot("label_ids", eval_prediction.label_ids)
     return check_labels("label_ids", eval_prediction.label_ids)
 
 
-def _column(name: str, values: NDArray) -> NDArray[np.float64]:
+def _column(values: NDArray) -> NDArray:
     """`(N, 1)`, what a head with one output returns, is `(N,)`."""
-    return check_finite(name, values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values, ndim=1)
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _as_float(key: str, value: Any) -> float:

@@ -20,6 +20,7 @@ from .validation import (
     check_n_bins,
     check_probabilities,
     check_same_shape,
+    check_scores,
     check_top_k,
     check_unit_interval,
 )
@@ -569,7 +570,7 @@ def _check_label_pair(
 def _check_value_pair(
     predictions: ArrayLike, references: ArrayLike, at_least: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    checked = check_finite("predictions", predictions, ndim=1), check_finite("references", references, ndim=1)
+    checked = check_finite("predictions", predictions, ndim=1), check_scores("references", references)
     check_same_shape("predictions", *checked)
     if len(checked[0]) < at_least:
         raise ValueError(

@@ -15,7 +15,12 @@ ROW_SUM_TOLERANCE = 1e-3
 RANGE_TOLERANCE = 1e-6
 
 
-def check_finite(name: str, values: ArrayLike, ndim: int, shape: str | None = None) -> NDArray[np.float64]:
+_DIVERGED = "A model that returns NaN or inf has diverged: lower the learning rate, or leave half precision."
+
+
+def check_finite(
+    name: str, values: ArrayLike, ndim: int, shape: str | None = None, *, remedy: str = _DIVERGED
+) -> NDArray[np.float64]:
     """
     Real numbers, none of them NaN or infinite.
 
@@ -24,6 +29,7 @@ def check_finite(name: str, values: ArrayLike, ndim: int, shape: str | None = No
         values (array-like of `ndim` dimensions): The numbers.
         ndim (`int`): The number of dimensions that is expected.
         shape (`str`, *optional*): What the dimensions are, for the message: "(N,)" or "(N, C)" unless said otherwise.
+        remedy (`str`, *optional*): What to do, for the message; for what a model returns if not given.
 
     Returns:
         `np.ndarray` of dtype float64 and the shape of `values`.
@@ -36,10 +42,26 @@ def check_finite(name: str, values: ArrayLike, ndim: int, shape: str | None = No
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
-            f"`{name}` must be finite, but `{name}[{', '.join(map(str, where))}]` is {array[where]}. A model that "
-            "returns NaN or inf has diverged: lower the learning rate, or leave half precision."
+            f"`{name}` must be finite, but `{name}[{', '.join(map(str, where))}]` is {array[where]}. {remedy}"
         )
     return array
+
+
+_HIDDEN = "NaN marks an example whose label is hidden: evaluate on a split that has labels."
+
+
+def check_scores(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """
+    The scores `(N,)` of a regression that predictions are compared with: finite, as float64.
+
+    Args:
+        name (`str`): The argument's name, for the message.
+        values (array-like of shape `(N,)`): The scores.
+
+    Raises:
+        ValueError: As [`check_finite`]; a hidden score is NaN.
+    """
+    return check_finite(name, values, ndim=1, remedy=_HIDDEN)
 
 
 def check_labels(name: str, values: ArrayLike, n_classes: int | None = None) -> NDArray[np.int64]:
@@ -178,7 +200,7 @@ def check_multi_hot(name: str, values: ArrayLike) -> NDArray[np.int64]:
     Raises:
         ValueError: If a value is neither 0 nor 1.
     """
-    array = check_finite(name, values, ndim=2)
+    array = check_finite(name, values, ndim=2, remedy=_HIDDEN)
     wrong = (array != 0.0) & (array != 1.0)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])

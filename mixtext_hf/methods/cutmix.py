@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import BoxCentre, MixPlan
+from mixtext_hf.mixing import Boxes, MixPlan
 from mixtext_hf.mixing.boxes import cutmix_box, paste_boxes
 
 from .base import Citation
-from .pixels import PixelMix, with_box_centre
+from .pixels import PixelMix, boxes_of, draw_centre, is_identity, size_for
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,20 @@ class CutMix(PixelMix):
         if not isinstance(self.correct_lam, bool):
             raise ValueError(f"correct_lam must be true or false, got {self.correct_lam!r}.")
 
-    def draw(self, batch_size: int, *, rng: np.random.Generator, **about: Any) -> MixPlan:
-        return with_box_centre(super().draw(batch_size, rng=rng, **about), rng, per=self.per)
+    def draw(
+        self, batch_size: int, *, rng: np.random.Generator, image_size: tuple[int, int] | None = None, **about: Any
+    ) -> MixPlan:
+        plan = super().draw(batch_size, rng=rng, **about)
+        centre = draw_centre(batch_size, rng, per=self.per)
+        if is_identity(plan):
+            return plan
+        return replace(plan, detail=Boxes(self.boxes(plan.lam, centre, size_for(self.name, image_size))))
+
+    def boxes(self, lam: torch.Tensor, centre: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return cutmix_box(lam, centre, size)
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
-        if not isinstance(plan.detail, BoxCentre):
+        if (boxes := boxes_of(plan)) is None:
             return images, plan.lam
-        size = (images.shape[-2], images.shape[-1])
-        mixed, weight = paste_boxes(images, plan.index, cutmix_box(plan.lam, plan.detail.centre, size))
+        mixed, weight = paste_boxes(images, plan.index, boxes)
         return mixed, weight if self.correct_lam else plan.lam

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mixtext_hf.mixing import (
-    IGNORE_INDEX,
+    HIDDEN_SCORE,
     MixPlan,
     has_label,
     mix_targets,
@@ -275,7 +275,7 @@ class MixText(TMix):
         known[labelled:] = True
         plan = step.plan.among(known)
         targets = mix_targets(targets, plan.index, plan.lam, num_labels=guess.shape[1])
-        targets = targets.masked_fill(~known.unsqueeze(-1), IGNORE_INDEX)
+        targets = targets.masked_fill(~known.unsqueeze(-1), HIDDEN_SCORE)
 
         originals = slice(labelled, labelled + texts)
         inputs = step.inputs

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import BoxCentre, MixPlan, mix_tensors
+from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors
 
 from .base import Citation
 from .cutmix import CutMix
@@ -59,6 +59,6 @@ class MixupCutMix(CutMix):
         return {name: getattr(self, name) for name in CutMix.field_names()}
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
-        if isinstance(plan.detail, BoxCentre):
+        if isinstance(plan.detail, Boxes):
             return super().mix(images, plan)
         return mix_tensors(images, plan.index, plan.lam), plan.lam

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import BoxCentre, MixPlan, has_label
+from mixtext_hf.mixing import Boxes, MixPlan, has_label
 
 from .base import MixMethod, Step
 
@@ -49,6 +49,20 @@ class PixelMix(MixMethod):
             The mixed images, of the same shape and dtype, and the realised weight `(B,)` float32 of each row's own label.
         """
 
+    def boxes(self, lam: torch.Tensor, centre: torch.Tensor, size: tuple[int, int]) -> torch.Tensor | None:
+        """
+        Where the partner is pasted, for methods that do so: whole pixels, found on the host, where there are doubles.
+
+        Args:
+            lam (`torch.Tensor` of shape `(B,)`, float32): As drawn.
+            centre (`torch.Tensor` of shape `(B, 2)`, float32): See [`draw_centre`].
+            size (pair of `int`): `(H, W)`.
+
+        Returns:
+            `torch.Tensor` of shape `(B, 4)`, int64, or `None`.
+        """
+        return None
+
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         plan = self.pairs_of(step)
         yield self.mixed_loss(step, plan, *self.mix(step.inputs[PIXELS], plan))
@@ -67,11 +81,24 @@ class PixelMix(MixMethod):
         return {"loss_supervised": step.loss(logits, step.labels, plan.index, weight)}
 
 
-def with_box_centre(plan: MixPlan, rng: np.random.Generator, *, per: str) -> MixPlan:
-    """The plan with a place to paste: uniform, one for the batch or one for each row."""
-    centre = rng.random((len(plan) if per == "example" else 1, 2), dtype=np.float32)
-    detail = BoxCentre(torch.from_numpy(np.broadcast_to(centre, (len(plan), 2)).copy()))
-    return plan if is_identity(plan) else replace(plan, detail=detail)
+def draw_centre(batch_size: int, rng: np.random.Generator, *, per: str) -> torch.Tensor:
+    """The places to paste at `(B, 2)`, float32: uniform in `[0, 1)`, one for the batch or one for each row."""
+    centre = rng.random((batch_size if per == "example" else 1, 2), dtype=np.float32)
+    return torch.from_numpy(np.broadcast_to(centre, (batch_size, 2)).copy())
+
+
+def size_for(name: str, image_size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size, or `ValueError` if there is none."""
+    if image_size is None:
+        raise ValueError(f"{name} cuts images into parts and needs their size: give image_size=(height, width).")
+    return image_size
+
+
+def boxes_of(plan: MixPlan) -> torch.Tensor | None:
+    """The boxes `(B, 4)` that a plan pastes, empty ones for rows that stay as they are; `None` where it has none."""
+    if not isinstance(plan.detail, Boxes):
+        return None
+    return plan.detail.edges.masked_fill((plan.lam == 1).unsqueeze(1), 0)
 
 
 def is_identity(plan: MixPlan) -> bool:

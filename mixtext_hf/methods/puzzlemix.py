@@ -18,7 +18,7 @@ from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
 from .base import Citation, Preset, Step, is_number
-from .pixels import PIXELS, PixelMix, check_positive, is_identity
+from .pixels import PIXELS, PixelMix, check_positive, is_identity, size_for
 
 
 _CIFAR = {
@@ -118,11 +118,7 @@ class PuzzleMix(PixelMix):
         self, batch_size: int, *, rng: np.random.Generator, image_size: tuple[int, int] | None = None, **about: Any
     ) -> MixPlan:
         plan = super().draw(batch_size, rng=rng, **about)
-        if image_size is None:
-            raise ValueError(
-                f"{self.name} cuts images into blocks and needs their size: give image_size=(height, width)."
-            )
-        block_num = int(rng.choice(self.fitting(image_size)))
+        block_num = int(rng.choice(self.fitting(size_for(self.name, image_size))))
         noise_on = (bool(rng.random() < self.adv_p), bool(rng.random() < self.adv_p))
         seed, scale = int(rng.integers(2**63)), float(rng.random())
         if is_identity(plan):

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import BoxCentre, MixPlan
-from mixtext_hf.mixing.boxes import resizemix
+from mixtext_hf.mixing import Boxes, MixPlan
+from mixtext_hf.mixing.boxes import paste_resized, resizemix_box
 
 from .base import Citation
-from .pixels import PixelMix, check_positive, is_identity, with_box_centre
+from .pixels import PixelMix, boxes_of, check_positive, draw_centre, is_identity, size_for
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,23 @@ class ResizeMix(PixelMix):
         if self.fold:
             raise ValueError(f"mix_fold=True was given, but {self.name} draws sizes, not lambdas: drop it.")
 
-    def draw(self, batch_size: int, *, rng: np.random.Generator, **about: Any) -> MixPlan:
+    def draw(
+        self, batch_size: int, *, rng: np.random.Generator, image_size: tuple[int, int] | None = None, **about: Any
+    ) -> MixPlan:
         # With a small alpha many lambdas round to 1, and their rows would have lost their partners.
         uniform = replace(self, alpha=float(self.alpha > 0))
         plan = super(ResizeMix, uniform).draw(batch_size, rng=rng, **about)
         tau = rng.uniform(self.tau_min, self.tau_max, size=batch_size if self.per == "example" else 1)
         if is_identity(plan):
             return plan
-        lam = np.broadcast_to(1 - tau**2, (batch_size,)).astype(np.float32)
-        return with_box_centre(replace(plan, lam=torch.from_numpy(lam)), rng, per=self.per)
+        lam = torch.from_numpy(np.broadcast_to(1 - tau**2, (batch_size,)).astype(np.float32))
+        centre = draw_centre(batch_size, rng, per=self.per)
+        return replace(plan, lam=lam, detail=Boxes(self.boxes(lam, centre, size_for(self.name, image_size))))
+
+    def boxes(self, lam: torch.Tensor, centre: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return resizemix_box((1 - lam).sqrt(), centre, size)
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
-        if not isinstance(plan.detail, BoxCentre):
+        if (boxes := boxes_of(plan)) is None:
             return images, plan.lam
-        return resizemix(images, plan.index, (1 - plan.lam).sqrt(), plan.detail.centre)
+        return paste_resized(images, plan.index, boxes)

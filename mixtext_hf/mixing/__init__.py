@@ -1,9 +1,11 @@
 """The ground floor: tensors in, tensors out. Knows no model and no trainer."""
 
-from .details import Blocks, BoxCentre
+from .details import Blocks, Boxes
+from .devices import to_device
 from .interpolation import mix_tensors, union_mask
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
+    HIDDEN_SCORE,
     IGNORE_INDEX,
     MixedLoss,
     has_label,
@@ -19,9 +21,10 @@ from .targets import (
 
 __all__ = [
     "HEAD",
+    "HIDDEN_SCORE",
     "IGNORE_INDEX",
     "Blocks",
-    "BoxCentre",
+    "Boxes",
     "MixPlan",
     "MixedLoss",
     "draw_plan",
@@ -33,6 +36,7 @@ __all__ = [
     "sharpen",
     "soft_cross_entropy",
     "soft_kl_divergence",
+    "to_device",
     "to_targets",
     "union_mask",
 ]

@@ -1,5 +1,6 @@
 """Rectangles of one image inside another: CutMix (Yun et al. 2019) pastes a part of the partner, ResizeMix (Qin et al.
-2020) the whole partner made smaller. Every row has its own rectangle; nothing loops over rows or waits for the device.
+2020) the whole partner made smaller. Every row has its own rectangle, in whole pixels, which is found with the plan, on the
+host; nothing that is done to images loops over rows, waits for the device, or needs a number of double precision.
 """
 
 from __future__ import annotations
@@ -48,11 +49,31 @@ def paste_boxes(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor) 
     return _paste(images, images[index], boxes)
 
 
-def resizemix(
-    images: torch.Tensor, index: torch.Tensor, tau: torch.Tensor, centre: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def resizemix_box(tau: torch.Tensor, centre: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     r"""
-    Paste the whole partner, resized by `tau`, into each image (Qin et al. 2020). It is never cut: the label weight
+    The box that ResizeMix pastes the whole partner into (Qin et al. 2020).
+
+    Args:
+        tau (`torch.Tensor` of shape `(B,)`, floating, in `[0, 1]`): Side of the pasted image in sides; rounded down to
+            pixels. 0 pastes nothing.
+        centre (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1)`):
+            `(y, x)`: where among the places that hold the whole pasted image its centre lies, 0 = first, 1 = last.
+        size (pair of `int`): `(H, W)`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, 4)`, int64: `(y0, y1, x0, x1)` in pixels, the ends excluded.
+    """
+    edges = []
+    for axis, side in enumerate(size):
+        length = (tau.double() * side).long()
+        start = (centre[:, axis].double() * (side - length + 1)).long()
+        edges += [start, start + length]
+    return torch.stack(edges, dim=1)
+
+
+def paste_resized(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    r"""
+    Paste the whole partner, made as small as its box, into each image (Qin et al. 2020). It is never cut: the label weight
     counts objects that can be seen.
 
     Every row has a scale of its own, so the resizing (the mean over the area that a new pixel covers) is written as two
@@ -62,42 +83,31 @@ def resizemix(
     Args:
         images (`torch.Tensor` of shape `(B, C, H, W)`, floating): Never changed in place.
         index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
-        tau (`torch.Tensor` of shape `(B,)`, floating, in `[0, 1]`): Side of the pasted image in sides; rounded down to
-            pixels. 0 pastes nothing.
-        centre (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1)`):
-            `(y, x)`: where among the places that hold the whole pasted image its centre lies, 0 = first, 1 = last.
+        boxes (`torch.Tensor` of shape `(B, 4)`, int64): See [`resizemix_box`].
 
     Returns:
         The mixed images, of the shape and dtype of `images`, and the label weight `(B,)` float32 of the original: `1 -
         area pasted`, which is `1 - tau^2` but for the rounding.
     """
-    size = images.shape[2:]
-    lengths = [(tau.double() * side).long() for side in size]
-    starts = [
-        (centre[:, axis].double() * (side - length + 1)).long()
-        for axis, (side, length) in enumerate(zip(size, lengths, strict=True))
-    ]
+    height, width = images.shape[2:]
+    y0, y1, x0, x1 = boxes.unbind(dim=1)
     precision = torch.promote_types(images.dtype, torch.float32)
-    rows, columns = (
-        _area_weights(start, length, side).to(precision).unsqueeze(1)
-        for start, length, side in zip(starts, lengths, size, strict=True)
-    )
+    rows = _area_weights(y0, y1 - y0, height, precision).unsqueeze(1)
+    columns = _area_weights(x0, x1 - x0, width, precision).unsqueeze(1)
     pasted = rows @ images[index].to(precision) @ columns.mT
-    (top, left), (height, width) = starts, lengths
-    boxes = torch.stack([top, top + height, left, left + width], dim=1)
     return _paste(images, pasted.to(images.dtype), boxes)
 
 
-def _area_weights(start: torch.Tensor, length: torch.Tensor, side: int) -> torch.Tensor:
+def _area_weights(start: torch.Tensor, length: torch.Tensor, side: int, dtype: torch.dtype) -> torch.Tensor:
     """
     Weights `(B, side, side)` with which old pixels (last dimension) enter the new ones when an axis of `side` pixels is
     resized to `length` `(B,)` and put at `start` `(B,)`: the overlaps with what a new pixel covers. 0 outside.
     """
     pixel = torch.arange(side, device=start.device)
-    scale = side / length.clamp(min=1).double().view(-1, 1, 1)
-    begin = (pixel - start.unsqueeze(1)).unsqueeze(2) * scale
-    overlap = torch.minimum(begin + scale, pixel + 1.0) - torch.maximum(begin, pixel.double())
-    return overlap.clamp(min=0) / scale
+    # In units of which an old pixel has `length` and a new one `side`, everything is whole.
+    old, new = pixel * length.view(-1, 1, 1), ((pixel - start.unsqueeze(1)) * side).unsqueeze(2)
+    overlap = torch.minimum(new + side, old + length.view(-1, 1, 1)) - torch.maximum(new, old)
+    return overlap.clamp(min=0).to(dtype) / side
 
 
 def _paste(images: torch.Tensor, pasted: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

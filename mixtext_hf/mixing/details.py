@@ -6,21 +6,23 @@ from dataclasses import dataclass
 
 import torch
 
+from .devices import to_device
+
 
 # Tensors have no truth value to compare by.
 @dataclass(frozen=True, eq=False)
-class BoxCentre:
+class Boxes:
     """
-    Where CutMix and ResizeMix paste a part of the partner; how large follows from the weight of the plan.
+    Where CutMix and ResizeMix paste the partner or a part of it.
 
     Args:
-        centre (`torch.Tensor` of shape `(B, 2)`, float32): As shares of height and width, in `[0, 1)`.
+        edges (`torch.Tensor` of shape `(B, 4)`, int64): `(y0, y1, x0, x1)` in pixels, the ends excluded.
     """
 
-    centre: torch.Tensor
+    edges: torch.Tensor
 
-    def to(self, device: torch.device) -> BoxCentre:
-        return BoxCentre(self.centre.to(device))
+    def to(self, device: torch.device) -> Boxes:
+        return Boxes(to_device(self.edges, device))
 
 
 @dataclass(frozen=True)
@@ -44,4 +46,4 @@ class Blocks:
         return self
 
 
-Detail = BoxCentre | Blocks
+Detail = Boxes | Blocks

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .details import Detail
+from .devices import to_device
 
 
 Layer = int | Literal["head"] | None
@@ -52,7 +53,7 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
-        detail ([`BoxCentre`] or [`Blocks`], *optional*):
+        detail ([`Boxes`] or [`Blocks`], *optional*):
             What a method that mixes pixels draws besides; `None` where it needs nothing or mixes nothing.
 
     Raises:
@@ -108,12 +109,12 @@ class MixPlan:
         return replace(self, index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]))
 
     def to(self, device: torch.device | str) -> MixPlan:
-        """The same plan with its tensors on `device`; itself if they are there already."""
+        """The same plan with its tensors on `device`, without waiting for it; itself if they are there already."""
         device = torch.device(device)
         if self.index.device == device and self.lam.device == device:
             return self
         detail = None if self.detail is None else self.detail.to(device)
-        return replace(self, index=self.index.to(device), lam=self.lam.to(device), detail=detail)
+        return replace(self, index=to_device(self.index, device), lam=to_device(self.lam, device), detail=detail)
 
 
 def draw_plan(

@@ -7,6 +7,7 @@ over the rows that have one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,12 +18,15 @@ import torch.nn.functional as F
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
+# What stands for a label that is hidden: in place of a class this, which is none, and in place of a score, where any number
+# might be one, no number at all.
 IGNORE_INDEX = -100
+HIDDEN_SCORE = math.nan
 
 
 def has_label(labels: torch.Tensor) -> torch.Tensor:
-    """Which rows `(B,)` bool carry a label: those without are marked by -100 (multi-label: in any column)."""
-    present = labels != IGNORE_INDEX
+    """Which rows `(B,)` bool carry a label: those without are marked, in any column, by -100, and if they are floats by NaN."""
+    present = ~labels.isnan() if labels.is_floating_point() else labels != IGNORE_INDEX
     return present if present.dim() == 1 else present.flatten(1).all(dim=1)
 
 
@@ -47,7 +51,7 @@ def mix_targets(
         problem_type (`str`, *optional*, defaults to `"single_label_classification"`): As in transformers' config.
 
     Returns:
-        `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are meaningless: see `has_label`.
+        `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are finite and meaningless: see `has_label`.
     """
     targets = to_targets(labels, num_labels=num_labels, problem_type=problem_type)
     return torch.lerp(targets[index], targets, lam.float().unsqueeze(-1))
@@ -65,7 +69,8 @@ def to_targets(
         raise ValueError(
             f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task."
         )
-    return targets
+    # A NaN in the arithmetic would come back as the gradient of a row that is left out of the loss.
+    return targets.masked_fill(~has_label(labels).unsqueeze(-1), 0.0)
 
 
 def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

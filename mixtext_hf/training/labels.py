@@ -1,17 +1,33 @@
-"""Do the labels fit the task? Asked before the first step."""
+"""Do the labels fit the task, and are all numbers finite? Asked of whole columns before the first step where they are at
+hand, and of every batch before it goes to a device, which would answer a class that is not there with an assertion.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
+from transformers import Trainer
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.image_collator import ImageCollator
-from mixtext_hf.mixing import IGNORE_INDEX, MixedLoss
+from mixtext_hf.data.image_collator import ImageCollator, check_finite_pixels
+from mixtext_hf.data.label_noise import HIDDEN_LABELS
+from mixtext_hf.methods import PIXELS
+from mixtext_hf.methods.augmix import VIEWS
+from mixtext_hf.mixing import MixedLoss, has_label
+
+
+if TYPE_CHECKING:
+    from .trainer import MixTrainer
+
+
+_IS_LIST = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def check_class(label: int, num_labels: int, *, which: str = "A label") -> None:
@@ -23,20 +39,101 @@ def check_class(label: int, num_labels: int, *, which: str = "A label") -> None:
         )
 
 
-def check_label_column(dataset: Any, collator: Any, loss: MixedLoss) -> None:
-    """Are there classes that the model does not have? Asked of the whole column, if the collator takes it as it is."""
-    if loss.problem_type != "single_label_classification" or not isinstance(collator, MixDataCollator | ImageCollator):
+# ---- whole columns ----
+
+
+def check_label_columns(trainer: MixTrainer) -> None:
+    """
+    Check the labels of all rows for training and evaluation, where the collator takes a column as it is.
+
+    Raises:
+        `ValueError`: that names the data set and the row.
+    """
+    evaluated = trainer.eval_dataset
+    splits = (
+        {f"eval_dataset[{name!r}]": split for name, split in evaluated.items()}
+        if isinstance(evaluated, dict)
+        else {"eval_dataset": evaluated}
+    )
+    for argument, dataset in {"train_dataset": trainer.train_dataset, **splits}.items():
+        _check_label_column(dataset, argument, trainer.data_collator, trainer.loss)
+
+
+def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedLoss) -> None:
+    found = _label_column(dataset, collator)
+    if found is None:
         return
-    if not isinstance(dataset, datasets.Dataset):
-        return
-    name = next((name for name in collator.label_columns if name in dataset.column_names), None)
+    name, column = found
+    where = f"The label column {name!r} of `{argument}`"
+    if pa.types.is_integer(column.type) and loss.problem_type == "single_label_classification":
+        labels = pc.fill_null(column, HIDDEN_LABELS[0]).to_numpy(zero_copy_only=False)
+        outside = (labels >= loss.num_labels) | ((labels < 0) & ~np.isin(labels, HIDDEN_LABELS))
+        if outside.any():
+            row = int(outside.argmax())
+            check_class(int(labels[row]), loss.num_labels, which=f"In row {row} of `{argument}` a label")
+    elif any(is_list(column.type) for is_list in _IS_LIST):
+        rows, numbers = pc.list_parent_indices(column).to_numpy(zero_copy_only=False), pc.list_flatten(column)
+        if pa.types.is_integer(numbers.type) or pa.types.is_floating(numbers.type):
+            _check_numbers(_float32(numbers), where, rows, are_shares=loss.problem_type != "regression")
+    elif pa.types.is_floating(column.type):
+        is_hidden = column.is_null().to_numpy(zero_copy_only=False)
+        # Rows in any other format than that of `datasets` itself have NaN for None.
+        if isinstance(dataset, datasets.Dataset) and dataset.format["type"] is not None:
+            is_hidden = np.zeros_like(is_hidden)
+        _check_numbers(_float32(column)[~is_hidden], where, np.flatnonzero(~is_hidden), are_shares=False)
+
+
+def _label_column(dataset: Any, collator: Any) -> tuple[str, pa.Array] | None:
+    """Name and values of the label, if the package's own collator reads them from a column that is at hand."""
+    if not isinstance(collator, MixDataCollator | ImageCollator):
+        return None
+    if isinstance(dataset, datasets.Dataset):
+        name = next((name for name in collator.label_columns if name in dataset.column_names), None)
+        # What a transform makes of the column is for the batches to judge.
+        if name is None or dataset.format["type"] == "custom":
+            return None
+        column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
+        return name, pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if not isinstance(dataset, Sequence) or not len(dataset) or not isinstance(dataset[0], Mapping):
+        return None
+    name = next((name for name in collator.label_columns if name in dataset[0]), None)
     if name is None:
-        return
-    column = dataset.select_columns([name]).with_format("arrow")[:].column(name)
-    # Negative ones are hidden, and a column of nothing else is for the first batch to judge.
-    largest = pc.max(column).as_py() if pa.types.is_integer(column.type) else None
-    if largest is not None and largest >= 0:
-        check_class(largest, loss.num_labels)
+        return None
+    labels = [row.get(name) for row in dataset]
+    try:
+        return name, pa.array(
+            [label.tolist() if isinstance(label, np.ndarray | torch.Tensor) else label for label in labels]
+        )
+    except (pa.ArrowException, OverflowError):
+        # Of several types: the collator names the row.
+        return None
+
+
+def _float32(numbers: pa.Array) -> NDArray[np.float32]:
+    """As the collator will have them; `None` is NaN."""
+    with np.errstate(over="ignore"):
+        return np.asarray(numbers.to_numpy(zero_copy_only=False), dtype=np.float64).astype(np.float32)
+
+
+def _check_numbers(numbers: NDArray[np.float32], where: str, rows: NDArray[np.integer], *, are_shares: bool) -> None:
+    """Raise `ValueError` for the first of `numbers` that is no label, naming its row, which is at the same place in `rows`."""
+    wrong = ~np.isfinite(numbers)
+    if wrong.any():
+        place = int(wrong.argmax())
+        raise ValueError(
+            f"{where} holds {numbers[place]} in row {rows[place]}: labels must be finite in float32. Correct the row or "
+            "remove it; a row that is to have no label has None, in a data set without a format."
+        )
+    wrong = (numbers < 0) | (numbers > 1)
+    if are_shares and wrong.any():
+        place = int(wrong.argmax())
+        raise ValueError(
+            f"{where} holds {numbers[place]} in row {rows[place]}: a list has a number in [0, 1] for each class. Correct "
+            "the row or remove it; a row that is to have no label has None in place of the list."
+        )
+
+
+# ---- batches ----
 
 
 def check_labels(labels: torch.Tensor, loss: MixedLoss, problem_type: str | None) -> None:
@@ -62,12 +159,82 @@ def check_labels(labels: torch.Tensor, loss: MixedLoss, problem_type: str | None
             "The labels are integers, but the task is regression, where -1 is a score and no hidden class: give floats, "
             "or make the collator with is_regression=True."
         )
+    check_values(labels, loss)
+
+
+def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
+    """
+    Check the labels `(B,)` or `(B, C)` of any batch, hidden ones aside.
+
+    Raises:
+        `ValueError`: if the model has no such class, or a number is no label.
+    """
+    is_known = has_label(labels)
+    known = labels[is_known]
     if loss.problem_type == "single_label_classification" and labels.dim() == 1:
         if labels.is_floating_point():
             raise ValueError(
                 f"The labels are floats, but the model has {loss.num_labels} classes: give integer classes, or "
                 "load the model with num_labels=1 for regression."
             )
-        labels = labels[labels != IGNORE_INDEX]
-        for label in (labels.min(), labels.max()) if len(labels) else ():
+        for label in (known.min(), known.max()) if len(known) else ():
             check_class(int(label), loss.num_labels)
+        return
+    numbers = known.float().cpu().numpy().reshape(len(known), -1)
+    rows = np.repeat(np.flatnonzero(is_known.cpu().numpy()), numbers.shape[1]) if len(known) else np.empty(0, np.int64)
+    are_shares = loss.problem_type != "regression" and labels.dim() == 2
+    _check_numbers(numbers.ravel(), "The batch, `labels`,", rows, are_shares=are_shares)
+
+
+class CheckedCollator:
+    """
+    A collator whose batches are looked at on the host, in the process that made them.
+
+    Args:
+        collator (`Callable`): Anybody's. Of the package's own, labels that are hidden on purpose (`None`) come as NaN; of another
+            a NaN is one of the data.
+        loss ([`MixedLoss`]): The task's loss.
+    """
+
+    def __init__(self, collator: Callable[[Any], Any], loss: MixedLoss):
+        self.collator, self.loss = collator, loss
+
+    def __call__(self, features: Any) -> Any:
+        """
+        Raises:
+            `ValueError`: that names the row, for labels that are none of the task and pixels that are not finite.
+        """
+        batch = self.collator(features)
+        if not isinstance(batch, Mapping):
+            return batch
+        is_own = isinstance(self.collator, MixDataCollator | ImageCollator)
+        labels = batch.get("labels")
+        if isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and labels.dim() in (1, 2):
+            hidden = ~has_label(labels)
+            if not is_own and labels.is_floating_point() and bool(hidden.any()):
+                raise ValueError(
+                    f"The batch, `labels`, holds NaN in row {int(hidden.int().argmax())}: labels must be finite. Correct the row "
+                    "or leave it out; only MixDataCollator and ImageCollator hide labels, those that are None."
+                )
+            check_values(labels, self.loss)
+        if not is_own:
+            for name in (PIXELS, VIEWS):
+                if isinstance(batch.get(name), torch.Tensor) and batch[name].device.type == "cpu":
+                    check_finite_pixels(batch[name], name)
+        return batch
+
+
+class CheckedLoaders(Trainer):
+    """A Trainer whose loaders hand out batches that a [`CheckedCollator`] has looked at."""
+
+    loss: MixedLoss
+
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        # While the collator that says which columns it reads is in its place.
+        self._set_signature_columns_if_needed()
+        given = self.data_collator
+        self.data_collator = CheckedCollator(given, self.loss)
+        try:
+            return super()._get_dataloader(*args, **kwargs)
+        finally:
+            self.data_collator = given

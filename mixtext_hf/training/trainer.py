@@ -43,7 +43,7 @@ from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
-from .labels import check_label_column, check_labels
+from .labels import CheckedLoaders, check_label_columns, check_labels
 from .memory import Memory
 from .own_folder import in_own_folder
 from .ranks import MeanLoss, share_buffers
@@ -76,7 +76,7 @@ _LABELS = ("labels", "text_labels", "text_guesses")
 NEW_HEAD_LEARNING_RATE = 1e-3
 
 
-class MixTrainer(HubTrainer):
+class MixTrainer(CheckedLoaders, HubTrainer):
     r"""
     Trains a model with a mixing method; every argument of `transformers.Trainer` keeps its meaning.
 
@@ -463,7 +463,7 @@ class MixTrainer(HubTrainer):
     def get_train_dataloader(self) -> Any:
         if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
             raise ValueError("`train_dataset` is empty: give it at least one row.")
-        check_label_column(self.train_dataset, self.data_collator, self.loss)
+        check_label_columns(self)
         self._check_unlabeled()
         self._set_epoch.sampler = None
         if self._takes_pixels:

@@ -1,4 +1,5 @@
 import logging
+import math
 import pickle
 import warnings
 from typing import Any
@@ -106,16 +107,42 @@ def test_the_default_length_is_the_tokenizers() -> None:
         ([-1, -1], torch.tensor([-100, -100])),
         ([None, None], torch.tensor([-100, -100])),
         ([0.5, -1.0], torch.tensor([0.5, -1.0])),
-        ([0.5, None], torch.tensor([0.5, -100.0])),
+        ([0.5, None], torch.tensor([0.5, math.nan])),
+        ([0.5, -100.0], torch.tensor([0.5, -100.0])),
         ([[1.0, 0.0], [0.0, 0.0]], torch.tensor([[1.0, 0.0], [0.0, 0.0]])),
-        ([[1, 0], None], torch.tensor([[1.0, 0.0], [-100.0, -100.0]])),
+        ([[1, 0], None], torch.tensor([[1.0, 0.0], [math.nan, math.nan]])),
         ([torch.tensor(3), torch.tensor(1)], torch.tensor([3, 1])),
     ],
 )
 def test_labels(labels: list[Any], expected: torch.Tensor) -> None:
     batch = MixDataCollator(TOKENIZER, "text")([{"text": "red", "label": label} for label in labels])
-    assert batch["labels"].dtype == expected.dtype
-    assert torch.equal(batch["labels"], expected)
+    torch.testing.assert_close(batch["labels"], expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0.5, math.nan],
+        [0.5, torch.tensor(math.inf)],
+        [None, -math.inf],
+        [0, math.nan],
+        # Finite, but not in float32.
+        [0.5, 1e39],
+        [[0.0, 1.0], [math.nan, 1.0]],
+        [None, [1.0, None]],
+        [[1, 0], torch.tensor([math.nan, 1.0])],
+    ],
+    ids=str,
+)
+def test_labels_must_be_finite(labels: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"label column 'label' holds .* in row 1 of the batch: .*None"):
+        MixDataCollator(TOKENIZER, "text")([{"text": "red", "label": label} for label in labels])
+
+
+def test_a_hidden_score_is_no_number() -> None:
+    rows = [{"text": "red", "label": label} for label in (None, -100, 2)]
+    labels = MixDataCollator(TOKENIZER, "text", is_regression=True)(rows)["labels"]
+    assert labels.isnan().tolist() == [True, False, False] and labels[1:].tolist() == [-100.0, 2.0]
 
 
 def test_where_labels_come_from() -> None:

@@ -257,3 +257,25 @@ def test_statistics_of_one_channel():
 def test_a_processor_that_shows_nothing_is_refused():
     with pytest.raises(ValueError, match=r"of black and .* of white.*rescale_factor"):
         pixel_statistics(vit(rescale_factor=0.0), 3)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["pixel_values", "views"])
+def test_pixels_must_be_finite(name, value):
+    rows = [
+        {"pixel_values": np.zeros((3, 4, 4), np.float32), "views": np.zeros((2, 3, 4, 4), np.float32)}
+        for _ in range(3)
+    ]
+    rows[1][name].flat[5] = value
+    with pytest.raises(ValueError, match=f"`{name}` of row 1 of the batch holds NaN or infinite pixels"):
+        ImageCollator(vit())(rows)
+
+
+def test_pixels_whose_sum_overflows_are_finite():
+    rows = [{"pixel_values": np.full((3, 4, 4), 3e38, np.float32)} for _ in range(2)]
+    assert ImageCollator(vit())(rows)["pixel_values"].isfinite().all()
+
+
+def test_a_processor_that_divides_by_0_is_seen():
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"`pixel_values` of row 0 .*image_std"):
+        ImageCollator(vit(image_std=[0.0, 0.5, 0.5]))(rows_of(RGB))

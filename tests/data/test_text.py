@@ -270,10 +270,23 @@ def test_regression(write: Any) -> None:
     assert labels_of(load_text_datasets(train_file=whole, problem_type="regression").train) == [1.0, 2.0, 3.0]
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_scores_must_be_finite(write: Any, bad: float) -> None:
-    with pytest.raises(ValueError, match=r"'label' of the split 'train' holds (nan|inf) at row 2.*finite"):
-        load_text_datasets(train_file=write("a.parquet", with_labels([0.5, 1.0, bad])))
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1e39])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_scores_must_be_finite(write: Any, split: str, bad: float) -> None:
+    # The last of them is infinite in float32, as which scores are kept.
+    good = {"train_file": write("a.parquet", with_labels([0.5, -100.0, 2.5]))}
+    wrong = {f"{split}_file": write("b.parquet", with_labels([0.5, 1.0, bad]))}
+    with pytest.raises(ValueError, match=rf"'label' of the split '{split}' holds (nan|inf|-1e\+39) at row 2.*finite"):
+        load_text_datasets(**{**good, **wrong})
+
+
+def test_multi_label_targets_must_be_finite(write: Any) -> None:
+    lists = write("a.parquet", with_labels([[1.0, 0.0], [float("nan"), 1.0]]))
+    with pytest.raises(ValueError, match=r"'label' of the split 'train' holds \[nan, 1.0\] at row 1"):
+        load_text_datasets(train_file=lists)
+    columns = write("b.parquet", [{"text": f"w{i}", "a": 1.0, "b": b} for i, b in enumerate([0.0, float("inf")])])
+    with pytest.raises(ValueError, match=r"'b' of the split 'train' holds inf at row 1: .* 0 or 1"):
+        load_text_datasets(train_file=columns, label_column=["a", "b"])
 
 
 def test_a_problem_type_that_the_labels_contradict(write: Any) -> None:

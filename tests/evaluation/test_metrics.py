@@ -307,6 +307,8 @@ def test_value_errors(metric):
         metric(predictions=[0.0, np.nan], references=[0.0, 1.0])
     with pytest.raises(ValueError, match=r"`references\[0\]` is -inf"):
         metric(predictions=[0.0, 1.0], references=[-np.inf, 1.0])
+    with pytest.raises(ValueError, match=r"`references\[1\]` is nan.*hidden: evaluate on a split that has labels"):
+        metric(predictions=[0.0, 1.0], references=[0.0, np.nan])
     with pytest.raises(ValueError, match="same length, got 2 and 1"):
         metric(predictions=[0.0, 1.0], references=[0.0])
 

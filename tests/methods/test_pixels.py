@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
-from mixtext_hf.mixing import Blocks, BoxCentre, MixedLoss, MixPlan
+from mixtext_hf.mixing import Blocks, Boxes, MixedLoss, MixPlan
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 
@@ -74,9 +74,9 @@ def test_a_plan_is_a_function_of_its_generator(name):
         one, two = draw(method, seed=seed), draw(method, seed=seed)
         assert torch.equal(one.index, two.index) and torch.equal(one.lam, two.lam)
         assert type(one.detail) is type(two.detail)
-        if isinstance(one.detail, BoxCentre):
-            assert torch.equal(one.detail.centre, two.detail.centre)
-            assert one.detail.centre.shape == (6, 2) and (one.detail.centre == one.detail.centre[0]).all()
+        if isinstance(one.detail, Boxes):
+            assert torch.equal(one.detail.edges, two.detail.edges) and one.detail.edges.dtype == torch.int64
+            assert one.detail.edges.shape == (6, 4) and (one.detail.edges == one.detail.edges[0]).all()
         else:
             assert one.detail == two.detail
     assert len({draw(method, seed=seed).lam[0].item() for seed in range(5)}) == 5
@@ -121,7 +121,7 @@ def test_cutmix_may_leave_lambda_as_it_was_drawn():
     plan = next(
         plan
         for seed in range(50)
-        if (plan := draw(CutMix(), seed=seed)).detail.centre[0].min() < 0.1 and plan.lam[0] < 0.6
+        if (plan := draw(CutMix(), seed=seed)).detail.edges[0].min() == 0 and plan.lam[0] < 0.6
     )
     corrected, drawn = (
         next(method.losses(make_step(net, plan, pixels)[0]))["loss_supervised"]

@@ -9,8 +9,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mixtext_hf.mixing.boxes import cutmix_box, paste_boxes, resizemix
+from mixtext_hf.mixing.boxes import _area_weights, cutmix_box, paste_boxes, paste_resized, resizemix_box
+
+
+def resizemix(images, index, tau, centre):
+    """Where the partner is pasted, and the pasting."""
+    return paste_resized(images, index, resizemix_box(tau, centre, images.shape[2:]))
 
 
 def torchvision_box(lam, centre_y, centre_x, height, width):
@@ -157,11 +163,32 @@ def test_the_places_of_the_pasted_image_are_uniform():
         assert stats.chisquare(torch.bincount(edges, minlength=places).numpy()).pvalue > 1e-3
 
 
-def test_nothing_waits_for_the_device():
+@pytest.mark.parametrize("side", [1, 2, 3, 7, 32, 64, 224])
+def test_the_weights_of_areas_are_those_of_double_precision(side):
+    length = torch.arange(1, side + 1)
+    start = (side - length) // 2
+    pixel = torch.arange(side)
+    scale = side / length.double().view(-1, 1, 1)
+    begin = (pixel - start.unsqueeze(1)).unsqueeze(2) * scale
+    overlap = torch.minimum(begin + scale, pixel + 1.0) - torch.maximum(begin, pixel.double())
+    # What is no overlap at all may be a rounding there.
+    expected = torch.where(overlap > 1e-9, overlap / scale, 0.0).float()
+    assert torch.equal(_area_weights(start, length, side, torch.float32), expected)
+
+
+class NoDoubles(TorchDispatchMode):
+    """Apple's GPUs have none, and others are slow with them."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        assert not (isinstance(result, torch.Tensor) and result.dtype == torch.float64), function
+        return result
+
+
+@pytest.mark.parametrize("paste", [paste_boxes, paste_resized])
+def test_nothing_waits_for_the_device_or_needs_doubles(paste):
     # A tensor without values cannot be read.
     images, index = torch.ones(2, 3, 8, 6, device="meta"), torch.ones(2, dtype=torch.int64, device="meta")
-    lam, centre = torch.ones(2, device="meta"), torch.ones(2, 2, device="meta")
-    mixed, weight = paste_boxes(images, index, cutmix_box(lam, centre, (8, 6)))
-    assert mixed.shape == images.shape and weight.shape == (2,)
-    mixed, weight = resizemix(images, index, lam, centre)
+    with NoDoubles():
+        mixed, weight = paste(images, index, torch.ones(2, 4, dtype=torch.int64, device="meta"))
     assert mixed.shape == images.shape and weight.shape == (2,)

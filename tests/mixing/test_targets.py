@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mixtext_hf.functional import MixedLoss, mix_targets, mixed_cross_entropy, soft_cross_entropy
-from mixtext_hf.mixing import IGNORE_INDEX, has_label, jensen_shannon_divergence, sharpen, soft_kl_divergence
+from mixtext_hf.mixing import (
+    HIDDEN_SCORE,
+    IGNORE_INDEX,
+    has_label,
+    jensen_shannon_divergence,
+    sharpen,
+    soft_kl_divergence,
+)
 
 
 B, C = 5, 4
@@ -113,11 +120,16 @@ def mixed_losses_by_hand(task, logits, labels, index, lam):
     return lam * own + (1 - lam) * partners
 
 
+def hidden(labels):
+    """What marks a row without a label among these."""
+    return HIDDEN_SCORE if labels.is_floating_point() else IGNORE_INDEX
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_rows_whose_needed_partner_has_no_label_are_left_out(task):
     loss, logits, labels = TASKS[task]
     unlabelled = labels.clone()
-    unlabelled[1] = IGNORE_INDEX
+    unlabelled[1] = hidden(labels)
     # Row 2 needs row 1; row 4 would too, but for its lambda of 1.
     index, lam = torch.tensor([2, 0, 1, 4, 1]), torch.tensor([0.3, 0.6, 0.9, 0.5, 1.0])
     logits = logits.clone().requires_grad_()
@@ -133,17 +145,29 @@ def test_rows_whose_needed_partner_has_no_label_are_left_out(task):
 def test_without_any_label_the_loss_is_exactly_0_with_a_gradient_of_0(task):
     loss, logits, labels = TASKS[task]
     logits = logits.clone().requires_grad_()
-    value = loss(logits, torch.full_like(labels, IGNORE_INDEX), INDEX, LAM)
+    value = loss(logits, torch.full_like(labels, hidden(labels)), INDEX, LAM)
     value.backward()
     assert value.item() == 0.0 and torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_has_label():
     assert has_label(torch.tensor([0, -100, 2])).tolist() == [True, False, True]
-    assert has_label(torch.tensor([0.5, -100.0])).tolist() == [True, False]
-    assert has_label(torch.tensor([[0.5], [-100.0]])).tolist() == [True, False]
+    assert has_label(torch.tensor([0.5, -100.0, math.nan])).tolist() == [True, True, False]
+    assert has_label(torch.tensor([[0.5], [math.nan]])).tolist() == [True, False]
+    assert has_label(torch.tensor([[1.0, 0.0], [math.nan, math.nan], [1.0, math.nan]])).tolist() == [
+        True,
+        False,
+        False,
+    ]
     # A row with a gap has no loss that could be written down: it counts as unlabelled.
     assert has_label(torch.tensor([[1, 0], [-100, -100], [1, -100]])).tolist() == [True, False, False]
+
+
+def test_a_score_of_minus_100_is_one_like_any_other():
+    logits = torch.zeros(2, 1, requires_grad=True)
+    value = score(logits, torch.tensor([-100.0, math.nan]))
+    value.backward()
+    assert value.item() == 100**2 and logits.grad.flatten().tolist() == [200.0, 0.0]
 
 
 def test_negative_labels_other_than_the_mark_are_refused():

@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from datasets import Dataset
+from image_runs import make_image_trainer
 from runs import TOKENIZER, arguments, make_trainer, tiny_rows
 from tiny import tiny_config, tiny_model
 from transformers import TrainingArguments
@@ -167,7 +168,7 @@ def test_a_class_too_many_in_the_last_row_is_seen_at_the_start(tmp_path):
     rows = Dataset.from_list(with_labels([0, 1, 2, -1] * 10 + [3, None, -100]))
     args = arguments(tmp_path, train_sampling_strategy="sequential", eval_strategy="no")
     trainer = make_trainer(tiny_model(), args, rows)
-    with pytest.raises(ValueError, match=r"A label is 3, but the model has num_labels=3"):
+    with pytest.raises(ValueError, match=r"In row 40 of `train_dataset` a label is 3, but the model has num_labels=3"):
         trainer.train()
     assert trainer.state.global_step == 0
 
@@ -177,6 +178,123 @@ def test_hidden_labels_in_the_column_are_no_classes(tmp_path):
     trainer = make_trainer(tiny_model(), arguments(tmp_path, mix_method="erm"), rows)
     trainer.train()
     assert trainer.state.global_step == 2
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+class Rows(torch.utils.data.Dataset):
+    """Rows that nobody may read before they are needed."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def of_tensors(features):
+    """Somebody's own collator."""
+    batch = {name: torch.tensor([row[name] for row in features]) for name in ("input_ids", "attention_mask")}
+    return {**batch, "labels": torch.tensor([row["label"] for row in features])}
+
+
+SCORES, LISTS = {"num_labels": 1}, {"problem_type": "multi_label_classification"}
+LAST_ROW = {
+    "nan": (SCORES, 0.5, NAN),
+    "infinite": (SCORES, 0.5, -INF),
+    "too large": (SCORES, 0.5, 1e39),
+    "nan in a list": (LISTS, [1.0, 0.0, 1.0], [0.0, NAN, 0.0]),
+    "no share": (LISTS, [1.0, 0.0, 1.0], [-100.0] * 3),
+    "beyond": ({}, 1, 3),
+    "negative": ({}, 1, -7),
+    "nan among classes": ({}, 1, NAN),
+}
+
+
+WHERE = [("train", source, fault) for source in ("dataset", "list", "rows", "collator") for fault in LAST_ROW]
+WHERE += [("eval", source, fault) for source in ("dataset", "list", "rows", "collator") for fault in ("nan", "beyond")]
+# A tensor is of one type: there, all labels are floats, from the first batch on.
+WHERE.remove(("train", "collator", "nan among classes"))
+
+
+@pytest.mark.parametrize(("split", "source", "fault"), WHERE)
+def test_a_wrong_label_in_the_last_row_is_named(tmp_path, split, source, fault):
+    """Before the first step where the whole column is at hand, else by the batch that it is in."""
+    overrides, right, wrong = LAST_ROW[fault]
+    good, bad = with_labels([right] * 16), with_labels([right] * 15 + [wrong])
+    data = [good, bad] if split == "eval" else [bad, good]
+    if source == "dataset":
+        data = [Dataset.from_list(rows) for rows in data]
+    elif source != "list":
+        data = [Rows(rows) for rows in data]
+    args = arguments(
+        tmp_path,
+        mix_method="erm",
+        train_sampling_strategy="sequential",
+        eval_strategy="steps",
+        eval_steps=1,
+        remove_unused_columns=False,
+    )
+    own = {"data_collator": of_tensors} if source == "collator" else {}
+    trainer = make_trainer(tiny_model(**overrides), args, data[0], eval_dataset=data[1], **own)
+    at_hand = source in ("dataset", "list")
+    named = (
+        rf"row 15.*`{split}_dataset`|`{split}_dataset`.*row 15" if at_hand else "row 7.*batch|batch.*row 7|A label is"
+    )
+    with pytest.raises(ValueError, match=named):
+        trainer.train()
+    assert trainer.state.global_step <= (split == "eval" and not at_hand)
+
+
+@pytest.mark.parametrize("kind", [list, Dataset.from_list, Rows], ids=["list", "dataset", "rows"])
+@pytest.mark.parametrize("task", ["scores", "lists"])
+def test_rows_whose_label_is_none_carry_no_loss(tmp_path, kind, task):
+    overrides, label = {"scores": (SCORES, -100.0), "lists": (LISTS, [1.0, 0.0, 1.0])}[task]
+    means = []
+    for hidden in (0, 4):
+        rows = with_labels([label] * 4 + [None] * hidden)
+        args = arguments(tmp_path, mix_method="tmix", remove_unused_columns=False, logging_nan_inf_filter=False)
+        trainer = make_trainer(tiny_model(**overrides, hidden_dropout_prob=0.0), args, kind(rows), eval_dataset=rows)
+        evaluated = trainer.evaluate()["eval_loss"]
+        trainer.train()
+        assert all(value.isfinite().all() for value in trainer.model.parameters())
+        means.append([evaluated, trainer.state.log_history[-1]["train_loss"]])
+    # A score of -100 is learnt as any other.
+    assert means[0] == pytest.approx(means[1], rel=1e-4) and (task == "lists" or means[0][0] > 9_000)
+
+
+def test_a_dataset_whose_format_turns_none_into_nan_says_so(tmp_path):
+    rows = Dataset.from_list(with_labels([0.5, None, 1.5, 2.5])).with_format("torch")
+    trainer = make_trainer(tiny_model(num_labels=1), arguments(tmp_path), rows)
+    with pytest.raises(ValueError, match=r"holds nan in row 1: .*None, in a data set without a format"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["ours", "own collator"])
+def test_a_pixel_that_is_not_finite_is_named_by_its_batch(tmp_path, own):
+    rows = [{"pixel_values": torch.zeros(3, 16, 16), "label": i % 3} for i in range(16)]
+    rows[13]["pixel_values"][1, 2, 3] = NAN
+
+    def collate(features):
+        return {name: torch.stack([torch.as_tensor(row[of]) for row in features]) for name, of in names.items()}
+
+    names = {"pixel_values": "pixel_values", "labels": "label"}
+    trainer = make_image_trainer(
+        tmp_path,
+        rows,
+        size=(16, 16),
+        mix_method="erm",
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+    )
+    if own:
+        trainer.data_collator = collate
+    with pytest.raises(ValueError, match="`pixel_values` of row 5 of the batch holds NaN"):
+        trainer.train()
 
 
 def test_raw_data_without_a_label_column_is_refused(tmp_path):

@@ -73,6 +73,14 @@ def test_labels_that_somebody_gave(train_csv, dev_csv):
     assert data.source["wrong_labels"] == 12
 
 
+def test_given_labels_must_be_classes(tmp_path):
+    path = write_table(
+        tmp_path / "train.parquet", [{**row, "given": 0.0 if i else np.nan} for i, row in enumerate(rows(8))]
+    )
+    with pytest.raises(ValueError, match=r"`noisy_label_column` 'given': .* nan at row 0, which is no class"):
+        load_text_datasets(train_file=path, noisy_label_column="given")
+
+
 def test_images_too():
     plain, noisy = (load_image_datasets(labeled_per_class=4, **more) for more in ({}, {"label_noise": 0.25}))
     assert noisy.train[CLEAN_LABEL][:] == plain.train["label"][:]
