@@ -139,9 +139,14 @@ class TwoStreams(torch.utils.data.Dataset):
         return len(self.labeled)
 
     def __getitem__(self, which: RowId) -> dict[str, Any] | Views:
-        if which.stream == _LABELLED:
-            return self.labeled[which.row]
-        return self.unlabeled.views(which.row, which.round)
+        return self.__getitems__([which])[0]
+
+    def __getitems__(self, batch: Sequence[RowId]) -> list[dict[str, Any] | Views]:
+        """The rows of a batch, read at once where they lie in a table."""
+        labelled = iter(rows_at(self.labeled, [which.row for which in batch if which.stream == _LABELLED]))
+        others = [which for which in batch if which.stream != _LABELLED]
+        texts = iter(self.unlabeled.views_of([which.row for which in others], [which.round for which in others]))
+        return [next(labelled if which.stream == _LABELLED else texts) for which in batch]
 
 
 @dataclass(frozen=True)
@@ -247,9 +252,16 @@ class UnlabeledTexts:
 
     def views(self, index: int, round_: int) -> Views:
         """The views of the text `index` of those learnt from in the reshuffle `round_`, a pure function of these and the seed."""
+        return self.views_of([index], [round_])[0]
+
+    def views_of(self, indices: Sequence[int], rounds: Sequence[int]) -> list[Views]:
+        """[`views`] of several texts, each in a reshuffle of its own."""
         if self._rows is not None:
-            index = int(self._rows[index])
-        row = self.dataset[index]
+            indices = self._rows[list(indices)].tolist()
+        rows = rows_at(self.dataset, indices)
+        return [self._views(*text) for text in zip(rows, indices, rounds, strict=True)]
+
+    def _views(self, row: dict[str, Any], index: int, round_: int) -> Views:
         label = None if self.label_column is None else row[self.label_column]
         if isinstance(label, torch.Tensor) and label.dim() == 0:
             label = label.item()
@@ -331,6 +343,16 @@ def sized(dataset: Any, name: str) -> int:
             "`datasets.Dataset`, which stays on disk, or a list."
         )
     return len(dataset)
+
+
+def rows_at(dataset: Any, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """
+    Rows of a data set, in this order, with one look into its table where there is one. (A format or a transform of somebody may
+    make something else of several rows than of one: then row by row.)
+    """
+    if isinstance(dataset, datasets.Dataset) and dataset.format["type"] is None and indices:
+        return dataset.__getitems__(list(indices))
+    return [dataset[index] for index in indices]
 
 
 def count_overlap(labelled: Any, texts: UnlabeledTexts) -> int:

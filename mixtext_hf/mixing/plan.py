@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -93,20 +93,38 @@ class MixPlan:
     @classmethod
     def identity(cls, batch_size: int) -> MixPlan:
         """The plan that changes nothing: every row is its own partner with weight 1, at no layer."""
-        return cls(torch.arange(batch_size), torch.ones(batch_size))
+        return cls._of(torch.arange(batch_size), torch.ones(batch_size))
+
+    @classmethod
+    def _of(
+        cls,
+        index: torch.Tensor,
+        lam: torch.Tensor,
+        layer: Layer = None,
+        pad: Padding = "mix",
+        detail: Detail | None = None,
+    ) -> MixPlan:
+        """A plan of parts that are right by construction, rows of weight 1 their own partners: they are not looked at again."""
+        plan = object.__new__(cls)
+        vars(plan).update(index=index, lam=lam, layer=layer, pad=pad, detail=detail)
+        return plan
+
+    def _with(self, **parts: Any) -> MixPlan:
+        """[`_of`] what this plan is, but for some parts."""
+        return self._of(**{**vars(self), **parts})
 
     def among(self, rows: torch.Tensor) -> MixPlan:
         """The plan that mixes only pairs within `rows` `(B,)` bool; every other row is its own partner."""
         rows = rows.to(self.index.device)
         own = torch.arange(len(self.index), device=self.index.device)
-        return replace(self, index=torch.where(rows & rows[self.index], self.index, own))
+        return self._with(index=torch.where(rows & rows[self.index], self.index, own))
 
     def extended(self, rows: int) -> MixPlan:
         """The plan for a batch that goes on with `rows` more rows, all of them unmixed."""
         device = self.index.device
         own = torch.arange(len(self), len(self) + rows, device=device)
         ones = torch.ones(rows, dtype=self.lam.dtype, device=device)
-        return replace(self, index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]))
+        return self._with(index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]))
 
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan with its tensors on `device`, without waiting for it; itself if they are there already."""
@@ -114,7 +132,7 @@ class MixPlan:
         if self.index.device == device and self.lam.device == device:
             return self
         detail = None if self.detail is None else self.detail.to(device)
-        return replace(self, index=to_device(self.index, device), lam=to_device(self.lam, device), detail=detail)
+        return self._with(index=to_device(self.index, device), lam=to_device(self.lam, device), detail=detail)
 
 
 def draw_plan(
@@ -192,7 +210,8 @@ def draw_plan(
     if fold:
         lam = np.maximum(lam, 1 - lam)
     lam = np.broadcast_to(lam, (batch_size,)).astype(np.float32)
-    return MixPlan(torch.from_numpy(index), torch.from_numpy(lam), layer=layer, pad=pad)
+    index = np.where(lam == 1, np.arange(batch_size), index)
+    return MixPlan._of(torch.from_numpy(index), torch.from_numpy(lam), layer, pad)
 
 
 def _partners(

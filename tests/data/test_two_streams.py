@@ -519,6 +519,62 @@ def test_rows_are_found_by_their_ids():
     assert rows[RowId(1, 0, 3)] == texts.views(0, 3) != texts.views(0, 2)
 
 
+def same(one, other):
+    """Of rows and views, whatever their values are: arrays, tensors, lists, texts."""
+    if isinstance(one, Views):
+        return same([*one.rows, one.label, one.guess], [*other.rows, other.label, other.guess])
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, np.ndarray | torch.Tensor):
+        return type(one) is type(other) and one.dtype == other.dtype and np.array_equal(one, other)
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("change", ["none", "numpy", "torch", "transform", "shuffled", "some columns"])
+@KINDS
+def test_the_rows_of_a_batch_are_those_that_come_one_by_one(kind, change):
+    def changed(rows):
+        rows = as_given(rows, kind)
+        if kind == "list" or change == "none":
+            return rows
+        if change in ("numpy", "torch"):
+            return rows.with_format(change)
+        if change == "transform":
+            # One that sees how many rows it is given.
+            return rows.with_transform(
+                lambda batch: {**batch, "text": [f"{t} {len(batch['text'])}" for t in batch["text"]]}
+            )
+        if change == "shuffled":
+            return rows.shuffle(seed=0)
+        return rows.with_format(None, columns=["id", "text", "de", "label"])
+
+    rows = [{"id": i, "text": f"l{i}", "de": "", "label": i, "ids": [i] * i} for i in range(4)]
+    texts = [{**row, "label": None} for row in ROWS[:1]] + ROWS
+    unlabeled = UnlabeledTexts(changed(texts), text_columns=["text"], view_columns=["de"], augmenters=[Tag()])
+    unlabeled.learn_from(np.eye(4, 3), np.array([3, 1, 2]))
+    streams = TwoStreams(changed(rows), unlabeled)
+    batch = [RowId(0, 3, 0), RowId(1, 2, 0), RowId(0, 1, 0), RowId(0, 3, 0), RowId(1, 0, 4), RowId(1, 2, 1)]
+    assert same(streams.__getitems__(batch), [streams[which] for which in batch])
+    assert same(streams.__getitems__(batch[2:4]), [streams.labeled[1], streams.labeled[3]])
+
+
+def test_a_table_is_looked_into_once_a_batch(monkeypatch):
+    texts = UnlabeledTexts(datasets.Dataset.from_list(ROWS), text_columns=["text"], view_columns=["de"])
+    streams = TwoStreams(datasets.Dataset.from_list([{"text": "l", "label": 0}] * 4), texts)
+    asked, read = [], datasets.Dataset.__getitem__
+    monkeypatch.setattr(datasets.Dataset, "__getitem__", lambda self, key: asked.append(key) or read(self, key))
+    loader = DataLoader(
+        streams,
+        batch_sampler=[[RowId(0, 2, 0), RowId(0, 0, 0), RowId(1, 1, 0), RowId(1, 2, 0)]],
+        collate_fn=TwoStreamCollator(RAW, LABEL_COLUMNS),
+    )
+    (batch,) = loader
+    assert len(batch["input_ids"]) == 6
+    assert asked == [[2, 0], [1, 2]]
+
+
 # ---- batches ----
 
 TOKENIZER = tiny_tokenizer(["a", "b", "c", "d", "e", "f"])

@@ -306,6 +306,18 @@ def test_a_plan_that_goes_on_leaves_the_further_rows_alone(arguments, rows, seed
     assert torch.equal(plan.index, index) and torch.equal(plan.lam, lam)
 
 
+@settings(max_examples=100, deadline=None)
+@given(draws(), st.integers(0, 99))
+def test_what_is_made_of_a_plan_would_pass_the_checks(arguments, seed):
+    """They are made for plans given by hand, and left out elsewhere."""
+    plan = drawn(arguments, seed)
+    rows = torch.from_numpy(rng(seed).random(len(plan)) < 0.5)
+    for made in (plan, plan.among(rows), plan.extended(3), plan.among(rows).extended(2), MixPlan.identity(len(plan))):
+        checked = MixPlan(made.index, made.lam, layer=made.layer, pad=made.pad, detail=made.detail)
+        assert torch.equal(checked.index, made.index) and torch.equal(checked.lam, made.lam)
+        assert dataclasses.asdict(checked).keys() == vars(made).keys()
+
+
 def test_a_plan_that_goes_on_stays_on_its_device():
     plan = MixPlan(torch.tensor([1, 0]), torch.tensor([0.25, 0.5]), layer=2).to("meta").extended(3)
     assert len(plan) == 5 and plan.index.device.type == plan.lam.device.type == "meta"

@@ -83,3 +83,45 @@ def test_full_precision_sets_aside_autocast_and_what_was_put_onto_the_object():
             raise RuntimeError("later")
     assert ran == ["hook"]
     assert model.forward is reduced
+
+
+def test_a_module_whose_mode_is_more_than_a_flag_is_asked_by_its_own_methods():
+    class Caching(nn.Linear):
+        calls = ()
+
+        def train(self, mode=True):
+            self.calls = (*self.calls, mode)
+            return super().train(mode)
+
+    inner = Caching(2, 2)
+    model = nn.Sequential(nn.Sequential(inner), nn.Dropout(0.5)).train()
+    inner.calls = ()
+    with evaluating(model):
+        assert inner.calls == (False,) and not any(training_flags(model).values())
+    assert inner.calls == (False, True) and all(training_flags(model).values())
+
+
+def test_a_method_on_the_object_counts_as_its_own():
+    model, asked = nn.Sequential(nn.Dropout(0.5)), []
+    model[0].train = lambda mode=True: asked.append(mode) or nn.Module.train(model[0], mode)
+    with evaluating(model):
+        assert not model[0].training
+    assert asked == [False, True] and model[0].training
+
+
+def test_a_model_with_kernels_chooses_them_anew(monkeypatch):
+    model, chosen = tiny_model("bert").train(), []
+    monkeypatch.setattr(type(model), "use_kernels", True)
+    monkeypatch.setattr(type(model), "set_use_kernels", lambda self, *args: chosen.append(self.training))
+    with evaluating(model):
+        assert chosen == [False] and not any(training_flags(model).values())
+    assert chosen == [False, True] and all(training_flags(model).values())
+
+
+def test_a_compiled_model_and_a_module_in_two_places():
+    shared = nn.Dropout(0.5)
+    model = nn.Sequential(shared, nn.Sequential(shared, nn.Linear(2, 2))).train()
+    for whole in (model, torch.compile(model)):
+        with evaluating(whole):
+            assert not whole.training and not any(training_flags(whole).values())
+        assert whole.training and all(training_flags(whole).values())
