@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forks import FORK, wait_for
 from runs import arguments, make_trainer, tiny_rows
 from tiny import tiny_model
 
@@ -19,7 +20,6 @@ from mixtext_hf.errors import FolderInUse, RunError
 
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
 
 
 def held(folder: Path) -> multiprocessing.Process:
@@ -34,13 +34,6 @@ def held(folder: Path) -> multiprocessing.Process:
     process.start()
     wait_for(folder / "ready")
     return process
-
-
-def wait_for(path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end, path
-        time.sleep(0.01)
 
 
 def test_another_process_is_refused_and_told_whose_it_is(tmp_path):

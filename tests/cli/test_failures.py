@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 import torch
 from datasets.exceptions import DatasetGenerationError
+from forks import FORK, wait_for
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from PIL import Image
 from runs import arguments, make_trainer, tiny_rows
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from table_files import write_table
-from test_lock import FORK, wait_for
 from tiny import tiny_model, tiny_tokenizer
 
 from mixtext_hf._compat import HubClientError
