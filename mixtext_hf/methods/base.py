@@ -259,6 +259,11 @@ class MixMethod:
         """How many losses [`~MixMethod.losses`] yields under this plan."""
         return 1
 
+    @property
+    def most_passes(self) -> int:
+        """The most that [`~MixMethod.passes`] says of any plan: some ways to train can make one backward pass in a step."""
+        return 1
+
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         r"""
         The losses of one step, each a dict of named terms (means over the rows, scalars with a graph) whose sum is

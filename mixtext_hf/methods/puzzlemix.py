@@ -151,7 +151,11 @@ class PuzzleMix(PixelMix):
     # ---- what is minimised ----
 
     def passes(self, plan: MixPlan) -> int:
-        return 2 if self.clean_lam > 0 and plan.detail is not None else 1
+        return self.most_passes if plan.detail is not None else 1
+
+    @property
+    def most_passes(self) -> int:
+        return 2 if self.clean_lam > 0 else 1
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
         raise TypeError("PuzzleMix needs the saliency of the images: use puzzle_mix of mixtext_hf.functional.")

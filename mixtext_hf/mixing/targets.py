@@ -157,8 +157,26 @@ class MixedLoss:
             lam (`torch.Tensor` of shape `(B,)`, *optional*): The realised weight of the original row.
 
         Returns:
-            Scalar `torch.Tensor`: the mean over the rows that have a label and, where their partner takes part, whose
-            partner has one; 0 (with a gradient of 0) if there is no such row.
+            Scalar `torch.Tensor`: the mean over the rows that count, see [`~MixedLoss.of_rows`]; 0 (with a gradient of 0) if
+            there is no such row.
+        """
+        return self.mean(*self.of_rows(logits, labels, index, lam))
+
+    @staticmethod
+    def mean(losses: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Over the rows that count; 0 if there is none."""
+        return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)
+
+    def of_rows(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        index: torch.Tensor | None = None,
+        lam: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        The loss of each row `(B,)` float32, and which rows count `(B,)` bool: those that have a label and, where their partner
+        takes part, whose partner has one. Arguments as of the mean.
         """
         if (index is None) != (lam is None):
             raise ValueError("`index` and `lam` belong together: give both, or neither for an unmixed batch.")
@@ -178,8 +196,7 @@ class MixedLoss:
         else:
             losses = F.mse_loss(logits.float().reshape(targets.shape), targets, reduction="none").mean(dim=-1)
         labelled = has_label(labels)
-        counts = labelled & (labelled[index] | (lam == 1))
-        return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)
+        return losses, labelled & (labelled[index] | (lam == 1))
 
 
 def mixed_cross_entropy(

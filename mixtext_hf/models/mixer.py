@@ -56,9 +56,13 @@ class Mixer:
         self._layers_seen: set[Any] = set()
         # Whether a loader put a new head on a pretrained base model.
         self.head_is_new = False
-        self._reset()
+        self.reset()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """
+        Forget what the last forward pass left: to be called where its backward pass never came, as after an error that a loop
+        catches. (Inside an activation checkpoint it would be taken for a second one that waits.)
+        """
         self.active: MixPlan | None = None
         self._attention_mask: torch.Tensor | None = None
         self._given_mask: torch.Tensor | None = None
@@ -279,7 +283,7 @@ class Mixer:
         copy.handles = deepcopy(self.handles, memo)
         copy._layers_seen = set(self._layers_seen)
         copy.head_is_new = self.head_is_new
-        copy._reset()
+        copy.reset()
         return copy
 
     def __getstate__(self) -> dict[str, Any]:

@@ -109,6 +109,11 @@ def check_before_training(trainer: MixTrainer) -> None:
         raise ValueError(
             "fp16=True needs a GPU, and this runs on the CPU: use bf16=True, which it can do, or neither."
         )
+    if args.fsdp and args.device.type == "cpu":
+        raise ValueError(
+            f"fsdp={args.fsdp} needs a GPU, and this runs on the CPU, where accelerate would leave it out without a word: train "
+            "without it, by DDP."
+        )
     _check_optimizer(trainer)
     rows = trainer.train_dataset
     batch = args.per_device_train_batch_size * args.world_size
@@ -117,6 +122,31 @@ def check_before_training(trainer: MixTrainer) -> None:
             f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
             f"per_device_train_batch_size={args.per_device_train_batch_size}."
         )
+
+
+def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
+    """
+    Raise where every backward pass is a step of the optimiser, and there would be several in one step of training.
+
+    Args:
+        args ([`MixTrainingArguments`]): Of the run.
+        name (`str`): Of the method.
+        passes (`int`): How many losses it makes of a batch, one after the other.
+
+    Raises:
+        `ValueError`: under DeepSpeed, and with optimisers that update each weight as soon as it has a gradient.
+    """
+    optim = _value(args.optim)
+    steps_by_itself = optim in ("lomo", "adalomo") or optim.endswith("_layerwise")
+    if passes == 1 or not (steps_by_itself or args.deepspeed_plugin is not None):
+        return
+    where, remedy = (
+        ("DeepSpeed", "train by DDP or FSDP") if not steps_by_itself else (f"optim={optim!r}", "name another")
+    )
+    raise ValueError(
+        f"{where} steps at every backward pass, and {name} makes {passes} of a batch (PuzzleMix does for clean_lam > 0): {remedy}, "
+        "or choose a method with one loss."
+    )
 
 
 def _check_optimizer(trainer: MixTrainer) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Several processes ask each other so often whether one was told to stop.
-_EVERY = 10
+# Several processes ask each other whether one was told to stop: every so many steps, and more often where these take long, for
+# 30 seconds after its SIGTERM a launcher kills.
+_EVERY_STEPS, _EVERY_SECONDS = 10, 5.0
+# A SIGTERM comes twice where all processes are told and their launcher hands it on, or ends those that were slower to end.
+_SAME_WITHIN_SECONDS = 5.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -57,29 +62,38 @@ class StopWell(TrainerCallback):
 
     def __init__(self, trainer: MixTrainer):
         self.trainer = trainer
+        # Of the signal for which all processes stop, and of that which this one heard.
         self.number: int | None = None
+        self._heard: int | None = None
         self.saves = True
+        # The step after which the processes ask each other next, and when they did last.
+        self._next = 0
+        self._asked: tuple[int, float] | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Signals are heard inside; outside, what they did before. (Only the main thread of a process gets any.)"""
-        self.number = None
+        self.number, self._heard, self._next, self._asked = None, None, 0, None
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         before = {number: signal.getsignal(number) for number in _SIGNALS}
-        process = os.getpid()
+        process, first = os.getpid(), math.inf
 
         def hear(number: int, frame: FrameType | None) -> None:
+            nonlocal first
             if os.getpid() != process:
                 return  # a worker of a loader, which a terminal tells too, and which is needed to the end of the step
-            # The next one does what it always did.
-            for other, handler in before.items():
-                signal.signal(other, handler)
-            self.number = number
-            logger.warning(
-                "%s: this step is finished and a checkpoint written; once more ends at once.", _name(number)
-            )
+            if first == math.inf:
+                first, self._heard = time.monotonic(), number
+                # The next one does what it always did.
+                signal.signal(signal.SIGINT, before[signal.SIGINT])
+                logger.warning(
+                    "%s: this step is finished and a checkpoint written; once more ends at once.", _name(number)
+                )
+            elif time.monotonic() > first + _SAME_WITHIN_SECONDS:
+                signal.signal(number, before[signal.Signals(number)])
+                signal.raise_signal(number)
 
         # What is ignored on purpose (nohup) stays so, and handlers of somebody else are left alone.
         own = [number for number in _SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
@@ -93,13 +107,23 @@ class StopWell(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.world_size > 1:
-            if state.global_step % _EVERY == 0 or state.global_step >= state.max_steps:
-                self.number = max((one for one in gather_object([self.number]) if one is not None), default=None)
-            else:
+            if state.global_step < min(self._next, state.max_steps):
                 return
+            self._ask(state.global_step)
+        else:
+            self.number = self._heard
         if self.number is not None:
             control.should_training_stop = True
             control.should_save = self.saves
+
+    def _ask(self, step: int) -> None:
+        """Whether another process was told to stop; and when to ask again, for which the slowest says what a step takes."""
+        now = time.monotonic()
+        takes = math.inf if self._asked is None else (now - self._asked[1]) / (step - self._asked[0])
+        numbers, seconds = zip(*gather_object([(self._heard, takes)]), strict=True)
+        self.number = max((number for number in numbers if number is not None), default=None)
+        self._next = step + min(max(int(_EVERY_SECONDS / max(*seconds, 1e-3)), 1), _EVERY_STEPS)
+        self._asked = step, now
 
 
 def _name(number: int) -> str:

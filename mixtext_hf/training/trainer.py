@@ -38,13 +38,14 @@ from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe, versions
-from .checks import check_before_training
+from .checks import check_backward_passes, check_before_training
 from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import check_label_column, check_labels
 from .memory import Memory
+from .ranks import MeanLoss, share_buffers
 from .resuming import as_finished, checkpoint_of
 from .same_run import identity_of
 from .stopping import Stopped, StopWell
@@ -149,6 +150,7 @@ class MixTrainer(HubTrainer):
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None
         self._memory = Memory()
+        self._evaluated: MeanLoss | None = None
         self._finite = FiniteWatch(self)
         self.stop = StopWell(self)
         self._label_shares: list[float] | None = None
@@ -223,6 +225,7 @@ class MixTrainer(HubTrainer):
                 kept, _ = newest_whole(Path(str(self.args.output_dir)))
                 raise Stopped(self.stop.number, self.state.global_step, kept)
             if self.model is not None:
+                self._share_buffers()
                 self._finite.check_weights()
             output = TrainOutput(output.global_step, output.metrics["train_loss"], output.metrics)
         if self._memory.skipped_steps:
@@ -249,6 +252,7 @@ class MixTrainer(HubTrainer):
                 remove_older(folder.parent, keep=limit, best=self.state.best_model_checkpoint)
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
+        self._share_buffers()
         self._finite.check_weights()
         super().save_model(*args, **kwargs)
 
@@ -299,6 +303,7 @@ class MixTrainer(HubTrainer):
                 self.mixer.check_layer(layer)
             except ValueError as error:
                 raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
+        check_backward_passes(self.args, self.method.name, self.method.most_passes)
         mixes = self.method.mixes and self.method.alpha > 0
         needs_pairs = (
             self._trains and mixes and not (isinstance(self.method, MixText) and self.method.mix_within == "all")
@@ -337,6 +342,7 @@ class MixTrainer(HubTrainer):
         self._watch = self.method.watch(self._label_shares)
         self._memory.load({})
         self._finite.start()
+        self.mixer.reset()
         self._labels_are_checked = False
         if self._takes_pixels:
             self._pixel_mean, self._pixel_std = normalisation(
@@ -524,6 +530,13 @@ class MixTrainer(HubTrainer):
 
     # ---- one step ----
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        try:
+            return super().training_step(*args, **kwargs)
+        except BaseException:
+            self.mixer.reset()
+            raise
+
     def draw_plan(self, inputs: dict[str, Any]) -> MixPlan:
         """
         Draw the plan of this micro-batch: a pure function of (seed, optimiser step, micro-step, rank), so that a resumed
@@ -565,8 +578,36 @@ class MixTrainer(HubTrainer):
         inputs, labels = _without_labels(inputs)
         # Without labels the head neither chooses a loss nor writes its choice into the config.
         outputs = model(**inputs)
-        loss = self.loss(outputs.logits, labels)
+        losses, counts = self.loss.of_rows(outputs.logits, labels)
+        if self._evaluated is not None:
+            self._evaluated.add(losses, counts)
+        loss = self.loss.mean(losses, counts)
         return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
+        """The Trainer's, by the buffers of the first process; its loss is the mean over the labelled rows, each counted once."""
+        self._share_buffers()
+        evaluated = self._evaluated = MeanLoss(self.accelerator)
+        try:
+            output = super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        finally:
+            self._evaluated = None
+        if (mean := evaluated.value()) is not None and output.metrics is not None:
+            output.metrics[f"{metric_key_prefix}_loss"] = mean
+        return output
+
+    def _share_buffers(self) -> None:
+        if self.args.world_size > 1 and self.model is not None:
+            share_buffers(self.model)
 
     def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         plan = self.draw_plan(inputs).to(self.args.device)
@@ -575,6 +616,8 @@ class MixTrainer(HubTrainer):
         inputs, labels = _without_labels(inputs)
 
         def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
+            if not dropout:
+                self._share_buffers()
             with self.mixer.applying(plan), nullcontext() if dropout else evaluating(model):
                 return model(**inputs).logits
 
@@ -584,6 +627,7 @@ class MixTrainer(HubTrainer):
             # Wrappers of several processes expect a backward pass through their parameters, and a compiled model has a
             # gradient of its own: neither here. Pixels stay float32 in the graph, whatever the weights are in.
             inner = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            self._share_buffers()
             inputs = {**inputs, PIXELS: inputs[PIXELS].to(inner.dtype)}
             mode = nullcontext() if dropout else evaluating(inner)
             with self.mixer.applying(plan), mode, full_precision(inner):
@@ -612,7 +656,9 @@ class MixTrainer(HubTrainer):
             )
         )
         early = torch.zeros((), device=self.args.device)
-        for _ in range(self.method.passes(plan) - 1):
+        passes = self.method.passes(plan)
+        check_backward_passes(self.args, self.method.name, passes)
+        for _ in range(passes - 1):
             with self.accelerator.no_sync(model=model):
                 terms = next(losses)
                 loss = torch.stack(list(terms.values())).sum() * scale

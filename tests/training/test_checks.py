@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from runs import arguments, make_trainer, tiny_rows
-from tiny import tiny_model
+from image_runs import image_rows
+from runs import TwoLosses, arguments, assert_same_weights, make_trainer, tiny_rows, weights
+from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
 
+from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.evaluation.loading import METRIC_NAMES, is_greater_better
+from mixtext_hf.methods import PuzzleMix
+from mixtext_hf.training import MixTrainer
+from mixtext_hf.training.checks import check_backward_passes
 
 
 INF, NAN = float("inf"), float("nan")
@@ -54,6 +59,7 @@ def test_numbers_out_of_range_and_trackers_that_are_not_there(tmp_path, settings
             "dataloader_drop_last=True leaves nothing of 8",
         ),
         ({"fp16": True}, "fp16=True needs a GPU.*bf16=True"),
+        ({"fsdp": "full_shard"}, "fsdp.* needs a GPU.*without it"),
         ({"lr_scheduler_type": "cosine_with_min_lr"}, "lr_scheduler_type='cosine_with_min_lr' .*min_lr"),
         (
             {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"cycles": 1}},
@@ -65,11 +71,40 @@ def test_numbers_out_of_range_and_trackers_that_are_not_there(tmp_path, settings
 )
 def test_what_the_device_the_data_or_another_argument_forbids(tmp_path, settings, said):
     args = arguments(tmp_path / "out", **settings)
-    if settings.get("fp16") and torch.cuda.is_available():
+    if ("fp16" in settings or "fsdp" in settings) and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match=said):
         make_trainer(tiny_model(), args, tiny_rows(8))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("optim", "said"),
+    [
+        ("sgd", "DeepSpeed steps at every backward pass"),
+        ("lomo", "optim='lomo' steps at every backward pass"),
+        ("galore_adamw_layerwise", "optim='galore_adamw_layerwise' steps"),
+    ],
+)
+def test_several_losses_of_a_batch_are_refused_where_each_would_be_a_step(tmp_path, optim, said):
+    args = arguments(tmp_path / "out", optim=optim)
+    if optim == "sgd":
+        # As transformers sets it for `--deepspeed` and `accelerate launch --use_deepspeed`; the package is not needed for that.
+        args.deepspeed_plugin = object()
+    images = {"train_dataset": image_rows(8), "processing_class": small_image_processor(IMAGE_SIZE, 3)}
+    with pytest.raises(ValueError, match=f"{said}.* and puzzlemix makes 2 of a batch"):
+        MixTrainer(tiny_image_model(), args, method=PuzzleMix(clean_lam=1.0), **images)
+    assert not (tmp_path / "out").exists()
+    check_backward_passes(args, "puzzlemix", PuzzleMix(clean_lam=0.0).most_passes)
+
+
+def test_several_losses_of_a_method_that_does_not_say_so_are_refused_at_the_first_step(tmp_path):
+    trainer = make_trainer(tiny_model(), arguments(tmp_path), tiny_rows(8), method=TwoLosses())
+    before = weights(trainer.model)
+    trainer.args.deepspeed_plugin = object()
+    with pytest.raises(ValueError, match="DeepSpeed steps at every backward pass, and two_losses makes 2 of a batch"):
+        trainer.train()
+    assert_same_weights(weights(trainer.model), before)
 
 
 def test_usual_arguments_pass(tmp_path):

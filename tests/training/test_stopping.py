@@ -7,16 +7,18 @@ import os
 import shlex
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
 from runs import arguments, assert_same_weights, make_trainer, tiny_rows, weights
 from safetensors.torch import load_file
 from table_files import write_table
 from tiny import tiny_model, tiny_tokenizer
+from transformers import TrainerControl, TrainerState
 
 from mixtext_hf.cli import main as cli
 from mixtext_hf.cli.run import going_on
-from mixtext_hf.training import MixTrainer
+from mixtext_hf.training import MixTrainer, stopping
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
 
@@ -87,6 +89,46 @@ def test_a_second_one_ends_at_once(tmp_path):
         trainer.train()
     assert not isinstance(ended.value, Stopped)
     assert not [*tmp_path.glob("checkpoint-*")]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_a_sigterm_that_a_launcher_hands_on_is_no_second_one(tmp_path, monkeypatch, seconds):
+    """Both the launcher and its processes are told where a job is cancelled."""
+    monkeypatch.setattr(stopping, "_SAME_WITHIN_SECONDS", seconds)
+    ended, before = [], signal.getsignal(signal.SIGTERM)
+    trainer = told(tmp_path)
+    trainer.number, trainer.times = signal.SIGTERM, 2
+    # In place of the end of this process.
+    monkeypatch.setattr(signal, "raise_signal", ended.append)
+    with pytest.raises(Stopped, match=r"SIGTERM after step 3: .*checkpoint-3 is kept"):
+        trainer.train()
+    assert ended == ([signal.SIGTERM] if seconds == 0 else [])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("takes", "every"), [(0.01, 10), (1.0, 5), (60.0, 1)])
+def test_several_processes_ask_each_other_in_time(tmp_path, monkeypatch, takes, every):
+    """A launcher kills after 30 seconds. What comes while they ask is heard when they ask again."""
+    now, asked = [0.0], []
+    trainer = told(tmp_path)
+    stop = trainer.stop
+
+    def gather(own):
+        asked.append(step)
+        stop._heard = signal.SIGTERM
+        return [*own, (None, takes)]
+
+    monkeypatch.setattr(stopping, "gather_object", gather)
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: now[0])
+    args, state, control = SimpleNamespace(world_size=2), TrainerState(max_steps=100), TrainerControl()
+    for step in range(1, 30):
+        now[0] += takes / 2
+        state.global_step = step
+        stop.on_step_end(args, state, control)
+        if control.should_training_stop:
+            break
+    assert asked == [1, 2] and stop.number == signal.SIGTERM and control.should_save
+    assert stop._next == 2 + every
 
 
 def test_one_in_the_last_step_changes_nothing(tmp_path):

@@ -1,0 +1,68 @@
+"""What several processes must agree on: the buffers of the model, and the mean loss of an evaluation."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object
+from torch import nn
+
+
+@torch.no_grad()
+def share_buffers(model: nn.Module) -> None:
+    """
+    Give all processes the buffers of the first one, which are those that are saved; called by all of them.
+
+    DDP does so before some forward passes of training alone: the statistics that batch norms keep are of the rows of one
+    process until then. Only buffers that a checkpoint holds are sent, and none if there are no floats among them; those that are
+    spread over the processes stay.
+
+    Args:
+        model (`nn.Module`): Of the same buffers in all processes.
+    """
+    by_dtype: dict[torch.dtype, list[torch.Tensor]] = {}
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if type(buffer) is torch.Tensor and name not in module._non_persistent_buffers_set:
+                by_dtype.setdefault(buffer.dtype, []).append(buffer)
+    if not any(dtype.is_floating_point for dtype in by_dtype):
+        return
+    for buffers in by_dtype.values():
+        # One message for all of a kind: batch norms have many, of a few hundred numbers.
+        sent = broadcast(torch.cat([buffer.flatten() for buffer in buffers]))
+        for buffer, part in zip(buffers, sent.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
+
+
+class MeanLoss:
+    """
+    The mean loss over the labelled rows of an evaluation, each counted once.
+
+    The mean of the means of batches would not be that: the last ones hold rows for the second time where the rows make no whole
+    number of batches for all processes, and hidden labels are not spread evenly.
+
+    Args:
+        accelerator (`Accelerator`): Its state tells where the last batch is and how many of its rows, those of all processes one
+            after the other, are there for the first time: as for predictions, see `Accelerator.gather_for_metrics`.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        self.accelerator = accelerator
+        self._sums: list[torch.Tensor] = []
+
+    def add(self, losses: torch.Tensor, counts: torch.Tensor) -> None:
+        """The losses of the rows of a batch `(B,)`, and which of them count `(B,)` bool; nothing is waited for."""
+        state = self.accelerator.gradient_state
+        if state.end_of_dataloader and state.remainder > 0:
+            first_time = state.remainder - self.accelerator.process_index * len(losses)
+            losses, counts = losses[: max(first_time, 0)], counts[: max(first_time, 0)]
+        self._sums.append(torch.stack([torch.where(counts, losses, 0.0).sum(), counts.sum()]).detach())
+
+    def value(self) -> float | None:
+        """The mean, for all processes; 0 if no row has a label, `None` if there was no batch."""
+        if not self._sums:
+            return None
+        own = torch.stack(self._sums).cpu().double().sum(dim=0).tolist()
+        parts = gather_object([own]) if self.accelerator.num_processes > 1 else [own]
+        total, count = (sum(column) for column in zip(*parts, strict=True))
+        return total / max(count, 1)

@@ -1,0 +1,127 @@
+"""Two processes have one model: its buffers, its evaluation, its checkpoints and its end are the same in both."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agreeing import loss_of_rows, prepare_command
+
+from mixtext_hf.training.whole_checkpoints import newest_whole
+
+
+pytestmark = pytest.mark.distributed
+HERE = Path(__file__).parent
+SECONDS = 180
+
+
+def launch(folder: Path, parts: Sequence[str], options: Sequence[str]) -> subprocess.Popen:
+    """`torchrun` of the parts of `agreeing.py`."""
+    paths = [str(HERE.parent), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    command = [sys.executable, "-m", "torch.distributed.run", *options, str(HERE / "agreeing.py"), str(folder), *parts]
+    folder.mkdir(exist_ok=True)
+    with (folder / "said").open("a") as said:
+        return subprocess.Popen(command, env=environment, stdout=said, stderr=said, text=True)
+
+
+def wait_until(holds: Callable[[], bool], launcher: subprocess.Popen, said: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert launcher.poll() is None and time.monotonic() < end, said.read_text()[-5000:]
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def results(folder: Path, *launched: subprocess.Popen) -> list[dict]:
+    """Of both ranks, when the launchers have ended."""
+    statuses = [one.wait(timeout=SECONDS) for one in launched]
+    assert not any(statuses), (folder / "said").read_text()[-5000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_node")
+    options = ["--nproc_per_node=2", f"--master_port={free_port()}"]
+    parts = ["texts", "batch_norm", "resuming", "loss_of_rows", "sharded", "signals"]
+    return results(folder, launch(folder, parts, options))
+
+
+def test_the_evaluated_model_is_the_saved_one(ranks):
+    one, other = (rank["batch_norm"] for rank in ranks)
+    assert one == other
+    assert np.array(one["predicted"]) == pytest.approx(np.array(one["by the saved one"]), abs=1e-6)
+    assert one["losses"][-1] == one["test_loss"] == pytest.approx(one["loss by the saved one"])
+
+
+def test_puzzlemix_on_batch_norms_resumes_bit_for_bit_from_every_step(ranks):
+    one, other = (rank["resuming"] for rank in ranks)
+    if not one["resumes"]:
+        pytest.skip("this release of transformers cannot resume several processes on the CPU")
+    assert one == other and one["different"] == {"1": [], "2": [], "3": []}
+
+
+def test_the_loss_of_an_evaluation_counts_every_labelled_row_once(ranks, tmp_path):
+    alone = loss_of_rows(tmp_path)
+    assert ranks[0]["loss_of_rows"] == ranks[1]["loss_of_rows"]
+    assert alone.keys() == ranks[0]["loss_of_rows"].keys() and len(alone) == 7
+    for name, (evaluated, predicted, of_rows) in alone.items():
+        assert evaluated == predicted == pytest.approx(of_rows, rel=1e-5), name
+        assert ranks[0]["loss_of_rows"][name] == pytest.approx([evaluated, predicted, of_rows], rel=1e-5), name
+
+
+def test_layers_that_are_spread_over_processes_mix_as_whole_ones(ranks):
+    for rank in ranks:
+        assert rank["sharded"]["names"] and rank["sharded"]["apart"] < 1e-5 * rank["sharded"]["size"]
+    assert ranks[0]["sharded"]["buffers"] == ranks[1]["sharded"]["buffers"]
+
+
+def test_a_signal_to_one_process_ends_both_at_one_step_with_one_checkpoint(ranks):
+    assert ranks[0]["signals"] == ranks[1]["signals"] and len(ranks[0]["signals"]) == 3
+    for status, step, kept, checkpoints in ranks[0]["signals"].values():
+        assert status == 128 + signal.SIGTERM and 3 <= step <= 12 and checkpoints == [kept] == [f"checkpoint-{step}"]
+
+
+def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
+    endpoint = f"--rdzv_endpoint=127.0.0.1:{free_port()}"
+    options = ["--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", endpoint, "--local_addr=127.0.0.1"]
+    folder = tmp_path / "nodes"
+    found = results(folder, *(launch(folder, ["texts"], options) for _ in range(2)))
+    assert found[0]["texts"] == found[1]["texts"] == ranks[0]["texts"] == ranks[1]["texts"]
+    assert found[0]["texts"]["erm"] != found[0]["texts"]["tmix"]
+    for method in ("erm", "tmix"):
+        assert newest_whole(folder / method) == (folder / method / "checkpoint-3", {})
+
+
+def test_torchrun_that_is_ended_ends_the_command_with_a_checkpoint(tmp_path):
+    """As where a job is cancelled: all processes are told, and their launcher tells them again."""
+    prepare_command(tmp_path)
+    launcher = launch(tmp_path, ["command"], ["--nproc_per_node=2", f"--master_port={free_port()}"])
+    marks = [tmp_path / f"trains{rank}" for rank in (0, 1)]
+    output = tmp_path / "said"
+    wait_until(lambda: all(mark.is_file() and mark.read_text() for mark in marks), launcher, output)
+    for mark in marks:
+        os.kill(int(mark.read_text()), signal.SIGTERM)
+    wait_until(lambda: output.read_text().count("SIGTERM: this step is finished") == 2, launcher, output)
+    launcher.send_signal(signal.SIGTERM)
+    launcher.wait(timeout=SECONDS)
+    said = output.read_text()
+    for rank in (0, 1):
+        assert json.loads((tmp_path / f"rank{rank}.json").read_text())["command"] == {"status": 143}, said[-5000:]
+    checkpoint, damaged = newest_whole(tmp_path / "out")
+    assert checkpoint is not None and not damaged and f"{checkpoint} is kept. To go on: torchrun " in said
