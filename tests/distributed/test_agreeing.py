@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,13 @@ def launch(folder: Path, parts: Sequence[str], options: Sequence[str]) -> subpro
     folder.mkdir(exist_ok=True)
     with (folder / "said").open("a") as said:
         return subprocess.Popen(command, env=environment, stdout=said, stderr=said, text=True)
+
+
+def wait_until(holds: Callable[[], bool], launcher: subprocess.Popen, said: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert launcher.poll() is None and time.monotonic() < end, said.read_text()[-5000:]
+        time.sleep(0.01)
 
 
 def free_port() -> int:
@@ -86,8 +93,8 @@ def test_layers_that_are_spread_over_processes_mix_as_whole_ones(ranks):
 
 def test_a_signal_to_one_process_ends_both_at_one_step_with_one_checkpoint(ranks):
     assert ranks[0]["signals"] == ranks[1]["signals"] and len(ranks[0]["signals"]) == 3
-    for status, step, checkpoints in ranks[0]["signals"].values():
-        assert status == 128 + signal.SIGTERM and 3 <= step <= 12 and checkpoints == [f"checkpoint-{step}"]
+    for status, step, kept, checkpoints in ranks[0]["signals"].values():
+        assert status == 128 + signal.SIGTERM and 3 <= step <= 12 and checkpoints == [kept] == [f"checkpoint-{step}"]
 
 
 def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
@@ -102,18 +109,18 @@ def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
 
 
 def test_torchrun_that_is_ended_ends_the_command_with_a_checkpoint(tmp_path):
-    """As a job is cancelled: all processes are told, and their launcher tells them again."""
+    """As where a job is cancelled: all processes are told, and their launcher tells them again."""
     prepare_command(tmp_path)
     launcher = launch(tmp_path, ["command"], ["--nproc_per_node=2", f"--master_port={free_port()}"])
     marks = [tmp_path / f"trains{rank}" for rank in (0, 1)]
-    end = time.monotonic() + SECONDS
-    while not all(mark.is_file() and mark.read_text() for mark in marks):
-        assert launcher.poll() is None and time.monotonic() < end, (tmp_path / "said").read_text()[-5000:]
-        time.sleep(0.05)
-    for process in (*(int(mark.read_text()) for mark in marks), launcher.pid):
-        os.kill(process, signal.SIGTERM)
+    output = tmp_path / "said"
+    wait_until(lambda: all(mark.is_file() and mark.read_text() for mark in marks), launcher, output)
+    for mark in marks:
+        os.kill(int(mark.read_text()), signal.SIGTERM)
+    wait_until(lambda: output.read_text().count("SIGTERM: this step is finished") == 2, launcher, output)
+    launcher.send_signal(signal.SIGTERM)
     launcher.wait(timeout=SECONDS)
-    said = (tmp_path / "said").read_text()
+    said = output.read_text()
     for rank in (0, 1):
         assert json.loads((tmp_path / f"rank{rank}.json").read_text())["command"] == {"status": 143}, said[-5000:]
     checkpoint, damaged = newest_whole(tmp_path / "out")
