@@ -22,6 +22,7 @@ from mixtext_hf.mixing import (
     mix_targets,
     sharpen,
     soft_kl_divergence,
+    to_device,
     to_targets,
 )
 from mixtext_hf.mixing.balance import align, confidence_weights, running_mean
@@ -287,7 +288,7 @@ class MixText(TMix):
         logits = step.forward(inputs, plan)
 
         weight = self.lambda_u * self.ramp(step.number, step.total)
-        step.note({"unlabeled_weight": torch.tensor(weight, device=logits.device)})
+        step.note({"unlabeled_weight": torch.full((), weight, device=logits.device)})
         terms = {
             "loss_supervised": step.loss(logits[:labelled], targets[:labelled]),
             "loss_unlabeled": weight
@@ -333,7 +334,7 @@ class MixText(TMix):
         if not self.confidence_weights:
             return targets, None
         sure = guess.max(dim=-1).values
-        even = torch.tensor(1 / n_classes, device=guess.device)
+        even = torch.full((), 1 / n_classes, device=guess.device)
         mean = running_mean(step.memory, "guess_sure", step.average(sure.mean()), first=even, decay=self.align_decay)
         spread = step.average((sure - mean).square().mean())
         variance = running_mean(
@@ -344,13 +345,13 @@ class MixText(TMix):
     def shares_wanted(self, step: Step, n_classes: int, device: torch.device) -> torch.Tensor:
         """The shares `(C,)` that guesses are drawn to."""
         if self.align == "labelled" and step.label_shares is not None:
-            return step.label_shares.to(device)
+            return to_device(step.label_shares, device)
         if isinstance(self.align, tuple):
             if len(self.align) != n_classes:
                 raise ValueError(
                     f"align has {len(self.align)} shares, but there are {n_classes} classes: give one for each."
                 )
-            return torch.tensor(self.align, device=device)
+            return to_device(torch.tensor(self.align), device)
         return torch.full((n_classes,), 1 / n_classes, device=device)
 
     @staticmethod
@@ -382,7 +383,7 @@ class MixText(TMix):
         }
         probabilities = step.forward(inputs, None, dropout=self.guess_dropout).float().softmax(dim=-1)
         total = sum(weights)
-        share = torch.tensor([weights[view] / total for view in used], device=probabilities.device)
+        share = to_device(torch.tensor([weights[view] / total for view in used]), probabilities.device)
         return torch.einsum("v,vtc->tc", share, probabilities.reshape(len(used), texts, -1))
 
     def ramp(self, number: int, total: int) -> float:
@@ -406,7 +407,7 @@ class MixText(TMix):
         step.note(
             {
                 "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
-                "guess_texts": torch.tensor(float(len(guess)), device=guess.device),
+                "guess_texts": torch.full((), float(len(guess)), device=guess.device),
                 "guess_share": targets.mean(dim=0),
                 "guess_known": known.float().mean(),
                 "guess_right": (known & (guess.argmax(dim=-1) == step.text_labels)).float().mean(),

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import Blocks, MixPlan, has_label
+from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
 from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
@@ -223,9 +223,10 @@ def _is_whole(value: Any) -> bool:
 def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation `(C, 1, 1)` of the normalisation; 0 and 1 where the pixels were not normalised."""
     channels = images.shape[1]
-    mean = torch.zeros(channels) if step.pixel_mean is None else step.pixel_mean
-    std = torch.ones(channels) if step.pixel_std is None else step.pixel_std
-    return mean.to(images.device, torch.float32).view(-1, 1, 1), std.to(images.device, torch.float32).view(-1, 1, 1)
+    mean = images.new_zeros(channels) if step.pixel_mean is None else step.pixel_mean
+    std = images.new_ones(channels) if step.pixel_std is None else step.pixel_std
+    mean, std = (to_device(value, images.device).float().view(-1, 1, 1) for value in (mean, std))
+    return mean, std
 
 
 def _uniform_noise(images: torch.Tensor, blocks: Blocks, eps: float) -> torch.Tensor | None:

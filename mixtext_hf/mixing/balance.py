@@ -28,7 +28,7 @@ def running_mean(
         decay (`float`): In `[0, 1)`.
     """
     total = memory.get(f"{name}_total", torch.zeros_like(value)).to(value.device)
-    weight = memory.get(f"{name}_weight", torch.zeros((), dtype=value.dtype)).to(value.device)
+    weight = memory.get(f"{name}_weight", value.new_zeros(())).to(value.device)
     total, weight = decay * total + value, decay * weight + 1
     memory[f"{name}_total"], memory[f"{name}_weight"] = total, weight
     return (total + _FIRST_BATCHES * first) / (weight + _FIRST_BATCHES)

@@ -287,7 +287,9 @@ def transport_pair(
         The source cells `(B, grid * grid)` int64 of the row's own image and of its partner, see [`transport`].
     """
     mask = _enlarge(mask, share.shape[1:])
-    return transport(mask, share, t_eps), transport(1 - mask, share[index], t_eps)
+    # Both in one call: the host waits for one number.
+    own, partners = transport(torch.cat([mask, 1 - mask]), torch.cat([share, share[index]]), t_eps).chunk(2)
+    return own, partners
 
 
 def assemble(

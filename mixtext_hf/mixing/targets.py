@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 
+from .devices import to_device
+
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
@@ -189,7 +191,7 @@ class MixedLoss:
             # Made where they are needed: a copy from the host would wait for the model, which is running.
             index = torch.arange(len(labels), device=labels.device)
             lam = torch.ones(len(labels), device=labels.device)
-        index, lam = index.to(labels.device), lam.to(labels.device)
+        index, lam = to_device(index, labels.device), to_device(lam, labels.device)
         targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels

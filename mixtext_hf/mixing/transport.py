@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from .devices import to_device
+
 
 # Costs `(images, blocks, columns in reach)` that exist at a time: 16 MB, all columns of 64 images of 16 x 16 blocks.
 COSTS_AT_A_TIME = 2**22
@@ -36,7 +38,8 @@ def transport(mask: torch.Tensor, saliency: torch.Tensor, t_eps: float) -> torch
     grid = mask.shape[1]
     visible, saliency = mask.flatten(1) > 0, saliency.flatten(1)
     reach = math.inf
-    if _host_may_read(saliency) and t_eps > 0:
+    if t_eps > 0 and not saliency.is_meta:
+        # The host waits for this one number, on a GPU too: without it every block would bid for every place.
         reach = float(saliency.max()) / t_eps
     column, distance = _columns_in_reach(grid, reach, mask.device)
     images_at_a_time = max(1, COSTS_AT_A_TIME // column.numel())
@@ -51,7 +54,7 @@ def transport(mask: torch.Tensor, saliency: torch.Tensor, t_eps: float) -> torch
 
 
 def _host_may_read(tensor: torch.Tensor) -> bool:
-    """On an accelerator the host would have to wait for a value: there every round computes everything."""
+    """On an accelerator the host would have to wait in every round: there each computes everything."""
     return tensor.device.type == "cpu"
 
 
@@ -69,7 +72,7 @@ def _columns_in_reach(grid: int, reach: float, device: torch.device) -> tuple[to
         squared = (y - block // grid).square() + (x - block % grid).square()
         return block.expand(grid**2, -1), squared / scale
     side = range(-math.isqrt(int(radius)), math.isqrt(int(radius)) + 1)
-    step = torch.tensor([(y, x) for y in side for x in side if y**2 + x**2 <= radius], device=device)
+    step = to_device(torch.tensor([(y, x) for y in side for x in side if y**2 + x**2 <= radius]), device)
     to_y, to_x = y + step[:, 0], x + step[:, 1]
     is_inside = (to_y >= 0) & (to_y < grid) & (to_x >= 0) & (to_x < grid)
     squared = step.square().sum(dim=1)

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny import DEPTH, tiny_batch, tiny_model
+from waits import no_waits
 
 from mixtext_hf.functional import MixedLoss, MixPlan, make_mixable
 from mixtext_hf.methods import (
@@ -19,8 +20,10 @@ from mixtext_hf.methods import (
     Step,
     TMix,
     make_method,
+    puzzlemix,
     scaled_layers,
 )
+from mixtext_hf.mixing import puzzle
 
 
 COMMON = {"layers": None, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix"}
@@ -266,3 +269,50 @@ def test_erm_refuses_what_only_mixing_methods_have(setting):
 def test_truth_values_are_no_words_and_no_layers(setting):
     with pytest.raises(ValueError, match=f"mix_{next(iter(setting))} must be"):
         TMix(**setting)
+
+
+WAYS = {
+    "erm": {},
+    "tmix": {},
+    "mixtext": {"margin_weight": 1.0},
+    "mixtext of its own guesses": {"online": True, "align": (0.5, 0.25, 0.25), "confidence_weights": True},
+    "mixtext of labelled shares": {"online": True, "view_weights": "all"},
+    "mixup": {},
+    "cutmix": {},
+    "resizemix": {},
+    "puzzlemix": {"adv_p": 1.0},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_step_does_not_wait_for_the_device(monkeypatch, way):
+    # What the cut of PuzzleMix reads is its own business.
+    monkeypatch.setattr(
+        puzzle, "solve_grid_cut", lambda unary, *weights: torch.zeros_like(unary[..., 0], dtype=torch.int64)
+    )
+    monkeypatch.setattr(puzzlemix, "_uniform_noise", lambda images, blocks, eps: torch.zeros_like(images))
+    method = make_method(way.split()[0], **WAYS[way])
+    texts, views = (2, 2) if method.uses_unlabeled else (0, 1)
+    rows = 4 + texts * views
+    drawn = method.draw(rows, depth=DEPTH, rng=np.random.default_rng(0), unlabeled=texts * views, image_size=(16, 16))
+    weight = torch.zeros(3, 3, device="meta", requires_grad=True)
+
+    def forward(inputs, plan=None, *, dropout=True):
+        return inputs["pixel_values"].mean(dim=(2, 3)) @ weight
+
+    with no_waits():
+        step = Step(
+            forward,
+            {"pixel_values": torch.ones(rows, 3, 16, 16, device="meta")},
+            torch.zeros(rows, dtype=torch.int64, device="meta"),
+            drawn.to("meta"),
+            MixedLoss("single_label_classification", 3),
+            text_labels=torch.zeros(texts, dtype=torch.int64, device="meta") if texts else None,
+            text_guesses=torch.ones(texts, 3, device="meta") if texts else None,
+            views=views,
+            label_shares=torch.ones(3) / 3,
+            pixel_mean=torch.zeros(3),
+            pixel_std=torch.ones(3),
+        )
+        for terms in method.losses(step):
+            sum(terms.values()).backward()

@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mixtext_hf.mixing.transport as transport_module
+from mixtext_hf.mixing.puzzle import transport_pair
 from mixtext_hf.mixing.transport import move_blocks, transport
 
 
@@ -51,7 +53,7 @@ def problems(draw):
 
 @pytest.fixture(params=["host", "accelerator"])
 def place(request, monkeypatch):
-    """On an accelerator the host reads no value: more columns, more rounds, the same result."""
+    """On an accelerator the host reads one number: every round computes everything, the result is the same."""
     if request.param == "accelerator":
         monkeypatch.setattr(transport_module, "_host_may_read", lambda tensor: False)
 
@@ -94,6 +96,34 @@ def test_what_is_transported(problem):
         assert bool((saliency.gather(1, source) - price >= saliency - 1e-6)[visible].all())
         # An image that is visible everywhere stays as it is.
         assert torch.equal(source[visible.all(1)], own.expand_as(source)[visible.all(1)])
+
+
+class Reads(TorchDispatchMode):
+    """Counts the numbers that the host reads, and the columns of the largest table of costs."""
+
+    count = columns = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        if function is torch.ops.aten.min.dim:
+            self.columns = max(self.columns, args[0].shape[-1])
+        return function(*args, **(kwargs or {}))
+
+
+def test_on_an_accelerator_one_number_is_read_for_both_images_of_the_pairs(monkeypatch):
+    monkeypatch.setattr(transport_module, "_host_may_read", lambda tensor: False)
+    rng = np.random.default_rng(0)
+    saliency = torch.from_numpy(rng.random((4, 32, 32)) ** 8).float()
+    saliency /= saliency.sum((1, 2), keepdim=True)
+    mask = torch.from_numpy(rng.integers(0, 2, (4, 8, 8))).float()
+    with Reads() as reads:
+        pair = transport_pair(mask, saliency, torch.tensor([1, 2, 3, 0]), 0.8)
+    # Of 1,024 places a block bids for those that it can pay the way to.
+    assert reads.count == 1 and 1 < reads.columns < 50
+    for source, shown, of in zip(pair, (mask, 1 - mask), (saliency, saliency[[1, 2, 3, 0]]), strict=True):
+        shown = shown.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+        assert torch.equal(source, transport(shown, of, 0.8))
+        assert bool((source != torch.arange(1024)).any())
 
 
 def test_a_salient_block_moves_to_where_it_is_seen():
