@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -287,7 +288,7 @@ class MixText(TMix):
         logits = step.forward(inputs, plan)
 
         weight = self.lambda_u * self.ramp(step.number, step.total)
-        step.note({"unlabeled_weight": torch.tensor(weight, device=logits.device)})
+        step.note({"unlabeled_weight": torch.full((), weight, device=logits.device)})
         terms = {
             "loss_supervised": step.loss(logits[:labelled], targets[:labelled]),
             "loss_unlabeled": weight
@@ -333,7 +334,7 @@ class MixText(TMix):
         if not self.confidence_weights:
             return targets, None
         sure = guess.max(dim=-1).values
-        even = torch.tensor(1 / n_classes, device=guess.device)
+        even = torch.full((), 1 / n_classes, device=guess.device)
         mean = running_mean(step.memory, "guess_sure", step.average(sure.mean()), first=even, decay=self.align_decay)
         spread = step.average((sure - mean).square().mean())
         variance = running_mean(
@@ -350,7 +351,7 @@ class MixText(TMix):
                 raise ValueError(
                     f"align has {len(self.align)} shares, but there are {n_classes} classes: give one for each."
                 )
-            return torch.tensor(self.align, device=device)
+            return _on_device(self.align, device)
         return torch.full((n_classes,), 1 / n_classes, device=device)
 
     @staticmethod
@@ -382,7 +383,7 @@ class MixText(TMix):
         }
         probabilities = step.forward(inputs, None, dropout=self.guess_dropout).float().softmax(dim=-1)
         total = sum(weights)
-        share = torch.tensor([weights[view] / total for view in used], device=probabilities.device)
+        share = _on_device(tuple(weights[view] / total for view in used), probabilities.device)
         return torch.einsum("v,vtc->tc", share, probabilities.reshape(len(used), texts, -1))
 
     def ramp(self, number: int, total: int) -> float:
@@ -406,7 +407,7 @@ class MixText(TMix):
         step.note(
             {
                 "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
-                "guess_texts": torch.tensor(float(len(guess)), device=guess.device),
+                "guess_texts": torch.full((), float(len(guess)), device=guess.device),
                 "guess_share": targets.mean(dim=0),
                 "guess_known": known.float().mean(),
                 "guess_right": (known & (guess.argmax(dim=-1) == step.text_labels)).float().mean(),
@@ -431,6 +432,12 @@ class MixText(TMix):
 
     def watch(self, label_shares: Sequence[float] | None = None) -> CollapseWatch:
         return CollapseWatch(self, label_shares)
+
+
+@lru_cache(maxsize=16)
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Float32, copied there once: a copy in the middle of a step waits for the device."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device)
 
 
 class CollapseWatch:

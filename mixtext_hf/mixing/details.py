@@ -20,7 +20,7 @@ class BoxCentre:
     centre: torch.Tensor
 
     def to(self, device: torch.device) -> BoxCentre:
-        return BoxCentre(self.centre.to(device))
+        return BoxCentre(self.centre.to(device, non_blocking=device.type == "cuda"))
 
 
 @dataclass(frozen=True)

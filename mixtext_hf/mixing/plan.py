@@ -131,7 +131,9 @@ class MixPlan:
         if self.index.device == device and self.lam.device == device:
             return self
         detail = None if self.detail is None else self.detail.to(device)
-        return self._with(index=self.index.to(device), lam=self.lam.to(device), detail=detail)
+        # To a GPU without waiting for what it is doing; the other way one must wait.
+        there = {"device": device, "non_blocking": device.type == "cuda"}
+        return self._with(index=self.index.to(**there), lam=self.lam.to(**there), detail=detail)
 
 
 def draw_plan(
