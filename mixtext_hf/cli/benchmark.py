@@ -1,8 +1,8 @@
 """What a training step costs: `mixtext-hf benchmark`.
 
 `text`: each method against a plain step. `mixtext`: MixText against its authors' program, see `benchmark_mixtext.py`.
-`vision`: the methods for images, and the parts of PuzzleMix, see `benchmark_vision.py`. `guesses`: rows a second and memory of
-guessing, see `benchmark_guesses.py`.
+`vision`: the methods for images, and the parts of PuzzleMix, see `benchmark_vision.py`. `trainer`: what the trainer adds to the
+plain one, see `benchmark_trainer.py`. `guesses`: rows a second and memory of guessing, see `benchmark_guesses.py`.
 Steps are interleaved in one run, in an order drawn anew for each round, and compared within their round: ratios hold on
 a machine whose speed drifts. Peak memory is taken in one child process a step.
 """
@@ -21,7 +21,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf.methods import METHODS
 
-from . import benchmark_guesses, benchmark_mixtext, benchmark_vision
+from . import benchmark_guesses, benchmark_mixtext, benchmark_trainer, benchmark_vision
 from .embedded import MINILM
 from .failures import reporting_failures
 from .measuring import (
@@ -57,6 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     benchmark_mixtext.add_arguments(mixtext)
     vision = benchmarks.add_parser("vision", help="the methods for images, and the parts of PuzzleMix")
     benchmark_vision.add_arguments(vision)
+    trainer = benchmarks.add_parser("trainer", help="what the trainer adds to a step of the plain Trainer")
+    benchmark_trainer.add_arguments(trainer)
     guesses = benchmarks.add_parser("guesses", help="guessing the classes of many unlabelled rows")
     benchmark_guesses.add_arguments(guesses)
     return parser
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             benchmark_mixtext.main(args, argv)
         elif args.benchmark == "guesses":
             benchmark_guesses.main(args, argv)
+        elif args.benchmark == "trainer":
+            benchmark_trainer.main(args, argv)
         elif args.benchmark == "vision":
             benchmark_vision.main(args, argv)
         else:

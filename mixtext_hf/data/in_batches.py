@@ -19,6 +19,7 @@ from .collator import MixDataCollator
 
 # Rows that are sorted by length and run together; what they become is given out in their order.
 CHUNK_ROWS = 2048
+_VALUES_AT_A_TIME = 10_000
 
 BatchFunction = Callable[[dict[str, torch.Tensor]], torch.Tensor]
 
@@ -80,6 +81,27 @@ def some_rows(rows: Any, which: range) -> list[dict[str, Any]]:
         columns = rows[which.start : which.stop]
         return [{name: values[i] for name, values in columns.items()} for i in range(len(which))]
     return [rows[i] for i in which]
+
+
+def column_values(rows: Any, names: Sequence[str]) -> Iterator[Any]:
+    """
+    The value of each row in the first of these columns that it has, as Python has it; `None` where it has none of them.
+
+    Of a table nothing but that column is read, unless somebody's transform makes the rows.
+    """
+    if isinstance(rows, datasets.Dataset) and rows.format["type"] != "custom":
+        there = rows.column_names if rows.format["output_all_columns"] else rows.format["columns"]
+        name = next((name for name in names if name in there), None)
+        if name is None:
+            yield from [None] * len(rows)
+            return
+        for part in rows.with_format(None).select_columns([name]).iter(batch_size=_VALUES_AT_A_TIME):
+            yield from part[name]
+        return
+    for i in range(len(rows)):
+        row = rows[i]
+        value = next((row[name] for name in names if name in row), None)
+        yield value.tolist() if isinstance(value, torch.Tensor | np.ndarray | np.generic) else value
 
 
 def write_rows(path: Path, pieces: Iterable[NDArray[np.floating]], rows: int, *, what: str = "features") -> None:

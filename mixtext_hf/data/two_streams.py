@@ -22,6 +22,7 @@ from mixtext_hf.mixing import IGNORE_INDEX
 
 from .augmenters import Augmenter
 from .columns import holds_texts, rows_without_text
+from .in_batches import column_values
 from .row_id import RowId
 
 
@@ -366,8 +367,8 @@ def count_overlap(labelled: Any, texts: UnlabeledTexts) -> int:
     columns = texts.text_columns
     if not columns:
         return 0
-    rows = (labelled[i] for i in range(len(labelled)))
-    known = {tuple(str(row[name]).strip() for name in columns) for row in rows}
+    by_column = [column_values(labelled, [name]) for name in columns]
+    known = {tuple(str(text).strip() for text in texts_of_row) for texts_of_row in zip(*by_column, strict=True)}
     first = pa.array({key[0] for key in known}, pa.large_string())
     count = 0
     for piece in _pieces(texts.dataset, columns):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -176,8 +177,9 @@ def make_compute_metrics(
 
     def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
         results: dict[str, float] = {}
+        inputs = _Inputs(problem_type, eval_prediction)
         for compute in computations:
-            for key, value in compute(eval_prediction).items():
+            for key, value in compute(inputs).items():
                 if key in results:
                     raise ValueError(f'Two of `metrics` return the key "{key}"; leave one of them out.')
                 results[key] = _as_float(key, value)
@@ -186,9 +188,26 @@ def make_compute_metrics(
     return compute_metrics
 
 
-def _computation(
-    problem_type: str, metric: Metric, num_labels: int | None
-) -> Callable[[EvalPrediction], Mapping[str, Any]]:
+class _Inputs:
+    """What metrics read off an `EvalPrediction`, each made once, by the first that needs it."""
+
+    def __init__(self, problem_type: str, eval_prediction: EvalPrediction):
+        self.problem_type, self.eval_prediction = problem_type, eval_prediction
+
+    @cached_property
+    def hard_predictions(self) -> NDArray:
+        return _hard_predictions(self.problem_type, logits_of(self.eval_prediction))
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        return _probabilities(self.problem_type, logits_of(self.eval_prediction))
+
+    @cached_property
+    def references(self) -> NDArray:
+        return _references(self.problem_type, self.eval_prediction)
+
+
+def _computation(problem_type: str, metric: Metric, num_labels: int | None) -> Callable[[_Inputs], Mapping[str, Any]]:
     import evaluate
 
     if not isinstance(metric, (str, evaluate.EvaluationModule, evaluate.CombinedEvaluations)):
@@ -197,7 +216,7 @@ def _computation(
                 "Each of `metrics` must be a name, a path, an `evaluate` module or a function of an EvalPrediction, got "
                 f"{metric!r}."
             )
-        return metric
+        return lambda inputs: metric(inputs.eval_prediction)
 
     name, k = _module_and_k(metric) if isinstance(metric, str) else (None, None)
     if name in METRIC_NAMES and name not in METRICS_OF_PROBLEM[problem_type]:
@@ -209,12 +228,13 @@ def _computation(
         check_top_k(DEFAULT_TOP_K if k is None else k, num_labels)
     of_several_labels = metric == "nll" and problem_type == "multi_label_classification"
     module = load_metric(metric, config_name="multilabel" if of_several_labels else None)
+    # The package's own formulas take the arrays as they are, which `compute` would carry through lists of Arrow.
+    compute_module = module._compute if name in METRIC_NAMES else module.compute
     takes_probabilities = name in PROBABILITY_METRICS
 
-    def compute(eval_prediction: EvalPrediction) -> Mapping[str, Any]:
-        logits = logits_of(eval_prediction)
-        predictions = (_probabilities if takes_probabilities else _hard_predictions)(problem_type, logits)
-        return module.compute(predictions=predictions, references=_references(problem_type, eval_prediction))
+    def compute(inputs: _Inputs) -> Mapping[str, Any]:
+        predictions = inputs.probabilities if takes_probabilities else inputs.hard_predictions
+        return compute_module(predictions=predictions, references=inputs.references)
 
     return compute
 

@@ -61,12 +61,13 @@ class FiniteWatch(TrainerCallback):
             [`NonFinite`]: if one is not finite, where looking costs no wait.
         """
         step = self.trainer.state.global_step + 1
+        at_once = self._looks_at_once
         for name, value in terms.items():
-            is_wrong = ~torch.isfinite(value.detach()).all()
-            if self._looks_at_once:
-                if bool(is_wrong):
-                    self._stop(f"{name} is {value.item():g}", step, inputs)
+            if at_once:
+                if not math.isfinite(number := value.detach().sum().item()):
+                    self._stop(f"{name} is {number:g}", step, inputs)
                 continue
+            is_wrong = ~torch.isfinite(value.detach()).all()
             first = self._first.get(name)
             if first is None:
                 first = torch.full((), _NEVER, dtype=torch.int64, device=value.device)

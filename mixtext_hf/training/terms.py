@@ -20,7 +20,9 @@ class Terms:
     def add(self, terms: dict[str, torch.Tensor]) -> None:
         """Add to the averages of the window; tensors of any shape, of one shape under one name."""
         for name, value in terms.items():
-            total = self._sums.setdefault(name, [torch.zeros((), device=self._args.device), 0])
+            total = self._sums.get(name)
+            if total is None:
+                total = self._sums[name] = [torch.zeros((), device=self._args.device), 0]
             total[0] = total[0] + value.detach().float()
             total[1] += 1
 

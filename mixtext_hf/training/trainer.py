@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import nullcontext
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         self._evaluated: MeanLoss | None = None
         self._finite = FiniteWatch(self)
         self.stop = StopWell(self)
-        self._label_shares: list[float] | None = None
+        self._label_shares: torch.Tensor | None = None
         self._has_warned_of_unused = False
         self._is_made = False
         self.is_resumed = False
@@ -343,16 +344,18 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         self._settle()
         self._terms = Terms(self.args)
         self.is_resumed = False
-        self._label_shares = self._shares_of_labels()
-        self._watch = self.method.watch(self._label_shares)
+        # On the device from the beginning, as all that a step needs: a copy in the middle of a step waits for the device.
+        shares = self._shares_of_labels()
+        self._label_shares = None if shares is None else torch.tensor(shares, device=self.args.device)
+        self._watch = self.method.watch(shares)
         self._memory.load({})
         self._finite.start()
         self.mixer.reset()
         self._labels_are_checked = False
         if self._takes_pixels:
-            self._pixel_mean, self._pixel_std = normalisation(
-                self.data_collator, self.processing_class, self._num_channels, self.method
-            )
+            mean, std = normalisation(self.data_collator, self.processing_class, self._num_channels, self.method)
+            self._pixel_mean = None if mean is None else mean.to(self.args.device)
+            self._pixel_std = None if std is None else std.to(self.args.device)
         self._config.mixtext = {
             "version": __version__,
             "method": self.method.name,
@@ -530,7 +533,8 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         if not self._labels_are_checked:
             check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
             self._labels_are_checked = True
-        count = torch.stack([has_label(batch["labels"]).sum() for batch in batches]).sum().to(self.args.device)
+        counts = [has_label(batch["labels"]).sum() for batch in batches]
+        count = reduce(torch.add, counts).to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
 
     # ---- one step ----
@@ -651,7 +655,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
                 views=self.args.num_views,
                 number=self.state.global_step,
                 total=max(self.state.max_steps, 1),
-                label_shares=None if self._label_shares is None else torch.tensor(self._label_shares),
+                label_shares=self._label_shares,
                 memory=self._memory.tensors,
                 average=self._average,
                 note=self._terms.add,
@@ -660,22 +664,23 @@ class MixTrainer(CheckedLoaders, HubTrainer):
                 pixel_std=self._pixel_std,
             )
         )
-        early = torch.zeros((), device=self.args.device)
+        early: torch.Tensor | None = None
         passes = self.method.passes(plan)
         check_backward_passes(self.args, self.method.name, passes)
         for _ in range(passes - 1):
             with self.accelerator.no_sync(model=model):
                 terms = next(losses)
-                loss = torch.stack(list(terms.values())).sum() * scale
+                loss = _sum(terms) * scale
                 self.accelerator.backward(loss / self.current_gradient_accumulation_steps)
-            early = early + loss.detach()
+            early = loss.detach() if early is None else early + loss.detach()
             self._see(terms, inputs)
         terms = next(losses)
         self._see(terms, inputs)
         self._terms.add({"mix_lambda": plan.lam.mean()})
         if isinstance(plan.layer, int):
-            self._terms.add({"mix_layer": torch.tensor(float(plan.layer), device=self.args.device)})
-        return torch.stack(list(terms.values())).sum() * scale + early
+            self._terms.add({"mix_layer": torch.full((), float(plan.layer), device=self.args.device)})
+        loss = _sum(terms) * scale
+        return loss if early is None else loss + early
 
     def _see(self, terms: dict[str, torch.Tensor], inputs: dict[str, Any]) -> None:
         self._finite.see_terms(terms, inputs)
@@ -704,6 +709,9 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         """
         if self._labelled_rows is None:
             return 1.0
+        if self.args.world_size == self.current_gradient_accumulation_steps == 1:
+            # All rows of the global batch are here, if there are any.
+            return self._labelled_rows.clamp(max=1)
         rows = has_label(labels).sum()
         return (
             rows * self.args.world_size * self.current_gradient_accumulation_steps / self._labelled_rows.clamp(min=1)
@@ -760,6 +768,11 @@ def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any]
 
 def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
     return {name: value for name, value in inputs.items() if name not in _LABELS}, inputs["labels"]
+
+
+def _sum(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    values = list(terms.values())
+    return torch.stack(values).sum() if len(values) > 1 else values[0]
 
 
 def _problem_type(config: Any) -> ProblemType:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import datasets
-import numpy as np
 import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
@@ -19,6 +18,7 @@ from transformers.trainer_utils import seed_worker
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.augmenters import make_augmenter
 from mixtext_hf.data.image_rows import EpochSampler
+from mixtext_hf.data.in_batches import column_values
 from mixtext_hf.data.two_streams import (
     TwoStreamBatchSampler,
     TwoStreamCollator,
@@ -154,12 +154,7 @@ def data_seed(args: MixTrainingArguments) -> int:
 
 def check_all_labelled(labelled: Any, collator: Any, num_labels: int) -> None:
     """Every row of the labelled data must have a class: each counts as one in the loss."""
-    columns = label_columns(collator)
-    for number in range(len(labelled)):
-        row = labelled[number]
-        label = next((row[name] for name in columns if name in row), None)
-        if isinstance(label, (torch.Tensor, np.generic)):
-            label = label.tolist()
+    for number, label in enumerate(column_values(labelled, label_columns(collator))):
         if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
             raise ValueError(
                 f"The label of row {number} of `train_dataset` is {label!r} ({type(label).__name__}): beside unlabelled texts "

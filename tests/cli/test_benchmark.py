@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from tiny import DEPTH, tiny_batch, tiny_model, tiny_tokenizer
 
-from mixtext_hf.cli import benchmark, benchmark_mixtext
+from mixtext_hf.cli import benchmark, benchmark_mixtext, benchmark_trainer
 from mixtext_hf.cli.benchmark import main, make_parser
 from mixtext_hf.cli.benchmark_mixtext import (
     OFFICIAL_LENGTH,
@@ -235,6 +235,38 @@ def test_memory_in_a_child(tiny_bert):
     argv = ["mixtext", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0"]
     memory = benchmark_mixtext.memory_in_child(argv, "official_256")
     assert 50 < memory["before_mib"] < memory["peak_mib"]
+
+
+@pytest.mark.parametrize("name", benchmark_trainer.CASES)
+def test_both_trainers_of_a_pair_put_as_many_rows_through_the_model(name, tmp_path):
+    args = make_parser().parse_args(["trainer", "--steps", "2", "--warmup", "0", "--batch_size", "4"])
+    seen = []
+    for trainer in benchmark_trainer.make_pair(name, args, tmp_path):
+        rows = []
+        trainer.model.register_forward_pre_hook(
+            lambda module, given, kwargs, rows=rows: rows.append(len(next(iter(kwargs.values())))), with_kwargs=True
+        )
+        trainer.train()
+        seen.append(rows)
+    expected = benchmark_trainer.rows_of(name, args)
+    assert expected == (28 if name.startswith("mixtext") else 4)
+    assert seen[0] == [expected] * 2
+    # One more pass: for the guesses, for the saliency.
+    extra = {"mixtext_online": 8, "puzzlemix": 4}.get(name)
+    assert seen[1] == ([expected] if extra is None else [extra, expected]) * 2
+
+
+def test_the_cost_of_a_step_is_printed(capsys):
+    options = ["trainer", "--methods", "erm", "mixtext", "--steps", "4", "--rounds", "2", "--warmup", "1"]
+    main([*options, "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["method"], row["rows"]) for row in rows] == [("erm", 4), ("mixtext", 28)]
+    assert all(row["plain_ms"] > 0 and row["milliseconds"] > 0 for row in rows)
+    main(options)
+    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["| erm", "| mixtext"]
+    for wrong, message in (("--rounds", "--rounds is 0"), ("--steps", "--steps is 0: give at least 3")):
+        with pytest.raises(ValueError, match=message):
+            main([*options, wrong, "0"])
 
 
 # ---- what is wrong is said before anything runs ----

@@ -127,6 +127,44 @@ def test_all_kinds_of_metrics():
     assert len(seen) == 1 and seen[0] is prediction
 
 
+@pytest.mark.parametrize("problem_type", loading.METRICS_OF_PROBLEM)
+def test_own_metrics_are_those_of_their_modules_without_the_way_through_arrow(problem_type, monkeypatch):
+    names = list(loading.METRICS_OF_PROBLEM[problem_type])
+    if problem_type == SINGLE:
+        names += ["top_3_accuracy"]
+        logits, labels = LOGITS, LABELS % 2
+        logits = logits - np.array([0, 0, 50, 50], dtype=np.float32)  # classes 0 and 1, for f1
+    elif problem_type == MULTI:
+        logits, labels = LOGITS, RNG.integers(0, 2, (60, 4)).astype(np.float32)
+    else:
+        logits, labels = LOGITS[:, :1], RNG.normal(size=60).astype(np.float32)
+    prediction = EvalPrediction(predictions=logits, label_ids=labels)
+    inputs = loading._Inputs(problem_type, prediction)
+    expected = {}
+    for name in names:
+        module = loading.load_metric(
+            name, config_name="multilabel" if name == "nll" and problem_type == MULTI else None
+        )
+        soft = loading._module_and_k(name)[0] in loading.PROBABILITY_METRICS
+        given = inputs.probabilities if soft else inputs.hard_predictions
+        expected |= module.compute(predictions=given.tolist(), references=inputs.references.tolist())
+    compute_metrics = make_compute_metrics(problem_type, metrics=names)
+
+    def refuse(self, **keywords):
+        raise AssertionError("through Arrow")
+
+    monkeypatch.setattr(evaluate.EvaluationModule, "compute", refuse)
+    assert compute_metrics(prediction) == expected
+    assert len(expected) == len(names)
+
+
+def test_probabilities_are_made_once(monkeypatch):
+    calls, softmax = [], loading.softmax
+    monkeypatch.setattr(loading, "softmax", lambda logits: calls.append(1) or softmax(logits))
+    make_compute_metrics(SINGLE)(EvalPrediction(predictions=LOGITS, label_ids=LABELS))
+    assert calls == [1]
+
+
 def test_modules_are_loaded_once(monkeypatch):
     calls = []
     load_metric = loading.load_metric

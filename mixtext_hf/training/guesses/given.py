@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.guesses import GuessTable, guesses_of_column
-from mixtext_hf.data.in_batches import CHUNK_ROWS, some_rows
+from mixtext_hf.data.in_batches import CHUNK_ROWS, column_values
 
 from .running import batch_size_of
 from .shared import fingerprint
@@ -27,9 +28,9 @@ def of_column(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> GuessT
     assert column is not None
 
     def pieces() -> Iterator[NDArray[np.float64]]:
+        values = column_values(rows, [column])
         for start in range(0, len(rows), CHUNK_ROWS):
-            part = some_rows(rows, range(start, min(start + CHUNK_ROWS, len(rows))))
-            yield guesses_of_column([row[column] for row in part], names, name=column, first_row=start)
+            yield guesses_of_column([*islice(values, CHUNK_ROWS)], names, name=column, first_row=start)
 
     about = {"guesser": "column", "column": column, "fingerprint": fingerprint(trainer, settings_of_given(trainer))}
     return GuessTable.write(folder, pieces(), len(rows), names, about)

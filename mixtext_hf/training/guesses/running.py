@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mixtext_hf.data import in_batches
-from mixtext_hf.data.in_batches import BatchFunction, some_rows
+from mixtext_hf.data.in_batches import BatchFunction, column_values
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.modes import evaluating
 from mixtext_hf.models.stack import unwrap
@@ -87,12 +87,7 @@ def select(rows: Any, which: NDArray[np.int64]) -> Any:
 
 def labels_of(rows: Any, collator: Any) -> NDArray[np.int64]:
     """The classes of the labelled rows, which have been checked."""
-    columns = label_columns(collator)
-    found = []
-    for row in some_rows(rows, range(len(rows))):
-        label = next(row[name] for name in columns if name in row)
-        found.append(int(label.item() if isinstance(label, torch.Tensor) else label))
-    return np.asarray(found, dtype=np.int64)
+    return np.fromiter(column_values(rows, label_columns(collator)), dtype=np.int64, count=len(rows))
 
 
 def label_names(trainer: MixTrainer) -> list[str]:
