@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision model-cards tables test lint
+.PHONY: help demo demo-vision model-cards tables test test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -23,6 +23,9 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-gpu: $(VENV)/.dev ## the tests that need a GPU, and those of tensors on it
+	$(BIN)/python -m pytest --device cuda tests/training/test_gpu.py tests/mixing
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .
