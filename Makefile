@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision model-cards tables test test-faults lint
+.PHONY: help demo demo-vision model-cards tables test test-faults test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,6 +26,9 @@ test: $(VENV)/.dev ## the test suite
 
 test-faults: $(VENV)/.dev ## a hundred runs that are killed and go on, some minutes
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 100
+
+test-gpu: $(VENV)/.dev ## the tests that need a GPU, and those of tensors on it
+	$(BIN)/python -m pytest --device cuda tests/training/test_gpu.py tests/mixing
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .

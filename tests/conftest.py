@@ -1,4 +1,7 @@
-"""Shared by all tests: no network, few threads, and the switches that must be set before the libraries are imported."""
+"""Shared by all tests: no network, few threads, and the switches that must be set before the libraries are imported.
+
+`--device cuda` runs the tests marked `gpu` as well; without it no test sees a GPU, so that what one machine finds another does.
+"""
 
 import os
 
@@ -6,7 +9,6 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import pytest
 import torch
@@ -14,6 +16,46 @@ import torch
 
 # The models are tiny: threads only get in each other's way.
 torch.set_num_threads(1)
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="where the tests that can choose run")
+
+
+def pytest_configure(config):
+    before = os.environ.get(_VISIBLE)
+    # torch looks when it is first asked for a GPU, processes that tests start at once. One is enough: a process that sees
+    # several is refused.
+    os.environ[_VISIBLE] = "" if config.getoption("device") == "cpu" else (before or "0").split(",")[0]
+
+    def restore():
+        if before is None:
+            del os.environ[_VISIBLE]
+        else:
+            os.environ[_VISIBLE] = before
+
+    config.add_cleanup(restore)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("device") == "cuda" and torch.cuda.is_available():
+        return
+    asked = config.getoption("device") == "cuda"
+    reason = "needs a GPU, and torch sees none" if asked else "needs a GPU: --device cuda"
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig):
+    """Where tests of tensors run that can do so anywhere."""
+    name = pytestconfig.getoption("device")
+    if name == "cuda" and not torch.cuda.is_available():
+        pytest.skip("--device cuda, and torch sees no GPU")
+    return torch.device(name)
 
 
 @pytest.fixture(autouse=True)

@@ -254,8 +254,6 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             finish(folder, {"step": self.state.global_step, "versions": versions(), "run": identity_of(self)})
             if limit is not None:
                 remove_older(folder.parent, keep=limit, best=self.state.best_model_checkpoint)
-        # A process that ends before the checkpoint is whole would have its launcher end the one that writes it.
-        self.accelerator.wait_for_everyone()
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         self._share_buffers()

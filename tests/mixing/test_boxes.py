@@ -88,19 +88,19 @@ def test_the_ends_of_the_range():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_pasting_equals_a_loop(data):
+@given(data=st.data())
+def test_pasting_equals_a_loop(device, data):
     batch_size, channels = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
     height, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
-    images = torch.rand(batch_size, channels, height, width)
+    images = torch.rand(batch_size, channels, height, width, device=device)
     before = images.clone()
-    index = torch.tensor(data.draw(st.permutations(range(batch_size))))
+    index = torch.tensor(data.draw(st.permutations(range(batch_size))), device=device)
     boxes = []
     for _ in range(batch_size):
         y0, y1 = sorted(data.draw(st.tuples(st.integers(0, height), st.integers(0, height))))
         x0, x1 = sorted(data.draw(st.tuples(st.integers(0, width), st.integers(0, width))))
         boxes.append((y0, y1, x0, x1))
-    mixed, weight = paste_boxes(images, index, torch.tensor(boxes))
+    mixed, weight = paste_boxes(images, index, torch.tensor(boxes, device=device))
     for row, (y0, y1, x0, x1) in enumerate(boxes):
         expected = images[row].clone()
         expected[:, y0:y1, x0:x1] = images[index[row], :, y0:y1, x0:x1]
@@ -142,9 +142,10 @@ def test_the_whole_partner_is_pasted(height, width, tau, place_y, place_x, chann
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_resizing_equals_torchs_area_interpolation(dtype):
-    images, index = torch.rand(3, 3, 24, 16).to(dtype), torch.tensor([1, 2, 0])
-    mixed, weight = resizemix(images, index, torch.tensor([0.5, 0.25, 1.0]), torch.zeros(3, 2))
+def test_resizing_equals_torchs_area_interpolation(device, dtype):
+    images, index = torch.rand(3, 3, 24, 16).to(device, dtype), torch.tensor([1, 2, 0], device=device)
+    boxes = resizemix_box(torch.tensor([0.5, 0.25, 1.0]), torch.zeros(3, 2), (24, 16))
+    mixed, weight = paste_resized(images, index, boxes.to(device))
     assert mixed.dtype == dtype and weight.tolist() == [0.75, 0.9375, 0.0]
     for row, (high, wide) in enumerate([(12, 8), (6, 4), (24, 16)]):
         expected = F.interpolate(images[index[row]].unsqueeze(0), size=(high, wide), mode="area")[0]

@@ -59,12 +59,12 @@ def place(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("place")
-def test_equals_the_official_loop():
+def test_equals_the_official_loop(device):
     @settings(max_examples=100, deadline=None)
     @given(problems())
     def check(problem):
         mask, saliency, t_eps = problem
-        source = transport(mask, saliency, t_eps)
+        source = transport(mask.to(device), saliency.to(device), t_eps).cpu()
         own = np.arange(source.shape[1])
         for image in range(len(mask)):
             expected = official_transport(mask[image].numpy(), saliency[image].numpy(), t_eps)
