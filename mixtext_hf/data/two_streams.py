@@ -144,9 +144,13 @@ class TwoStreams(torch.utils.data.Dataset):
 
     def __getitems__(self, batch: Sequence[RowId]) -> list[dict[str, Any] | Views]:
         """The rows of a batch, read at once where they lie in a table."""
-        labelled = iter(rows_at(self.labeled, [which.row for which in batch if which.stream == _LABELLED]))
+        labelled: Iterator[Any] = iter(
+            rows_at(self.labeled, [which.row for which in batch if which.stream == _LABELLED])
+        )
         others = [which for which in batch if which.stream != _LABELLED]
-        texts = iter(self.unlabeled.views_of([which.row for which in others], [which.round for which in others]))
+        texts: Iterator[Any] = iter(
+            self.unlabeled.views_of([which.row for which in others], [which.round for which in others])
+        )
         return [next(labelled if which.stream == _LABELLED else texts) for which in batch]
 
 

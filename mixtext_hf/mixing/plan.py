@@ -132,8 +132,9 @@ class MixPlan:
             return self
         detail = None if self.detail is None else self.detail.to(device)
         # To a GPU without waiting for what it is doing; the other way one must wait.
-        there = {"device": device, "non_blocking": device.type == "cuda"}
-        return self._with(index=self.index.to(**there), lam=self.lam.to(**there), detail=detail)
+        goes_on = device.type == "cuda"
+        index = self.index.to(device, non_blocking=goes_on)
+        return self._with(index=index, lam=self.lam.to(device, non_blocking=goes_on), detail=detail)
 
 
 def draw_plan(
