@@ -220,8 +220,8 @@ def tiny_bert() -> BertForSequenceClassification:
         intermediate_size=64,
         num_attention_heads=4,
         num_hidden_layers=4,
-        num_labels=NUM_LABELS,  # type: ignore[call-arg]  # of the base of all configs
     )
+    config.num_labels = NUM_LABELS
     return BertForSequenceClassification(config)
 
 

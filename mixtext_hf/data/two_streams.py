@@ -148,7 +148,9 @@ class TwoStreams(torch.utils.data.Dataset):
             rows_at(self.labeled, [which.row for which in batch if which.stream == _LABELLED])
         )
         others = [which for which in batch if which.stream != _LABELLED]
-        texts = iter(self.unlabeled.views_of([which.row for which in others], [which.round for which in others]))
+        texts: Iterator[Any] = iter(
+            self.unlabeled.views_of([which.row for which in others], [which.round for which in others])
+        )
         return [next(labelled if which.stream == _LABELLED else texts) for which in batch]
 
 
