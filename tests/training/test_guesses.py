@@ -65,15 +65,14 @@ def trainer_of(folder, method=None, *, unlabelled=None, model=None, kind=Recordi
 def seen(monkeypatch):
     """The unlabelled rows that training asks for."""
     rows: list[str] = []
-    original = TwoStreams.__getitem__
+    original = TwoStreams.__getitems__
 
-    def look(self, which):
-        made = original(self, which)
-        if which.stream == 1:
-            rows.append(made.rows[0]["text"])
+    def look(self, batch):
+        made = original(self, batch)
+        rows.extend(one.rows[0]["text"] for which, one in zip(batch, made, strict=True) if which.stream == 1)
         return made
 
-    monkeypatch.setattr(TwoStreams, "__getitem__", look)
+    monkeypatch.setattr(TwoStreams, "__getitems__", look)
     return rows
 
 
