@@ -169,8 +169,9 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
     Raises:
         `ValueError`: if the model has no such class, or a number is no label.
     """
-    is_known = has_label(labels)
-    known = labels[is_known]
+    is_known = has_label(labels).cpu().numpy()
+    known = labels.detach().cpu().float().numpy() if labels.is_floating_point() else labels.cpu().numpy()
+    known = known[is_known]
     if loss.problem_type == "single_label_classification" and labels.dim() == 1:
         if labels.is_floating_point():
             raise ValueError(
@@ -180,10 +181,11 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
         for label in (known.min(), known.max()) if len(known) else ():
             check_class(int(label), loss.num_labels)
         return
-    numbers = known.float().cpu().numpy().reshape(len(known), -1)
-    rows = np.repeat(np.flatnonzero(is_known.cpu().numpy()), numbers.shape[1]) if len(known) else np.empty(0, np.int64)
+    per_row = int(np.prod(known.shape[1:]))
     are_shares = loss.problem_type != "regression" and labels.dim() == 2
-    _check_numbers(numbers.ravel(), "The batch, `labels`,", rows, are_shares=are_shares)
+    _check_numbers(
+        known.ravel(), "The batch, `labels`,", np.flatnonzero(is_known).repeat(per_row), are_shares=are_shares
+    )
 
 
 class CheckedCollator:
