@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _IS_LIST = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
-def check_class(label: int, num_labels: int, *, which: str = "A label") -> None:
+def check_class(label: int, num_labels: int, *, which: str) -> None:
     """Raise `ValueError` if the model has no class of this number; `which` says whose label it is."""
     if not 0 <= label < num_labels:
         raise ValueError(
@@ -178,8 +178,10 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
                 f"The labels are floats, but the model has {loss.num_labels} classes: give integer classes, or "
                 "load the model with num_labels=1 for regression."
             )
-        for label in (known.min(), known.max()) if len(known) else ():
-            check_class(int(label), loss.num_labels)
+        outside = (known < 0) | (known >= loss.num_labels)
+        if outside.any():
+            row = np.flatnonzero(is_known)[outside.argmax()]
+            check_class(int(labels[row]), loss.num_labels, which=f"In row {row} of the batch a label")
         return
     per_row = int(np.prod(known.shape[1:]))
     are_shares = loss.problem_type != "regression" and labels.dim() == 2
