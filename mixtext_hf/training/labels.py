@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _IS_LIST = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
-def check_class(label: int, num_labels: int, *, which: str = "A label") -> None:
+def check_class(label: int, num_labels: int, *, which: str) -> None:
     """Raise `ValueError` if the model has no class of this number; `which` says whose label it is."""
     if not 0 <= label < num_labels:
         raise ValueError(
@@ -169,21 +169,25 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
     Raises:
         `ValueError`: if the model has no such class, or a number is no label.
     """
-    is_known = has_label(labels)
-    known = labels[is_known]
+    is_known = has_label(labels).cpu().numpy()
+    known = labels.detach().cpu().float().numpy() if labels.is_floating_point() else labels.cpu().numpy()
+    known = known[is_known]
     if loss.problem_type == "single_label_classification" and labels.dim() == 1:
         if labels.is_floating_point():
             raise ValueError(
                 f"The labels are floats, but the model has {loss.num_labels} classes: give integer classes, or "
                 "load the model with num_labels=1 for regression."
             )
-        for label in (known.min(), known.max()) if len(known) else ():
-            check_class(int(label), loss.num_labels)
+        outside = (known < 0) | (known >= loss.num_labels)
+        if outside.any():
+            row = np.flatnonzero(is_known)[outside.argmax()]
+            check_class(int(labels[row]), loss.num_labels, which=f"In row {row} of the batch a label")
         return
-    numbers = known.float().cpu().numpy().reshape(len(known), -1)
-    rows = np.repeat(np.flatnonzero(is_known.cpu().numpy()), numbers.shape[1]) if len(known) else np.empty(0, np.int64)
+    per_row = int(np.prod(known.shape[1:]))
     are_shares = loss.problem_type != "regression" and labels.dim() == 2
-    _check_numbers(numbers.ravel(), "The batch, `labels`,", rows, are_shares=are_shares)
+    _check_numbers(
+        known.ravel(), "The batch, `labels`,", np.flatnonzero(is_known).repeat(per_row), are_shares=are_shares
+    )
 
 
 class CheckedCollator:

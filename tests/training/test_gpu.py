@@ -76,8 +76,14 @@ class Rows(torch.utils.data.Dataset):
 def test_a_class_that_is_not_there_never_reaches_the_device(tmp_path, label):
     rows = tiny_rows(32)
     rows[20]["label"] = label
-    args = arguments(tmp_path, mix_method="tmix", use_cpu=False, remove_unused_columns=False)
-    with pytest.raises(ValueError, match=f"A label is {label}, but the model has num_labels=3"):
+    args = arguments(
+        tmp_path,
+        mix_method="tmix",
+        use_cpu=False,
+        remove_unused_columns=False,
+        train_sampling_strategy="sequential",
+    )
+    with pytest.raises(ValueError, match=f"In row 4 of the batch a label is {label}, but the model has num_labels=3"):
         make_trainer(tiny_model(), args, Rows(rows)).train()
     # After an assertion of the device nothing works any more in this process.
     assert torch.ones(2, device="cuda").sum().item() == 2

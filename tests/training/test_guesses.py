@@ -197,6 +197,9 @@ def test_guesses_in_a_column_may_be_written_in_several_ways():
         ([0.5, 0.5], r"it has 2 probabilities, and there are 3 classes \(ant, bee, cat\)"),
         ([0.5, 0.5, 0.5], r"of row 7 are \[0.5, 0.5, 0.5\], which sum to 1.5"),
         ([1.5, -0.5, 0.0], "of row 7 are"),
+        ([float("nan"), 0.5, 0.5], r"of row 7 are \[nan, 0.5, 0.5\]"),
+        ([None, 0.5, 0.5], r"of row 7 are \[nan, 0.5, 0.5\]"),
+        (float("nan"), "holds nan in row 7, which is no class"),
         ({"ant": 1.0, "dog": 0.0}, "its classes are ant, dog, those of the labelled rows are ant, bee, cat"),
         ({"ant": 1.0, "bee": None, "cat": 0.0}, "of row 7 are"),
     ):

@@ -341,7 +341,7 @@ def test_a_label_beyond_the_classes(tmp_path):
     table = datasets.Dataset.from_dict(
         {"image": [row["image"].tolist() for row in image_rows(8)], "label": [0, 1, 2, 3, 0, 1, 2, 0]}
     )
-    with pytest.raises(ValueError, match="A label is 3, but the model has num_labels=3"):
+    with pytest.raises(ValueError, match="In row 3 of `train_dataset` a label is 3, but the model has num_labels=3"):
         make_image_trainer(tmp_path, table).train()
 
 
