@@ -24,8 +24,11 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-faults: $(VENV)/.dev ## a hundred runs that are killed and go on, some minutes
+test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, and go on; some ten minutes
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 100
+	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 18 --signal SIGINT
+	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 18 --signal SIGTERM
+	MIXTEXT_HF_ALL_FAULTS=1 $(BIN)/python -m pytest -q tests/cli/test_failures.py -k full_disk
 
 test-gpu: $(VENV)/.dev ## the tests that need a GPU, and those of tensors on it
 	$(BIN)/python -m pytest --device cuda tests/training/test_gpu.py tests/mixing
