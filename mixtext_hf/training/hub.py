@@ -211,6 +211,12 @@ class HubTrainer(Trainer):
         super()._finish_current_push()
         self._warn_of_failed_pushes()
 
+    def remove_staged(self) -> None:
+        """Remove what pushes of a process that was killed left in the folder."""
+        self._finish_current_push()
+        if self.is_world_process_zero():
+            remove_staged(Path(str(self.args.output_dir)))
+
     def _warn_of_failed_pushes(self) -> None:
         push = getattr(self, "push_in_progress", None)
         if push is None:

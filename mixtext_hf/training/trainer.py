@@ -215,6 +215,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             [`BrokenCheckpoint`]: if there is no whole checkpoint to go on with.
             [`FolderInUse`]: if another process trains into `output_dir`.
         """
+        self.remove_staged()
         checkpoint = checkpoint_of(self, resume_from_checkpoint)
         output = None if checkpoint is None else as_finished(self, checkpoint)
         if output is None:

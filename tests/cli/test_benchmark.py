@@ -265,51 +265,55 @@ def test_the_cost_of_a_step_is_printed(capsys):
     main(options)
     assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["| erm", "| mixtext"]
     for wrong, message in (("--rounds", "--rounds is 0"), ("--steps", "--steps is 0: give at least 3")):
-        with pytest.raises(ValueError, match=message):
-            main([*options, wrong, "0"])
+        assert message in refused(capsys, [*options, wrong, "0"])
 
 
 # ---- what is wrong is said before anything runs ----
 
 
-def test_only_a_bert(tmp_path):
+def refused(capsys, argv):
+    """The line with which the command ends."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+def test_only_a_bert(tmp_path, capsys):
     folder = str(tmp_path)
     tiny_model("roberta", **LONG).save_pretrained(folder)
-    with pytest.raises(
-        ValueError, match="is a RobertaForSequenceClassification, and the official procedure is that of a"
-    ):
-        main(["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+    said = refused(capsys, ["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+    assert "is a RobertaForSequenceClassification, and the official procedure is that of a" in said
 
 
-def test_only_one_that_takes_256_tokens(tmp_path):
+def test_only_one_that_takes_256_tokens(tmp_path, capsys):
     folder = str(tmp_path)
     tiny_model("bert", num_labels=4).save_pretrained(folder)
-    with pytest.raises(ValueError, match="takes 64 tokens, and the official procedure pads to 256"):
-        main(["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+    said = refused(capsys, ["mixtext", "--model_name_or_path", folder, "--rounds", "1"])
+    assert "takes 64 tokens, and the official procedure pads to 256" in said
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--seq_length", "300"], r"--seq_length must lie in 4\.\.256, got 300"),
+        (["--seq_length", "300"], "--seq_length must lie in 4..256, got 300"),
         (["--rounds", "0"], "--rounds is 0"),
         (["--warmup", "-1"], "--warmup is -1"),
         (["--view_columns", "a", "b"], "--view_columns are columns of --text_file, and there is none"),
-        (["--text_file", "no.parquet"], r"`text_file`: there is no file 'no\.parquet'"),
+        (["--text_file", "no.parquet"], "`text_file`: there is no file 'no.parquet'"),
     ],
 )
-def test_wrong_options(tiny_bert, options, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        main(["mixtext", "--model_name_or_path", tiny_bert, *options])
+def test_wrong_options(tiny_bert, capsys, options, message):
+    assert message in refused(capsys, ["mixtext", "--model_name_or_path", tiny_bert, *options])
 
 
-def test_a_file_without_the_column(tiny_bert, tmp_path):
+def test_a_file_without_the_column(tiny_bert, tmp_path, capsys):
     file = str(tmp_path / "texts.parquet")
     Dataset.from_dict({"body": TEXTS}).to_parquet(file)
-    with pytest.raises(
-        ValueError, match="text column 'text': the unlabelled texts have no such column, they have body"
-    ):
-        main(["mixtext", "--model_name_or_path", tiny_bert, "--text_file", file])
+    said = refused(capsys, ["mixtext", "--model_name_or_path", tiny_bert, "--text_file", file])
+    assert "text column 'text': the unlabelled texts have no such column, they have body" in said
 
 
 def test_guesses_are_timed_and_take_no_more_memory_for_more_rows(capsys):

@@ -23,6 +23,14 @@ from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_terminal():
+    """Whoever started the tests, such as a shell in the background, may have Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Told(MixTrainer):
     """Gets a signal in the middle of a step."""
 
