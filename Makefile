@@ -22,7 +22,7 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 	$(BIN)/python scripts/tables.py
 
 test: $(VENV)/.dev ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, and go on; some ten minutes
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 100

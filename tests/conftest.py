@@ -17,6 +17,20 @@ import torch
 # The models are tiny: threads only get in each other's way.
 torch.set_num_threads(1)
 
+# Begun first, so that none of them is left to one process at the end while the others have nothing to do.
+_LONGEST = (
+    "test_train_text.py",
+    "test_compare.py",
+    "test_tickets.py",
+    "test_unlabeled.py",
+    "test_checkpoint.py",
+    "test_push.py",
+    "test_guesses.py",
+    "test_benchmark.py",
+    "test_agreeing.py",
+    "test_images.py",
+    "test_faults.py",
+)
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -40,6 +54,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
     if config.getoption("device") == "cuda" and torch.cuda.is_available():
         return
     asked = config.getoption("device") == "cuda"
