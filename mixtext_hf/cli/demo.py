@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from mixtext_hf._files import write_text
 from mixtext_hf._lock import FolderLock
@@ -31,7 +32,9 @@ COLUMNS = {"eval_accuracy": "accuracy", "eval_ece": "ECE", "eval_nll": "NLL"}
 SENTENCE = "Compute the shortest path between two nodes of a weighted graph."
 
 # What keeps MixText within the minutes of a demo.
-_WITH_UNLABELED = ("--unlabeled_per_class=250", "--per_device_unlabeled_batch_size=8", "--guess_warm_up_steps=50")
+_WITH_UNLABELED = ("--unlabeled_per_class=250", "--per_device_unlabeled_batch_size=8", "--guess_warm_up_steps=0")
+
+_IN_BFLOAT16 = ("--use_cpu=True", "--bf16=True")
 
 _CLASSIFY = """
 import sys
@@ -46,6 +49,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser = comparison_parser("demo", __doc__, ["erm", "tmix", "mixtext"])
     parser.add_argument("--max_steps", type=int, default=80, help="Optimiser steps of each run.")
     return parser
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether there is no GPU, and a CPU that multiplies in bfloat16 itself: others take longer so."""
+    # Not in all versions of torch that serve.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return not torch.cuda.is_available() and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def comparison_parser(name: str, doc: str, methods: list[str]) -> argparse.ArgumentParser:
@@ -69,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = make_parser().parse_args(argv)
     more = {name: _WITH_UNLABELED for name in args.methods if name in METHODS and METHODS[name].uses_unlabeled}
     with reporting_failures("mixtext-hf demo"):
-        compare(train_text.make_run, args, [f"--max_steps={args.max_steps}"], title="10 labels a class", more=more)
+        flags = [f"--max_steps={args.max_steps}", *(_IN_BFLOAT16 if has_fast_bfloat16() else ())]
+        compare(train_text.make_run, args, flags, title="10 labels a class", more=more)
     model = Path(args.output_dir) / f"{args.methods[-1]}-seed0"
     print(f"Model: {model}\n\nPlain transformers on {SENTENCE!r}:", flush=True)
     subprocess.run([sys.executable, "-c", _CLASSIFY, str(model.resolve()), SENTENCE], check=True)

@@ -45,6 +45,17 @@ def test_a_table_of_means_and_sample_deviations():
     assert lines[3] == "| tmix | 0.500 | 0.100 | 1.000 |"
 
 
+@pytest.mark.parametrize("capability, is_fast", [("avx512_bf16", True), ("amx_bf16", True), ("avx2", False)])
+def test_the_demo_is_in_bfloat16_where_that_is_faster(tmp_path, monkeypatch, runs, capability, is_fast):
+    monkeypatch.setattr(train_text, "make_run", train_image.make_run)
+    monkeypatch.setattr(demo.subprocess, "run", lambda *args, **kwargs: None)
+    monkeypatch.setattr(demo.torch.cpu, "get_capabilities", lambda: {capability: True}, raising=False)
+    demo.main(["--output_dir", str(tmp_path), "--seeds", "1", "--methods", "erm"])
+    assert ("bf16" in runs[0].flags) == is_fast
+    monkeypatch.setattr(demo.torch.cuda, "is_available", lambda: True)
+    assert not demo.has_fast_bfloat16()
+
+
 def test_the_demo_shows_what_unlabelled_texts_give(tmp_path, monkeypatch, runs):
     monkeypatch.setattr(train_text, "make_run", train_image.make_run)
     monkeypatch.setattr(demo.subprocess, "run", lambda *args, **kwargs: None)
