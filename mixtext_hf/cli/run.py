@@ -445,12 +445,14 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
     try:
         with reporting_failures(prog, kept):
             yield
-    except Stopped as stopped:
-        again = "" if run.command is None else f" To go on: {going_on(run.command)}"
-        leave(f"{stopped}{again}", stopped, stopped.exit_code)
     except KeyboardInterrupt as interrupt:
-        said = f"{str(interrupt) or 'Interrupted.'} {kept()}".rstrip()
-        leave(said, interrupt, getattr(interrupt, "exit_code", 130))
+        status = getattr(interrupt, "exit_code", 130)
+        if run.args.process_index != 0:
+            sys.exit(status)  # the first process says it for all
+        again = kept()
+        if isinstance(interrupt, Stopped) and run.command is not None:
+            again = f"To go on: {going_on(run.command)}"  # what is kept it says itself
+        leave(f"{str(interrupt) or 'Interrupted.'} {again}".rstrip(), interrupt, status)
 
 
 def starting_anew(command: str) -> str:
