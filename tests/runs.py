@@ -97,6 +97,19 @@ def group_plan(batch_size: int, layer: int = 2) -> MixPlan:
     return MixPlan(torch.tensor(index), torch.tensor(lam), layer=layer)
 
 
+class Rows(torch.utils.data.Dataset):
+    """Rows that nobody may read before they are needed."""
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.rows[index]
+
+
 class RecordingTrainer(MixTrainer):
     """Remembers every plan with its step and the size of its batch."""
 

@@ -41,13 +41,8 @@ def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bo
             if not (Path(resume) / "trainer_state.json").is_file():
                 raise ValueError(f"resume_from_checkpoint={resume!r} is no folder with a checkpoint of a Trainer.")
             return resume
-        if not output_dir.is_dir():
-            raise ValueError(
-                f"resume_from_checkpoint={resume} was given, but there is no folder {output_dir}: leave the argument out to start a "
-                "run there."
-            )
         if not checkpoints_of(output_dir):
-            check_begun(output_dir)
+            check_begun(output_dir, {})
         return True
     found = sorted({path.name for trace in (*OF_A_MODEL, "checkpoint-*") for path in output_dir.glob(trace)})
     if args.do_train and found and not overwrite:

@@ -36,7 +36,7 @@ from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisatio
 from mixtext_hf.training.own_folder import own_folder
 from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
-from mixtext_hf.training.whole_checkpoints import BrokenCheckpoint, newest_whole
+from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .failures import leave, reporting_failures
@@ -432,13 +432,13 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
     def kept() -> str:
         if not run.args.do_train or run.command is None:
             return ""
-        found, _ = newest_whole(run.output_dir)
+        found, passed = newest_whole(run.output_dir)
         found = found or next(filter(Path.is_dir, (run.output_dir / name for name in (ROUNDS, GUESSES))), None)
         if found is not None:
             return f"{found} is kept. To go on: {going_on(run.command)}"
         try:
-            check_begun(run.output_dir)
-        except BrokenCheckpoint:
+            check_begun(run.output_dir, passed)
+        except ValueError:
             return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
         return f"There is no checkpoint yet. To go on: {going_on(run.command)}"
 
@@ -449,9 +449,10 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
         status = getattr(interrupt, "exit_code", 130)
         if run.args.process_index != 0:
             sys.exit(status)  # the first process says it for all
-        again = kept()
         if isinstance(interrupt, Stopped) and run.command is not None:
             again = f"To go on: {going_on(run.command)}"  # what is kept it says itself
+        else:
+            again = kept()
         leave(f"{str(interrupt) or 'Interrupted.'} {again}".rstrip(), interrupt, status)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from .same_run import check_same_run
 from .whole_checkpoints import (
     NOT_FINISHED,
     BrokenCheckpoint,
-    checkpoints_of,
     missing_state,
     newest_whole,
     why_not_whole,
@@ -31,20 +31,22 @@ logger = logging.getLogger(__name__)
 OF_A_MODEL = ("config.json", "adapter_config.json", "all_results.json", TRAINER_STATE_NAME)
 
 
-def check_begun(output_dir: Path) -> None:
+def check_begun(output_dir: Path, passed: Mapping[str, str]) -> None:
     """
     Whether a run without a whole checkpoint was ended before it had one, and may be started again.
 
+    Args:
+        output_dir (`Path`): Of the run.
+        passed (`Mapping[str, str]`): Its checkpoints and what is wrong with each, see [`newest_whole`].
+
     Raises:
-        [`BrokenCheckpoint`]: if there is no such folder, a checkpoint in it was damaged after it was written, or it holds a model.
+        `ValueError`: if there is no such folder.
+        [`BrokenCheckpoint`]: if a checkpoint in it was damaged after it was written, or it holds a model.
     """
     asked = "resume_from_checkpoint=True was given, but"
     if not output_dir.is_dir():
-        raise BrokenCheckpoint(
-            f"{asked} there is no folder {output_dir}: leave the argument out to start a run there."
-        )
-    whys = {path.name: why_not_whole(path) for path in checkpoints_of(output_dir)}
-    damaged = [f"{name}: {why}" for name, why in whys.items() if why != NOT_FINISHED]
+        raise ValueError(f"{asked} there is no folder {output_dir}: leave the argument out to start a run there.")
+    damaged = [f"{name}: {why}" for name, why in passed.items() if why != NOT_FINISHED]
     if damaged:
         raise BrokenCheckpoint(f"{asked} {output_dir} holds no whole checkpoint ({'; '.join(damaged)}).")
     left = sorted(name for name in OF_A_MODEL if (output_dir / name).exists())
@@ -71,7 +73,7 @@ def checkpoint_of(trainer: MixTrainer, resume: Any) -> str | None:
             for name, reason in passed.items():
                 logger.warning("%s is passed over: %s.", output_dir / name, reason)
         if found is None:
-            check_begun(output_dir)
+            check_begun(output_dir, passed)
             if trainer.is_world_process_zero():
                 logger.warning("%s holds no whole checkpoint yet: this run starts from its beginning.", output_dir)
             return None

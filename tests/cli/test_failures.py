@@ -266,7 +266,7 @@ def test_a_limit_of_the_size_of_files(tmp_path, given, whole, capsys):
 
 
 @pytest.mark.parametrize("name", ["train-text", "evaluate", "augment-text", "guess-labels", "show-mixes", "demo"])
-def test_a_folder_that_cannot_be_written_to(tmp_path, given, capsys, name):
+def test_a_folder_that_cannot_be_written_to(tmp_path, given, whole, capsys, name):
     """Said before anything is trained, measured or drawn. (For root no folder is read-only, but one of a read-only disk.)"""
     (tmp_path / "a-file").touch()
     rows = str(given / "rows.csv")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from datasets import Dataset
 from image_runs import make_image_trainer
-from runs import TOKENIZER, arguments, make_trainer, tiny_rows
+from runs import TOKENIZER, Rows, arguments, make_trainer, tiny_rows
 from tiny import tiny_config, tiny_model
 from transformers import TrainingArguments
 
@@ -181,19 +181,6 @@ def test_hidden_labels_in_the_column_are_no_classes(tmp_path):
 
 
 NAN, INF = float("nan"), float("inf")
-
-
-class Rows(torch.utils.data.Dataset):
-    """Rows that nobody may read before they are needed."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.rows[index]
 
 
 def of_tensors(features):

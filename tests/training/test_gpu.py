@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from image_runs import make_image_trainer
-from runs import arguments, make_trainer, series, tiny_rows, weights
+from runs import Rows, arguments, make_trainer, series, tiny_rows, weights
 from tiny import tiny_model
 
 from mixtext_hf.methods import Step, make_method
@@ -57,19 +57,6 @@ def test_half_precision(tmp_path, method, precision):
     trainer = make(tmp_path, method, use_cpu=False, **{precision: True})
     trainer.train()
     assert all(np.isfinite(series(trainer, "loss"))) and all(p.isfinite().all() for p in trainer.model.parameters())
-
-
-class Rows(torch.utils.data.Dataset):
-    """Whose labels nobody sees before the batch."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        return self.rows[index]
 
 
 @pytest.mark.parametrize("label", [3, -7])
