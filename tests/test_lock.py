@@ -16,6 +16,7 @@ from tiny import tiny_model
 
 from mixtext_hf._files import PARTIAL
 from mixtext_hf._lock import OWNER, FolderLock
+from mixtext_hf.cli.push import main as push
 from mixtext_hf.errors import FolderInUse, RunError
 
 
@@ -105,3 +106,18 @@ def test_two_trainers_in_two_processes(tmp_path):
     trainer.train()
     make_trainer(tiny_model("bert"), arguments(tmp_path, max_steps=1), tiny_rows(16)).train()
     assert not (tmp_path / OWNER).exists()
+
+
+def test_a_folder_that_is_trained_into_is_not_pushed(tmp_path, capsys):
+    tiny_model().save_pretrained(tmp_path)
+    process = held(tmp_path)
+    try:
+        with pytest.raises(SystemExit) as end:
+            push([str(tmp_path), "--card_only", "True"])
+        assert end.value.code == 1 and f"{tmp_path} is in use by process {process.pid}" in capsys.readouterr().err
+        assert not (tmp_path / "README.md").exists()
+    finally:
+        process.kill()
+        process.join()
+    push([str(tmp_path), "--card_only", "True"])
+    assert (tmp_path / "README.md").exists()

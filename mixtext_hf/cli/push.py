@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, HfArgumentParser
 
+from mixtext_hf._lock import LOCK, FolderLock
 from mixtext_hf.hub.card import CardData, base_model_name, write_card
 from mixtext_hf.hub.push import CARD, Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
@@ -77,10 +79,11 @@ def main(argv: Sequence[str] | None = None) -> str | None:
         data = card_to_push(folder, overwrite=arguments.overwrite_card)
         if arguments.card_only:
             if data is not None:
-                _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
+                with reporting_failures(parser.prog), _nobody_else_at(folder):
+                    _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
             return None
         destination.check_token()
-    with reporting_failures(parser.prog):
+    with reporting_failures(parser.prog), _nobody_else_at(folder):
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
             _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
@@ -90,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> str | None:
     address = str(commit.repo_url)
     print(f"Pushed {folder} to {address}")
     return address
+
+
+def _nobody_else_at(folder: Path) -> AbstractContextManager[Any]:
+    """What is being trained into is not pushed half; a folder that no run was at, as one that cannot be written, has no lock."""
+    return FolderLock(folder) if (folder / LOCK).exists() else nullcontext()
 
 
 def _write_card(folder: Path, data: CardData, repo_id: str, overwrite: bool) -> None:

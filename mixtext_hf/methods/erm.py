@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .base import MixMethod
+import torch
+
+from .base import MixMethod, Step
 
 
 @dataclass(frozen=True)
 class ERM(MixMethod):
-    """No mixing: the same trainer and the same loss code as all other methods, with lambda 1."""
+    """No mixing: the same trainer and the same loss code as all other methods, on targets as they are."""
 
     alpha: float = 0.0
 
@@ -21,3 +24,6 @@ class ERM(MixMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.refuse_mixing()
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        yield {"loss_supervised": step.loss(step.forward(step.inputs), step.labels)}

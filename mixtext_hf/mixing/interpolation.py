@@ -43,7 +43,7 @@ def mix_tensors(
         weight = _keep_real_tokens(weight, attention_mask.bool(), index)
     # The weight is cast because a float32 lambda would promote bfloat16 hidden states. lerp(end, start, w) returns
     # `start` exactly at w = 1, unless 0 * (start - end) is not 0: a partner of infinite or undefined values.
-    return torch.where(weight == 1, inputs, torch.lerp(inputs[index], inputs, weight))
+    return torch.where(weight == 1, inputs, torch.lerp(inputs.index_select(0, index), inputs, weight))
 
 
 def _keep_real_tokens(weight: torch.Tensor, is_real: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ def _union_tensor(attention_mask: torch.Tensor, index: torch.Tensor) -> torch.Te
     for dim in range(1, attention_mask.dim()):
         if attention_mask.stride(dim) == 0:
             attention_mask = attention_mask.narrow(dim, 0, 1)
-    partner_mask = attention_mask[index]
+    partner_mask = attention_mask.index_select(0, index)
     if attention_mask.dtype == torch.bool:
         return (attention_mask | partner_mask).expand(shape)
     return torch.maximum(attention_mask, partner_mask).expand(shape)

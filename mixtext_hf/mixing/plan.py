@@ -209,8 +209,9 @@ def draw_plan(
     lam = rng.beta(alpha, alpha, size=batch_size if per == "example" else 1)
     if fold:
         lam = np.maximum(lam, 1 - lam)
-    lam = np.broadcast_to(lam, (batch_size,)).astype(np.float32)
-    index = np.where(lam == 1, np.arange(batch_size), index)
+    lam = np.full(batch_size, lam, dtype=np.float32)
+    if (own := lam == 1).any():
+        index[own] = np.flatnonzero(own)
     return MixPlan._of(torch.from_numpy(index), torch.from_numpy(lam), layer, pad)
 
 

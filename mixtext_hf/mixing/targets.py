@@ -56,7 +56,7 @@ def mix_targets(
         `torch.Tensor` of shape `(B, num_labels)`, float32. Rows without a label are finite and meaningless: see `has_label`.
     """
     targets = to_targets(labels, num_labels=num_labels, problem_type=problem_type)
-    return torch.lerp(targets[index], targets, lam.float().unsqueeze(-1))
+    return torch.lerp(targets.index_select(0, index), targets, lam.float().unsqueeze(-1))
 
 
 def to_targets(
@@ -187,12 +187,13 @@ class MixedLoss:
         """
         if (index is None) != (lam is None):
             raise ValueError("`index` and `lam` belong together: give both, or neither for an unmixed batch.")
+        labelled = counts = has_label(labels)
         if index is None or lam is None:
-            # Made where they are needed: a copy from the host would wait for the model, which is running.
-            index = torch.arange(len(labels), device=labels.device)
-            lam = torch.ones(len(labels), device=labels.device)
-        index, lam = to_device(index, labels.device), to_device(lam, labels.device)
-        targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
+            targets = to_targets(labels, num_labels=self.num_labels, problem_type=self.problem_type)
+        else:
+            index, lam = to_device(index, labels.device), to_device(lam, labels.device)
+            targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
+            counts = labelled & (labelled[index] | (lam == 1))
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform
@@ -202,8 +203,7 @@ class MixedLoss:
             losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)
         else:
             losses = F.mse_loss(logits.float().reshape(targets.shape), targets, reduction="none").mean(dim=-1)
-        labelled = has_label(labels)
-        return losses, labelled & (labelled[index] | (lam == 1))
+        return losses, counts
 
 
 def mixed_cross_entropy(

@@ -122,10 +122,13 @@ class Mixer:
         Each mixing layer is one more compiled graph (one for each layer where layers are compiled one by one); past its
         limit torch.compile silently runs eagerly.
         """
-        self._layers_seen.add(plan.layer)
-        if "torch._dynamo" in sys.modules:
-            config = torch._dynamo.config
-            config.recompile_limit = max(config.recompile_limit, (self.depth + 1) * (len(self._layers_seen) + 1))
+        dynamo = sys.modules.get("torch._dynamo")
+        if dynamo is None:
+            return
+        if plan.layer not in self._layers_seen:
+            self._layers_seen.add(plan.layer)
+            needed = (self.depth + 1) * (len(self._layers_seen) + 1)
+            dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, needed)
 
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters outside the base model (its pooler counts as encoder)."""
