@@ -16,8 +16,10 @@ from .same_run import check_same_run
 from .whole_checkpoints import (
     NOT_FINISHED,
     BrokenCheckpoint,
+    checkpoints_of,
     missing_state,
     newest_whole,
+    remove_older,
     why_not_whole,
 )
 
@@ -124,7 +126,15 @@ def as_finished(trainer: MixTrainer, checkpoint: str) -> TrainOutput | None:
     if "train_loss" not in metrics and loss_sum is not None:
         metrics["train_loss"] = loss_sum / state.global_step
     metrics["epoch"] = state.epoch
+    _finish_last_save(trainer, Path(checkpoint))
     return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
+
+
+def _finish_last_save(trainer: MixTrainer, last: Path) -> None:
+    """Remove what a run that was killed just after its last checkpoint had no time to remove."""
+    args, output_dir = trainer.args, Path(str(trainer.args.output_dir))
+    if args.should_save and args.save_total_limit is not None and checkpoints_of(output_dir)[:1] == [last]:
+        remove_older(output_dir, keep=args.save_total_limit, best=trainer.state.best_model_checkpoint)
 
 
 def _state_at_end(path: Path) -> TrainerState | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from runs import TOKENIZER, StopAt, arguments, assert_same_weights, make_trainer, tiny_rows, weights
@@ -109,6 +110,14 @@ def test_a_finished_run_trains_nothing_more(tmp_path, monkeypatch):
     assert output.global_step == again.state.global_step == 6
     assert output.training_loss == first.training_loss == output.metrics["train_loss"]
     assert output.metrics["train_runtime"] == first.metrics["train_runtime"]
+
+
+def test_what_a_run_that_was_killed_at_its_end_had_no_time_to_remove_goes(tmp_path):
+    settings = {"max_steps": 6, "save_steps": 2, "save_total_limit": 2}
+    trainer_in(tmp_path, **settings).train()
+    shutil.copytree(tmp_path / "checkpoint-4", tmp_path / "checkpoint-2")
+    trainer_in(tmp_path, **settings).train(resume_from_checkpoint=True)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-4", "checkpoint-6"]
 
 
 def test_the_mean_loss_is_that_of_all_steps_however_often_a_run_was_resumed(tmp_path):
