@@ -53,18 +53,8 @@ from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.report import as_json, render_report, summarise
 from mixtext_hf.training.card import versions
 
-from .evaluation_inputs import (
-    LOGITS,
-    MULTI_LABEL,
-    NUMBERS,
-    REGRESSION,
-    REPORT,
-    SINGLE_LABEL,
-    DataArguments,
-    EvaluationInputs,
-    ModelArguments,
-    ReportArguments,
-)
+from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments
+from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
 from .failures import reporting_failures
 from .parsing import Parser, command_line, parse, reporting_bad_input
 
@@ -230,7 +220,7 @@ class Evaluation(EvaluationInputs):
             if self.modality == "text":
                 found = under_embedding_attack(self.model, batches, epsilons=args.embedding_epsilon)
                 return {"embedding_attack": found}
-            mean, std = pixel_statistics(self.processor, self._channels() or self.data.num_channels)
+            mean, std = pixel_statistics(self.classifier.processor, self.classifier.channels or self.data.num_channels)
             return {
                 "image_attacks": under_image_attacks(
                     self.model,
@@ -284,17 +274,17 @@ class Evaluation(EvaluationInputs):
         """How many texts were cut; one pass of the tokenizer, without the model."""
         columns = self.data.columns.texts
         texts = [self.split[column][:] for column in columns]
-        lengths = [len(ids) for ids in self.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
-        cut = sum(length > self.max_length for length in lengths)
+        lengths = [len(ids) for ids in self.classifier.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
+        cut = sum(length > self.classifier.max_length for length in lengths)
         self.notes.append(
-            f"Texts were cut to {self.max_length} tokens, which concerns {cut:,} of {len(lengths):,} of the {self.split_name} split."
+            f"Texts were cut to {self.classifier.max_length} tokens, which concerns {cut:,} of {len(lengths):,} of the {self.split_name} split."
         )
 
     def _about_model(self) -> dict[str, Any]:
         recipe = getattr(self.config, "mixtext", None)
         return {
             "name_or_path": self.name,
-            "identity": self._identity(),
+            "identity": self.classifier.identity,
             "revision": None if os.path.isdir(self.name) else self.model_args.model_revision,
             "commit": getattr(self.config, "_commit_hash", None),
             "architecture": type(self.model).__name__,
@@ -302,7 +292,7 @@ class Evaluation(EvaluationInputs):
             "num_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "problem_type": self.problem_type,
             "label_names": self.data.label_names,
-            "is_adapter": self.adapter is not None,
+            "is_adapter": self.classifier.adapter is not None,
             "method": recipe.get("method") if isinstance(recipe, Mapping) else None,
         }
 
@@ -333,7 +323,7 @@ class Evaluation(EvaluationInputs):
             "pgd_step_size": a.pgd_step_size,
             "embedding_epsilon": a.embedding_epsilon,
             "seed": a.seed,
-            "max_seq_length": self.max_length if self.modality == "text" else None,
+            "max_seq_length": self.classifier.max_length if self.modality == "text" else None,
             "skip": a.skip,
         }
 
