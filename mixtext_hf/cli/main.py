@@ -14,6 +14,7 @@ from mixtext_hf.version import __version__
 COMMANDS = {
     "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
     "train-image": ("train_image", "train an image classifier with a mixing method"),
+    "predict": ("predict", "predict with any classifier: a file with one row an input"),
     "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),
     "evaluate": ("evaluate", "measure any classifier and write a report: calibration, robustness, other data"),
     "push": ("push", "push the folder of a trained model to the Hub, with its card"),

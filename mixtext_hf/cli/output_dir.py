@@ -30,6 +30,17 @@ def check_writable(output_dir: Path, name: str = "output_dir") -> None:
         raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
 
 
+def check_new_file(output: Path, overwrite: bool) -> None:
+    """Raise `ValueError` unless the file of --output_file can be written, and is not there or may be replaced."""
+    if output.is_dir():
+        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
+    check_writable(output.parent, "output_file")
+    if output.exists() and not overwrite:
+        raise ValueError(
+            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+        )
+
+
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:
     """
     The checkpoint to resume from, if one was asked for (`True`: the newest whole one, or the beginning where the run was ended
