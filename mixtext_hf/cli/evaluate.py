@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -26,7 +25,6 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import HfArgumentParser
-from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
 from mixtext_hf._lock import FolderLock
@@ -56,6 +54,7 @@ from mixtext_hf.training.card import versions
 from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
 from .failures import reporting_failures
+from .logs import set_up_logging
 from .parsing import Parser, command_line, parse, reporting_bad_input
 
 
@@ -81,7 +80,7 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command; returns what `report.json` holds."""
     parser = make_parser()
-    _set_up_logging()
+    set_up_logging()
     with reporting_bad_input(parser):
         evaluation = Evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
     with reporting_failures(parser.prog), FolderLock(evaluation.output_dir):
@@ -340,17 +339,6 @@ class Evaluation(EvaluationInputs):
 
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(
-        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stderr)],
-        level=logging.INFO,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    hf_logging.set_verbosity_warning()
 
 
 if __name__ == "__main__":

@@ -48,5 +48,6 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     for name in _OF_THE_NETWORK:
         logging.getLogger(name).setLevel(logging.WARNING)
     hf_logging.set_verbosity(of_transformers)
-    # "Flattening the indices", "Map" and their like: steps of a moment.
+    # "Flattening the indices", "Loading weights" and their like: steps of a moment. Those of training and of files from the Hub stay.
     datasets.disable_progress_bars()
+    hf_logging.disable_progress_bar()

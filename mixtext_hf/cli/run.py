@@ -15,15 +15,16 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
-from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import has_labels
+from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
@@ -40,7 +41,8 @@ from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .failures import leave, reporting_failures
-from .output_dir import check_output_dir, check_writable, remove_results, write_predictions
+from .logs import set_up_logging
+from .output_dir import check_output_dir, check_writable, describe_rows, in_chunks, remove_results
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 
 
@@ -91,6 +93,13 @@ class SelectionArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
+    id_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the test data that names the rows of predictions.csv; if not given one called id, idx, index, guid "
+            "or ..._id without repeats, or else the number of the row in the file, from 0."
+        },
+    )
     label_noise: float | None = field(
         default=None,
         metadata={
@@ -131,7 +140,9 @@ class Run:
         self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
-        _set_up_logging(training_args)
+        set_up_logging(
+            logging.INFO if training_args.should_log else logging.WARNING, training_args.get_process_log_level()
+        )
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
         if training_args.push_to_hub and not training_args.do_train:
@@ -145,6 +156,8 @@ class Run:
         # Filled by `evaluate` and `predict` for the card.
         self.results: list[SplitResult] = []
         self.pictures: dict[str, str] = {}
+        # Filled by `check_splits`: what stands beside the predictions for each test split.
+        self.described: dict[str, DescribedRows] = {}
         self.model_name: str
         self.config: Any
         self.data: Any
@@ -181,6 +194,9 @@ class Run:
             )
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
+        if args.do_predict:
+            id_column = self.data_args.id_column
+            self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
 
     def _check_best_metric(self) -> None:
         names = ["loss", *self.metric_names()]
@@ -366,7 +382,7 @@ class Run:
             self.trainer.save_metrics(prefix, metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                write_predictions(path, split, logits_of(output), self.data)
+                write_predictions(path, self.described[name], in_chunks(logits_of(output)))
             combined |= metrics
         return combined
 
@@ -512,14 +528,3 @@ def task_of(config: Any) -> tuple[str | None, list[str] | None]:
     if config.problem_type == "regression" or config.num_labels == 1:
         return "regression", None
     return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]
-
-
-def _set_up_logging(args: MixTrainingArguments) -> None:
-    logging.basicConfig(
-        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stderr)],
-        level=logging.INFO if args.should_log else logging.WARNING,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    hf_logging.set_verbosity(args.get_process_log_level())

@@ -400,8 +400,8 @@ def test_a_model_without_a_limit_of_length(tmp_path, classifier, files):
     inputs = evaluation_inputs.EvaluationInputs(
         *evaluate.parse(evaluate.make_parser(), [*QUIET, *argv])[:3], command=""
     )
-    inputs.tokenizer.model_max_length, inputs.config.max_position_embeddings = 10**30, -1
-    assert inputs._longest_text() == 512
+    inputs.classifier.tokenizer.model_max_length, inputs.config.max_position_embeddings = 10**30, -1
+    assert inputs.classifier._longest_text(None) == 512
 
 
 # ---- what it refuses, before the model is run ----

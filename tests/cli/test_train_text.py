@@ -121,13 +121,16 @@ def test_train_evaluate_and_predict(tmp_path, base, suffix):
     assert results["train_samples_per_second"] > 0 and results["train_loss"] > 0
 
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", "probability_egg", "probability_ham", "probability_spam"]
+    probabilities = ["probability_egg", "probability_ham", "probability_spam"]
+    assert list(predictions[0]) == ["id", "text", "label", "prediction", "confidence", *probabilities]
     assert [row["id"] for row in predictions] == [f"row-{i}" for i in range(7)]
+    assert [{name: row[name] for name in ("id", "text", "label")} for row in predictions] == test_rows
     hits = 0
     for row, given in zip(predictions, test_rows, strict=True):
         chances = {name: float(row[f"probability_{name}"]) for name in ("egg", "ham", "spam")}
         assert sum(chances.values()) == pytest.approx(1)
         assert row["prediction"] == max(chances, key=lambda name: chances[name])
+        assert float(row["confidence"]) == max(chances.values())
         hits += row["prediction"] == given["label"]
     assert results["predict_accuracy"] == pytest.approx(hits / 7)
 
@@ -207,7 +210,10 @@ def test_several_label_columns(tmp_path, base):
     )
     assert {"eval_f1_micro", "eval_f1_macro", "eval_subset_accuracy", "eval_nll"} <= set(results)
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", "probability_toxic", "probability_rude"]
+    assert list(predictions[0]) == [
+        *("id", "text", "label", "prediction", "confidence"),
+        *("probability_toxic", "probability_rude"),
+    ]
     for row in predictions:
         named = [name for name in ("toxic", "rude") if float(row[f"probability_{name}"]) > 0.5]
         assert row["prediction"] == "|".join(named)
@@ -239,7 +245,7 @@ def test_regression_by_the_name_of_its_task(tmp_path, base):
     )
     assert {"eval_pearson", "eval_spearman", "eval_mse"} <= set(results)
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction"] and len(predictions) == 12
+    assert list(predictions[0]) == ["id", "sentence1", "sentence2", "prediction"] and len(predictions) == 12
     assert all(math.isfinite(float(row["prediction"])) for row in predictions)
     assert not (out / "reliability_diagram.png").exists()
     # The trained model alone: what it is comes from its config.
@@ -386,7 +392,13 @@ def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
     texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(24)])
     results = predict_with(trained, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", *(f"probability_{name}" for name in NAMES)]
+    assert list(predictions[0]) == [
+        "id",
+        "text",
+        "prediction",
+        "confidence",
+        *(f"probability_{name}" for name in NAMES),
+    ]
     assert "predict_accuracy" not in results
     found = [row["prediction"] for row in predictions]
     assert set(found) == set(NAMES)
@@ -405,7 +417,7 @@ def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
         out = tmp_path / Path(path).stem
         results = predict_with(trained, path, out, "--do_eval")
         assert results["predict_accuracy"] == results["eval_accuracy"] == 1.0, path
-        assert list(read_predictions(out / "predictions.csv")[0])[2:] == [f"probability_{name}" for name in NAMES]
+        assert list(read_predictions(out / "predictions.csv")[0])[5:] == [f"probability_{name}" for name in NAMES]
     # One class alone is data enough for a model that knows the others.
     alone = write_table(tmp_path / "alone.csv", [row for row in by_name if row["label"] == "ham"])
     assert predict_with(trained, alone, tmp_path / "alone")["predict_accuracy"] == 1.0
@@ -449,7 +461,7 @@ def test_a_trained_multi_label_model_alone(tmp_path):
     texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(12)])
     predict_with(model, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
-    assert list(predictions[0])[2:] == [f"probability_{name}" for name in names]
+    assert list(predictions[0])[4:] == [f"probability_{name}" for name in names]
     found = [row["prediction"].split("|") for row in predictions]
     assert len({tuple(chosen) for chosen in found}) > 3
     # The same, as columns in another order and as lists of names.
