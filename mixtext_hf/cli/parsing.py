@@ -20,6 +20,7 @@ from .failures import is_own, of_machine, reporting_failures, show_traceback
 
 
 _SECRETS = ("token", "hub_token")
+_TRUE_OR_FALSE = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
 
 
 class Parser(HfArgumentParser):
@@ -52,7 +53,8 @@ def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[s
     config, arguments = _pop_config(parser, arguments)
     # argparse keeps the last value it is given: defaults first, then the file, then the flags.
     settings = {**(defaults or {}), **config}
-    return parser.parse_args_into_dataclasses([*to_flags(settings), *arguments], look_for_args_file=False)
+    words = [*to_flags(settings), *_with_values(parser, arguments)]
+    return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
 
 
 def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str]:
@@ -157,6 +159,23 @@ def _pop_config(
         else:
             rest.append(argument)
     return (_read_config(parser, path, *others) if path is not None else {}), rest
+
+
+def _with_values(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
+    """`--use_cpu FILE` as `--use_cpu=true FILE`: a file is no value of an argument that is true or false."""
+    if all(action.option_strings for action in parser._actions):
+        return arguments
+    switches = {
+        flag
+        for action in parser._actions
+        if action.nargs == "?" and action.const is True
+        for flag in action.option_strings
+    }
+    following = [*arguments[1:], "--"] if arguments else []
+    return [
+        f"{word}=true" if word in switches and after.lower() not in _TRUE_OR_FALSE else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
 
 
 def _known(parser: HfArgumentParser) -> set[str]:

@@ -138,8 +138,7 @@ def main(argv: Sequence[str] | None = None) -> Written:
     with reporting_bad_input(parser):
         args, model_args, rest = parse(parser, argv)[:3]
         run = PredictRun(model_args, args, rest.inputs)
-    # A row that cannot be read is found on the way.
-    with reporting_bad_input(parser), reporting_failures(parser.prog):
+    with reporting_failures(parser.prog):
         written = run()
     print(run.summary(written))
     return written
