@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,23 @@ from transformers import HfArgumentParser
 from mixtext_hf.errors import RunError
 
 from .failures import is_own, of_machine, reporting_failures, show_traceback
+from .help_texts import HELP_ALL, short_help
 
 
 _SECRETS = ("token", "hub_token")
 _TRUE_OR_FALSE = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
+
+
+class _PrintAll(Action):
+    """Prints all arguments, and exits."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None):
+        super().__init__(option_strings, dest, nargs=0, default=SUPPRESS, help=help)
+
+    def __call__(self, parser: ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
+        print(parser.format_all(), end="")
+        parser.exit()
 
 
 class Parser(HfArgumentParser):
@@ -32,6 +45,14 @@ class Parser(HfArgumentParser):
         # `given_names` knows whole names only.
         super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
         self.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
+        self.add_argument(HELP_ALL, action=_PrintAll, help="List all arguments, those of transformers too.")
+
+    def format_help(self) -> str:
+        return short_help(self)
+
+    def format_all(self) -> str:
+        """The help of argparse itself."""
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         fail(self, f"{message}. See --help.")
@@ -112,7 +133,7 @@ def share_out(
     part = own
     for word in [*to_flags(config), *arguments[first_flag:]]:
         if word.startswith("--"):
-            part = own if word[2:].split("=")[0].replace("-", "_") in {*_known(parser), "help"} else rest
+            part = own if word[2:].split("=")[0].replace("-", "_") in {*_known(parser), "help", "help_all"} else rest
         part.append(word)
     return own, rest
 
@@ -179,7 +200,7 @@ def _with_values(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
 
 
 def _known(parser: HfArgumentParser) -> set[str]:
-    return {action.dest for action in parser._actions} - {"help", "config"}
+    return {action.dest for action in parser._actions} - {"help", "help_all", "config"}
 
 
 def _read_config(parser: HfArgumentParser, path: str, *others: HfArgumentParser) -> dict[str, Any]:
