@@ -41,6 +41,7 @@ from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .failures import leave, reporting_failures
+from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, check_writable, describe_rows, in_chunks, remove_results
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
@@ -260,6 +261,7 @@ class Run:
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
             remove_results(self.output_dir)
         self.fill_card()
+        make_readable(trainer)
         logger.info("Training on %d %s with %s.", len(data.train or ()), self.unit, trainer.method)
         if self.data.source.get("wrong_labels"):
             trainer.add_callback(WatchMemorisation(trainer))
@@ -272,7 +274,7 @@ class Run:
             metrics |= trainer.guesses.metrics()
         # The push at the end is the one with the results.
         trainer.save_model(_internal_call=True)
-        trainer.log_metrics("train", metrics)
+        self._say("train", metrics, "train")
         trainer.save_metrics("train", metrics)
         trainer.save_state()
         self._record(self.describe())
@@ -340,7 +342,7 @@ class Run:
                 **self.more_metrics(split, prefix),
                 f"{prefix}_samples": len(split),
             }
-            self.trainer.log_metrics(prefix, metrics)
+            self._say(name, metrics, prefix)
             self.trainer.save_metrics(prefix, metrics)
             self._note_results(name, prefix, metrics)
             combined |= metrics
@@ -348,6 +350,10 @@ class Run:
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
         return combined
+
+    def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
+        if self.trainer.is_world_process_zero():
+            say(metrics_line(split, metrics, prefix, self.unit))
 
     def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
         named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
@@ -378,7 +384,7 @@ class Run:
             if labelled and number == 0 and self.data.problem_type == "single_label_classification":
                 probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
-            self.trainer.log_metrics(prefix, metrics)
+            self._say(name, metrics, prefix)
             self.trainer.save_metrics(prefix, metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
