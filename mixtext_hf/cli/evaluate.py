@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -28,7 +29,10 @@ from transformers import HfArgumentParser
 
 from mixtext_hf._files import whole_file
 from mixtext_hf._lock import FolderLock
+from mixtext_hf.data.described_rows import DescribedRows, find_id_column
+from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.labels import LABEL
 from mixtext_hf.evaluation.from_logits import (
     MAX_CONFUSION_CLASSES,
     assess_classes,
@@ -38,6 +42,7 @@ from mixtext_hf.evaluation.from_logits import (
     assess_temperature,
     usual_top_k,
 )
+from mixtext_hf.evaluation.mistakes import thumbnail
 from mixtext_hf.evaluation.noisy_rows import (
     left_out_corruptions,
     mean_by_level,
@@ -60,6 +65,8 @@ from .parsing import Parser, command_line, parse, reporting_bad_input
 
 logger = logging.getLogger(__name__)
 
+# Of a text among the mistakes, and between the texts of a pair.
+MOST_CHARACTERS, SPACE_BETWEEN = 400, " ‖ "
 _NOT_ONE_CLASS = {
     REGRESSION: "the model predicts a number, no classes with probabilities: there is nothing to calibrate, and no right or wrong "
     "prediction whose share could fall.",
@@ -104,7 +111,13 @@ class Evaluation(EvaluationInputs):
             arrays["ood_logits"] = self._predict(self.ood_rows, "other data")[0]
         report = self._measure(arrays)
         report = as_json({**report, "summary": summarise(report)})
-        page = render_report(report, logits=logits, references=references, ood_logits=arrays.get("ood_logits"))
+        page = render_report(
+            report,
+            logits=logits,
+            references=references,
+            ood_logits=arrays.get("ood_logits"),
+            thumbnails=self._thumbnails(report),
+        )
         self._write(report, page, arrays)
         return report
 
@@ -147,7 +160,34 @@ class Evaluation(EvaluationInputs):
                 f"left out, for more than {MAX_CONFUSION_CLASSES} classes cannot be told apart in it; {LOGITS} has what it is "
                 "made of."
             )
-        return assess_classes(logits, references, label_names=names, top_k=self._top_k(), n_bins=self.args.n_bins)
+        found = assess_classes(logits, references, label_names=names, top_k=self._top_k(), n_bins=self.args.n_bins)
+        for mistake in found["surest_mistakes"]:
+            mistake |= self._shown(mistake["row"])
+        return found
+
+    def _shown(self, row: int) -> dict[str, Any]:
+        """The id of a row or its number in the file, and its texts or the path of its image."""
+        images = self.modality == "image"
+        columns = [self.data.image_column] if images else self.data.columns.texts
+        described = DescribedRows(
+            self.split,
+            texts=() if images else columns,
+            image=columns[0] if images else None,
+            problem_type=self.problem_type,
+            label_names=self.data.label_names,
+            id_column=find_id_column(self.split, [*columns, LABEL]),
+            numbers=self.data.rows.get(self.split_name),
+        )
+        ids, inputs, _ = described.slice(row, row + 1)
+        shown = SPACE_BETWEEN.join(str(column[0].as_py()) for column in inputs)
+        kind = "row" if described.id_column is None else described.id_column
+        return {"id": f"{kind} {ids[0].as_py()}", "shown": textwrap.shorten(shown, MOST_CHARACTERS, placeholder=" …")}
+
+    def _thumbnails(self, report: Mapping[str, Any]) -> dict[int, str]:
+        if self.modality != "image":
+            return {}
+        rows = [mistake["row"] for mistake in report["results"].get("surest_mistakes", ())]
+        return {row: thumbnail(to_array(self.split[row][self.data.image_column])) for row in rows}
 
     def _top_k(self) -> list[int]:
         given = self.args.top_k

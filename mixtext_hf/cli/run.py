@@ -24,6 +24,7 @@ from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.evaluation.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
 from mixtext_hf.hub.record import card_as_json
@@ -349,6 +350,8 @@ class Run:
             if number == 0 and self.data.problem_type == "single_label_classification":
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
+                for sentence in remarks(self.probabilities.argmax(axis=1), self.references, self.data.label_names):
+                    logger.warning("%s", sentence)
         return combined
 
     def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:

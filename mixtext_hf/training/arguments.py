@@ -334,7 +334,9 @@ class MixTrainingArguments(TrainingArguments):
         names = ("mix_method", "mix_preset", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
         return [name for name in names if getattr(self, name) is not None]
 
-    def make_method(self, recipe: dict[str, Any] | None = None, *, default: str = _DEFAULT) -> MixMethod:
+    def make_method(
+        self, recipe: dict[str, Any] | None = None, *, default: str = _DEFAULT, in_search: bool = False
+    ) -> MixMethod:
         """
         The method that these arguments name.
 
@@ -342,8 +344,12 @@ class MixTrainingArguments(TrainingArguments):
             default (`str`): The method where neither they nor `recipe` name one.
             recipe (`dict`, *optional*):
                 `config.mixtext` of the model: its method and hyper-parameters serve when `mix_method` is not given.
+            in_search (`bool`):
+                Whether the method is one of several that a search tries: what says how to mix is then not for one that does not.
         """
         given = {name: value for name in _COMMON if (value := getattr(self, f"mix_{name}")) is not None}
+        if in_search and self.mix_method in METHODS and not METHODS[self.mix_method].mixes:
+            given = {}
         extra = self.mix_kwargs or {}
         if not isinstance(extra, dict):
             raise ValueError(f'mix_kwargs must be a JSON object such as \'{{"pad": "keep"}}\', got {extra!r}.')
