@@ -146,6 +146,33 @@ def test_train_evaluate_and_predict(tmp_path, base, suffix):
     assert model.config.mixtext["method"] == "tmix"
 
 
+def test_a_file_in_the_working_directory_names_the_data(tmp_path, base, monkeypatch):
+    write_table(tmp_path / "data.csv", rows(12))
+    monkeypatch.chdir(tmp_path)
+    main(["--train_file=data.csv", f"--model_name_or_path={base}", "--output_dir=out", "--do_train", *COMMON])
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "unnamed" not in card and "data.csv" in card.split("## Data")[1]
+
+
+def test_rows_of_the_test_file_that_were_chosen_keep_their_numbers(tmp_path, trained):
+    everything = rows(40)
+    path = write_table(tmp_path / "test.csv", everything)
+    predict_with(trained, path, tmp_path / "out", "--max_predict_samples=5")
+    found = read_predictions(tmp_path / "out" / "predictions.csv")
+    numbers = [int(row["id"]) for row in found]
+    assert len(numbers) == 5 and numbers == sorted(numbers) and numbers != list(range(5))
+    assert all(row["text"] == everything[int(row["id"])]["text"] for row in found)
+
+
+def test_an_id_column_that_is_not_there_is_said_before_training(tmp_path, base, capsys):
+    path = write_table(tmp_path / "data.csv", rows(12))
+    argv = [f"--train_file={path}", f"--test_file={path}", f"--model_name_or_path={base}", "--id_column=nr"]
+    with pytest.raises(SystemExit):
+        main([*argv, f"--output_dir={tmp_path / 'out'}", "--do_train", "--do_predict", *COMMON])
+    assert "--id_column nr: there is no such column, choose from" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_hidden_labels_give_predictions_and_no_metrics(tmp_path, base):
     out = tmp_path / "out"
     hidden = [{"text": text, "label": -1} for text in texts(5)]
