@@ -11,6 +11,8 @@ from transformers.utils import logging as hf_logging
 
 # They log every request.
 _OF_THE_NETWORK = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec")
+# The same for each model that is made of a checkpoint.
+_ONCE = ("mixtext_hf.models.load_report",)
 
 
 class OnceOnly(logging.Filter):
@@ -21,7 +23,7 @@ class OnceOnly(logging.Filter):
         self._said: set[tuple[str, str]] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno != logging.WARNING:
+        if record.levelno != logging.WARNING and record.name not in _ONCE:
             return True
         said = (record.name, record.getMessage())
         is_new = said not in self._said
@@ -48,6 +50,10 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     for name in _OF_THE_NETWORK:
         logging.getLogger(name).setLevel(logging.WARNING)
     hf_logging.set_verbosity(of_transformers)
+    # It has a handler of its own.
+    for own in logging.getLogger("transformers").handlers:
+        if not any(isinstance(one, OnceOnly) for one in own.filters):
+            own.addFilter(OnceOnly())
     # "Flattening the indices", "Loading weights" and their like: steps of a moment. Those of training and of files from the Hub stay.
     datasets.disable_progress_bars()
     hf_logging.disable_progress_bar()

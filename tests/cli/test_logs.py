@@ -27,6 +27,13 @@ def test_a_warning_passes_once():
     assert [once.filter(record(logging.INFO, "a")) for _ in range(2)] == [True, True]
 
 
+def test_a_warning_of_transformers_comes_once(capsys):
+    for _ in range(2):
+        set_up_logging()
+    for handler in logging.getLogger("transformers").handlers:
+        assert sum(isinstance(one, OnceOnly) for one in handler.filters) == 1
+
+
 def test_requests_are_not_logged():
     set_up_logging()
     for name in ("httpx", "httpx2", "httpcore", "urllib3"):
