@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision model-cards tables test test-faults test-gpu lint
+.PHONY: help help-texts demo demo-vision model-cards tables test test-faults test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -20,6 +20,9 @@ model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folde
 
 tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from the files in docs/results
 	$(BIN)/python scripts/tables.py
+
+help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
+	$(BIN)/python -m mixtext_hf.cli.help_texts
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

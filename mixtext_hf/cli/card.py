@@ -129,6 +129,9 @@ def data_facts(source: dict[str, Any], columns: list[str | None]) -> DataFacts:
     # The embedded ones have no address, and a folder has none on the Hub.
     is_on_hub = dataset is not None and dataset not in EMBEDDED and not Path(dataset).exists()
     name = Path(dataset).name if dataset is not None else folders.pop() if len(folders) == 1 else ""
+    if not name and dataset is None:
+        # Files in the working directory: the first one's name tells more than none.
+        name = next((Path(of_kind[0]).name for of_kind in files.values() if of_kind), "")
     releases = ", ".join(f"{package} {release}" for package, release in source.get("package_versions", {}).items())
     return DataFacts(
         name=f"{name}{task}".strip() or None,

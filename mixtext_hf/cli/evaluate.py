@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -26,11 +26,13 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import HfArgumentParser
-from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
 from mixtext_hf._lock import FolderLock
+from mixtext_hf.data.described_rows import DescribedRows, find_id_column
+from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.labels import LABEL
 from mixtext_hf.evaluation.from_logits import (
     MAX_CONFUSION_CLASSES,
     assess_classes,
@@ -40,6 +42,7 @@ from mixtext_hf.evaluation.from_logits import (
     assess_temperature,
     usual_top_k,
 )
+from mixtext_hf.evaluation.mistakes import thumbnail
 from mixtext_hf.evaluation.noisy_rows import (
     left_out_corruptions,
     mean_by_level,
@@ -53,24 +56,17 @@ from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.report import as_json, render_report, summarise
 from mixtext_hf.training.card import versions
 
-from .evaluation_inputs import (
-    LOGITS,
-    MULTI_LABEL,
-    NUMBERS,
-    REGRESSION,
-    REPORT,
-    SINGLE_LABEL,
-    DataArguments,
-    EvaluationInputs,
-    ModelArguments,
-    ReportArguments,
-)
+from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments
+from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
 from .failures import reporting_failures
+from .logs import set_up_logging
 from .parsing import Parser, command_line, parse, reporting_bad_input
 
 
 logger = logging.getLogger(__name__)
 
+# Of a text among the mistakes, and between the texts of a pair.
+MOST_CHARACTERS, SPACE_BETWEEN = 400, " ‖ "
 _NOT_ONE_CLASS = {
     REGRESSION: "the model predicts a number, no classes with probabilities: there is nothing to calibrate, and no right or wrong "
     "prediction whose share could fall.",
@@ -91,7 +87,7 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the command; returns what `report.json` holds."""
     parser = make_parser()
-    _set_up_logging()
+    set_up_logging()
     with reporting_bad_input(parser):
         evaluation = Evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
     with reporting_failures(parser.prog), FolderLock(evaluation.output_dir):
@@ -115,7 +111,13 @@ class Evaluation(EvaluationInputs):
             arrays["ood_logits"] = self._predict(self.ood_rows, "other data")[0]
         report = self._measure(arrays)
         report = as_json({**report, "summary": summarise(report)})
-        page = render_report(report, logits=logits, references=references, ood_logits=arrays.get("ood_logits"))
+        page = render_report(
+            report,
+            logits=logits,
+            references=references,
+            ood_logits=arrays.get("ood_logits"),
+            thumbnails=self._thumbnails(report),
+        )
         self._write(report, page, arrays)
         return report
 
@@ -158,7 +160,34 @@ class Evaluation(EvaluationInputs):
                 f"left out, for more than {MAX_CONFUSION_CLASSES} classes cannot be told apart in it; {LOGITS} has what it is "
                 "made of."
             )
-        return assess_classes(logits, references, label_names=names, top_k=self._top_k(), n_bins=self.args.n_bins)
+        found = assess_classes(logits, references, label_names=names, top_k=self._top_k(), n_bins=self.args.n_bins)
+        for mistake in found["surest_mistakes"]:
+            mistake |= self._shown(mistake["row"])
+        return found
+
+    def _shown(self, row: int) -> dict[str, Any]:
+        """The id of a row or its number in the file, and its texts or the path of its image."""
+        images = self.modality == "image"
+        columns = [self.data.image_column] if images else self.data.columns.texts
+        described = DescribedRows(
+            self.split,
+            texts=() if images else columns,
+            image=columns[0] if images else None,
+            problem_type=self.problem_type,
+            label_names=self.data.label_names,
+            id_column=find_id_column(self.split, [*columns, LABEL]),
+            numbers=self.data.rows.get(self.split_name),
+        )
+        ids, inputs, _ = described.slice(row, row + 1)
+        shown = SPACE_BETWEEN.join(str(column[0].as_py()) for column in inputs)
+        kind = "row" if described.id_column is None else described.id_column
+        return {"id": f"{kind} {ids[0].as_py()}", "shown": textwrap.shorten(shown, MOST_CHARACTERS, placeholder=" …")}
+
+    def _thumbnails(self, report: Mapping[str, Any]) -> dict[int, str]:
+        if self.modality != "image":
+            return {}
+        rows = [mistake["row"] for mistake in report["results"].get("surest_mistakes", ())]
+        return {row: thumbnail(to_array(self.split[row][self.data.image_column])) for row in rows}
 
     def _top_k(self) -> list[int]:
         given = self.args.top_k
@@ -230,7 +259,7 @@ class Evaluation(EvaluationInputs):
             if self.modality == "text":
                 found = under_embedding_attack(self.model, batches, epsilons=args.embedding_epsilon)
                 return {"embedding_attack": found}
-            mean, std = pixel_statistics(self.processor, self._channels() or self.data.num_channels)
+            mean, std = pixel_statistics(self.classifier.processor, self.classifier.channels or self.data.num_channels)
             return {
                 "image_attacks": under_image_attacks(
                     self.model,
@@ -284,17 +313,17 @@ class Evaluation(EvaluationInputs):
         """How many texts were cut; one pass of the tokenizer, without the model."""
         columns = self.data.columns.texts
         texts = [self.split[column][:] for column in columns]
-        lengths = [len(ids) for ids in self.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
-        cut = sum(length > self.max_length for length in lengths)
+        lengths = [len(ids) for ids in self.classifier.tokenizer(*texts, truncation=False, verbose=False)["input_ids"]]
+        cut = sum(length > self.classifier.max_length for length in lengths)
         self.notes.append(
-            f"Texts were cut to {self.max_length} tokens, which concerns {cut:,} of {len(lengths):,} of the {self.split_name} split."
+            f"Texts were cut to {self.classifier.max_length} tokens, which concerns {cut:,} of {len(lengths):,} of the {self.split_name} split."
         )
 
     def _about_model(self) -> dict[str, Any]:
         recipe = getattr(self.config, "mixtext", None)
         return {
             "name_or_path": self.name,
-            "identity": self._identity(),
+            "identity": self.classifier.identity,
             "revision": None if os.path.isdir(self.name) else self.model_args.model_revision,
             "commit": getattr(self.config, "_commit_hash", None),
             "architecture": type(self.model).__name__,
@@ -302,7 +331,7 @@ class Evaluation(EvaluationInputs):
             "num_parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "problem_type": self.problem_type,
             "label_names": self.data.label_names,
-            "is_adapter": self.adapter is not None,
+            "is_adapter": self.classifier.adapter is not None,
             "method": recipe.get("method") if isinstance(recipe, Mapping) else None,
         }
 
@@ -333,7 +362,7 @@ class Evaluation(EvaluationInputs):
             "pgd_step_size": a.pgd_step_size,
             "embedding_epsilon": a.embedding_epsilon,
             "seed": a.seed,
-            "max_seq_length": self.max_length if self.modality == "text" else None,
+            "max_seq_length": self.classifier.max_length if self.modality == "text" else None,
             "skip": a.skip,
         }
 
@@ -350,17 +379,6 @@ class Evaluation(EvaluationInputs):
 
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(
-        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stderr)],
-        level=logging.INFO,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    hf_logging.set_verbosity_warning()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,32 +13,15 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import (
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoConfig,
-    AutoTokenizer,
-)
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, load_image_datasets, load_text_datasets
+from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
 from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
-from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
-from mixtext_hf.models.checkpoint import (
-    MAX_JSON_BYTES,
-    RefusedCheckpoint,
-    check_checkpoint,
-    check_image_processor,
-    check_tokenizer,
-)
-from mixtext_hf.models.stack import num_channels
 
+from .classifier import REGRESSION, SINGLE_LABEL, Classifier, ModelArguments, device_of, listed, read_json
 from .output_dir import check_writable
 from .run import task_of
 
@@ -46,28 +29,7 @@ from .run import task_of
 logger = logging.getLogger(__name__)
 
 REPORT, NUMBERS, LOGITS = "report.html", "report.json", "predictions.npz"
-SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 SKIPPABLE = ("temperature", "robustness", "noise", "attacks", "memorisation")
-# Longer texts cost more than most tasks gain; a model that knows no limit has one.
-_LONGEST_TEXT = 512
-_SHOWN = 10
-
-
-@dataclass
-class ModelArguments:
-    """Which model."""
-
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Hub id or folder of a classifier of transformers, or of an adapter on one."}
-    )
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    tokenizer_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})
-    image_processor_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})
-    num_labels: int | None = field(
-        default=None, metadata={"help": "Classes of an adapter that has no config.json beside it."}
-    )
-    cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
-    token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
 
 
 @dataclass
@@ -169,15 +131,14 @@ class EvaluationInputs:
     ):
         self.model_args, self.data_args, self.args, self.command = model_args, data_args, report_args, command
         self._check_arguments()
-        self.name = str(model_args.model_name_or_path)
         self.output_dir = Path(str(report_args.output_dir))
         if report_args.disable_tqdm:
             hf_logging.disable_progress_bar()
             disable_progress_bars()
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
-        self.config, self.adapter = self._load_config()
-        self.modality = modality_of(self.name, self.config, self.adapter)
+        self.classifier = Classifier(model_args)
+        self.name, self.config, self.modality = self.classifier.name, self.classifier.config, self.classifier.modality
         self._check_output_dir()
         self.memorisation = self._read_memorisation()
         self.data = self._load_data()
@@ -187,8 +148,8 @@ class EvaluationInputs:
         self.matching = self._match_labels()
         self._check_outputs()
         self.ood = self._load_ood()
-        self.device = _device(report_args.use_cpu)
-        self.model = self._load_model().to(self.device).eval()
+        self.device = device_of(report_args.use_cpu)
+        self.model = self.classifier.load(self.problem_type, self.device)
         self.collator = self._make_collator()
         self._try_first_rows()
 
@@ -220,40 +181,6 @@ class EvaluationInputs:
         _named("--embedding_epsilon", lambda: check_epsilons(args.embedding_epsilon))
         _named("--n_bins", lambda: check_n_bins(args.n_bins))
 
-    def _load_config(self) -> tuple[Any, Mapping[str, Any] | None]:
-        """The config of the model, and the content of adapter_config.json where it is an adapter."""
-        a = self.model_args
-        where: dict[str, Any] = {"cache_dir": a.cache_dir, "revision": a.model_revision, "token": a.token}
-        try:
-            found = check_checkpoint(self.name, **where)
-        except RefusedCheckpoint:
-            raise
-        except (OSError, ValueError) as error:
-            raise ValueError(_no_model(self.name, error)) from error
-        adapter = None if found.has_weights and os.path.isdir(self.name) else found.adapter
-        name, settings = self.name, {}
-        if not found.has_config:
-            if adapter is None:
-                raise ValueError(f"model_name_or_path={self.name!r} has no config.json: it holds no model.")
-            # `check_checkpoint` of this one is made again when it is loaded.
-            name = str(adapter.get("base_model_name_or_path") or "")
-            where["revision"] = adapter.get("revision")
-            check_checkpoint(name, **where)
-        if a.num_labels is not None:
-            if found.has_config:
-                raise ValueError(
-                    f"--num_labels {a.num_labels} is for adapters without config.json; that of {self.name!r} says how many "
-                    "classes there are: leave it out."
-                )
-            settings["num_labels"] = a.num_labels
-        try:
-            config = AutoConfig.from_pretrained(name, trust_remote_code=False, **where, **settings)
-        except StrictDataclassError as error:
-            raise ValueError(f"The config.json of model_name_or_path={name!r} cannot be used: {error}") from error
-        except (OSError, ValueError) as error:
-            raise ValueError(_no_model(name, error)) from error
-        return config, adapter
-
     def _check_output_dir(self) -> None:
         check_writable(self.output_dir)
         found = [name for name in (NUMBERS, REPORT, LOGITS) if (self.output_dir / name).exists()]
@@ -266,22 +193,13 @@ class EvaluationInputs:
             raise ValueError(
                 f"output_dir={str(self.output_dir)!r} holds {found[0]}, which is not of this command. {remedy}"
             ) from error
-        if other != self._identity():
+        if other != self.classifier.identity:
             raise ValueError(
                 f"output_dir={str(self.output_dir)!r} holds the report of another model, {other}. {remedy}"
             )
 
-    def _identity(self) -> str:
-        if os.path.isdir(self.name):
-            return str(Path(self.name).resolve())
-        return f"{self.name}@{self.model_args.model_revision}"
-
     def _load_data(self) -> Any:
-        if set(self.config.id2label) != set(range(self.config.num_labels)):
-            raise ValueError(
-                f"The config of model_name_or_path={self.name!r} has in id2label the classes {_listed(map(str, self.config.id2label))}, "
-                f"where they are numbered from 0 to {self.config.num_labels - 1}: correct its config.json."
-            )
+        self.classifier.check_classes()
         problem_type, names = task_of(self.config)
         if self.modality == "text":
             return self._load_texts(problem_type, names)
@@ -397,9 +315,9 @@ class EvaluationInputs:
             return Matching(
                 "number",
                 f"Labels were matched by number: the data has no names of classes, so that label i is taken for the model's output i "
-                f"({_listed(f'{i} = {name}' for i, name in enumerate(names))}).",
+                f"({listed(f'{i} = {name}' for i, name in enumerate(names))}).",
             )
-        return Matching("name", f"Labels were matched by name ({_listed(names)}).")
+        return Matching("name", f"Labels were matched by name ({listed(names)}).")
 
     def _label_names_of_the_data(self) -> list[str]:
         """The classes of the data as the data itself calls them."""
@@ -446,90 +364,10 @@ class EvaluationInputs:
             )
         return found
 
-    def _load_model(self) -> Any:
-        a = self.model_args
-        kind: Any = (
-            MixableModelForImageClassification if self.modality == "image" else MixableModelForSequenceClassification
-        )
-        self.config.problem_type = self.problem_type
-        try:
-            return kind.without_hooks(
-                self.name,
-                config=self.config,
-                cache_dir=a.cache_dir,
-                revision=a.model_revision,
-                token=a.token,
-                dtype=torch.float32,
-            )
-        except SafetensorError as error:
-            raise ValueError(
-                f"model_name_or_path={self.name!r}: its weights cannot be read ({error}): get them again."
-            ) from error
-        except RuntimeError as error:
-            raise ValueError(
-                f"model_name_or_path={self.name!r}: its weights are not those of a classifier with {self.config.num_labels} classes "
-                f"({str(error).splitlines()[0]}). For an adapter without config.json, give --num_labels."
-            ) from error
-
     def _make_collator(self) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
         if self.modality == "image":
-            self.processor = self._load_processor()
-            return ImageCollator(self.processor, image_column=self.data.image_column, num_channels=self._channels())
-        self.tokenizer = self._load_tokenizer()
-        self.max_length = self._longest_text()
-        return MixDataCollator(
-            self.tokenizer,
-            text_column=self.data.columns.text,
-            text_pair_column=self.data.columns.text_pair,
-            max_length=self.max_length,
-            is_regression=self.problem_type == REGRESSION,
-        )
-
-    def _channels(self) -> int | None:
-        return num_channels(self.config)
-
-    def _load_processor(self) -> Any:
-        name, where = self._beside_the_model(self.model_args.image_processor_name, ("preprocessor_config.json",))
-        check_image_processor(name, **where)
-        return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False, **where)
-
-    def _load_tokenizer(self) -> Any:
-        files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json")
-        name, where = self._beside_the_model(self.model_args.tokenizer_name, files)
-        check_tokenizer(name, **where)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-        if tokenizer.pad_token is None:
-            raise ValueError(
-                f"The tokenizer of {name!r} has no padding token: save it with the one that the model was trained with, and name it "
-                "by --tokenizer_name."
-            )
-        return tokenizer
-
-    def _beside_the_model(self, given: str | None, files: Sequence[str]) -> tuple[str, dict[str, Any]]:
-        """Where the tokenizer or image processor is: where it was said to be, in the checkpoint, or beside an adapter's base."""
-        a = self.model_args
-        where: dict[str, Any] = {"cache_dir": a.cache_dir, "token": a.token}
-        if given is not None:
-            return given, where
-        is_bare_folder = os.path.isdir(self.name) and not any((Path(self.name) / file).is_file() for file in files)
-        if self.adapter is not None and is_bare_folder:
-            base = str(self.adapter["base_model_name_or_path"])
-            logger.info("%s has none of %s: these are taken from %s.", self.name, ", ".join(files), base)
-            return base, {**where, "revision": self.adapter.get("revision")}
-        return self.name, {**where, "revision": a.model_revision}
-
-    def _longest_text(self) -> int:
-        positions = getattr(self.config, "max_position_embeddings", _LONGEST_TEXT)
-        # Models without a limit say None, or -1.
-        known = [limit for limit in (self.tokenizer.model_max_length, positions) if limit is not None and limit > 0]
-        longest = min(*known, 10**9) if known else 10**9
-        given = self.data_args.max_seq_length
-        if given is not None:
-            if not 1 < given <= longest:
-                raise ValueError(f"--max_seq_length {given} must lie in 2..{longest}, which is what the model takes.")
-            return given
-        trained = _length_in_training(self.name)
-        return min(longest, _LONGEST_TEXT if trained is None else trained)
+            return self.classifier.image_collator(self.data.image_column)
+        return self.classifier.text_collator(self.data.columns.texts, self.data_args.max_seq_length, self.problem_type)
 
     def _try_first_rows(self) -> None:
         """One row of each split through the collator and the model: what does not go together is found before the long run."""
@@ -562,63 +400,8 @@ class EvaluationInputs:
             return []
         if not path.is_file():
             return []
-        history = _read_json(path).get("log_history")
+        history = read_json(path).get("log_history")
         return memorisation_history(history if isinstance(history, list) else [])
-
-
-def modality_of(name: str, config: Any, adapter: Mapping[str, Any] | None = None) -> str:
-    """
-    `"text"` or `"image"`: what a classifier takes, by the class that its config names, or else by its type.
-
-    Raises:
-        `ValueError`: if it is no classifier of texts or images.
-    """
-    architectures = [str(architecture) for architecture in config.architectures or ()]
-    for kind, modality in (("SequenceClassification", "text"), ("ImageClassification", "image")):
-        if any(f"For{kind}" in architecture for architecture in architectures):
-            return modality
-    is_text, is_image = (
-        type(config) in mapping
-        for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
-    )
-    # An adapter brings the classifier along, its base model need not be one.
-    if adapter is not None or not architectures:
-        if is_text != is_image:
-            return "text" if is_text else "image"
-        if adapter is not None and adapter.get("task_type") == "SEQ_CLS":
-            return "text"
-    raise ValueError(
-        f"model_name_or_path={name!r} is no classifier of texts or images: its config says architectures={architectures} "
-        f"({config.model_type}). Name a ...ForSequenceClassification or ...ForImageClassification."
-    )
-
-
-def _length_in_training(name: str) -> int | None:
-    """The length that texts were cut to when this package trained the model, as run.json beside it says."""
-    path = Path(name) / "run.json"
-    arguments = _read_json(path).get("data_arguments") if path.is_file() else None
-    length = arguments.get("max_seq_length") if isinstance(arguments, dict) else None
-    return length if isinstance(length, int) and length > 1 else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A file that lies beside a model, and may be anybody's."""
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(
-            f"{path} has more than {MAX_JSON_BYTES // 2**20} MiB, which nothing needs that belongs there: remove it."
-        )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): remove it, or get it again.") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}, where an object {{...}} belongs: remove it.")
-    return values
-
-
-def _device(use_cpu: bool) -> torch.device:
-    found = None if use_cpu else torch.accelerator.current_accelerator(check_available=True)
-    return torch.device("cpu") if found is None else found
 
 
 def _named(argument: str, check: Callable[[], None]) -> None:
@@ -626,16 +409,3 @@ def _named(argument: str, check: Callable[[], None]) -> None:
         check()
     except ValueError as error:
         raise ValueError(f"{argument}: {error}") from error
-
-
-def _listed(names: Any) -> str:
-    listed = list(names)
-    more = f", … {len(listed)} in all" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
-
-
-def _no_model(name: str, error: Exception) -> str:
-    return (
-        f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the Hub "
-        f"({type(error).__name__}: {error}). Check the name, or give the path of a checkpoint."
-    )

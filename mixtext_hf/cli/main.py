@@ -10,10 +10,13 @@ from importlib import import_module
 from mixtext_hf._signals import end_well
 from mixtext_hf.version import __version__
 
+from .help_texts import stored_help
+
 
 COMMANDS = {
     "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
     "train-image": ("train_image", "train an image classifier with a mixing method"),
+    "predict": ("predict", "predict with any classifier: a file with one row an input"),
     "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),
     "evaluate": ("evaluate", "measure any classifier and write a report: calibration, robustness, other data"),
     "push": ("push", "push the folder of a trained model to the Hub, with its card"),
@@ -59,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[0] not in COMMANDS:
         print(f"mixtext-hf: error: no command {arguments[0]!r}: choose from {', '.join(COMMANDS)}.", file=sys.stderr)
         sys.exit(2)
+    text = stored_help(arguments[0], arguments[1:])
+    if text is not None:
+        print(text, end="")
+        sys.exit(0)
     end_well()
     # Commands are imported when called: `--help` and `--version` answer at once.
     try:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
 
-from mixtext_hf._files import whole_file
-from mixtext_hf.data import TextDatasets
-from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.data import ImageDatasets, TextDatasets, has_labels
+from mixtext_hf.data.described_rows import DescribedRows, find_id_column
+from mixtext_hf.data.labels import LABEL
 from mixtext_hf.training import MixTrainingArguments
 from mixtext_hf.training.guesses import ROUNDS
 from mixtext_hf.training.hub import remove_staged
 from mixtext_hf.training.resuming import OF_A_MODEL, check_begun
 from mixtext_hf.training.whole_checkpoints import checkpoints_of
+
+
+_ROWS_AT_A_TIME = 2048
 
 
 def check_writable(output_dir: Path, name: str = "output_dir") -> None:
@@ -28,6 +31,17 @@ def check_writable(output_dir: Path, name: str = "output_dir") -> None:
         raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
+
+
+def check_new_file(output: Path, overwrite: bool) -> None:
+    """Raise `ValueError` unless the file of --output_file can be written, and is not there or may be replaced."""
+    if output.is_dir():
+        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
+    check_writable(output.parent, "output_file")
+    if output.exists() and not overwrite:
+        raise ValueError(
+            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+        )
 
 
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:
@@ -66,23 +80,26 @@ def remove_results(output_dir: Path) -> None:
     remove_staged(output_dir)
 
 
-def write_predictions(path: Path, split: Any, logits: np.ndarray, data: TextDatasets) -> None:
-    """A csv of id, prediction and one probability a class (regression: id and score)."""
-    ids = next((split[name] for name in ("id", "idx") if name in split.column_names), range(len(split)))
-    names, problem_type = data.label_names, data.problem_type
-    header = ["id", "prediction", *(f"probability_{name}" for name in names)]
-    if problem_type == "regression":
-        rows = [[i, float(score)] for i, score in zip(ids, logits.reshape(-1), strict=True)]
-    elif problem_type == "multi_label_classification":
-        probabilities = sigmoid(logits)
-        rows = [
-            [i, "|".join(n for n, p in zip(names, row, strict=True) if p > 0.5), *map(float, row)]
-            for i, row in zip(ids, probabilities, strict=True)
-        ]
-    else:
-        probabilities = softmax(logits)
-        rows = [[i, names[row.argmax()], *map(float, row)] for i, row in zip(ids, probabilities, strict=True)]
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def describe_rows(
+    split: Dataset, name: str, data: TextDatasets | ImageDatasets, id_column: str | None
+) -> DescribedRows:
+    """What stands beside the predictions for a test split, which is called `name` in `data`."""
+    texts = data.columns.texts if isinstance(data, TextDatasets) else ()
+    image = None if isinstance(data, TextDatasets) else data.image_column
+    return DescribedRows(
+        split,
+        texts=texts,
+        image=image,
+        label=LABEL if has_labels(split) else None,
+        problem_type=data.problem_type,
+        label_names=data.label_names,
+        labels_are_ids=True,
+        id_column=find_id_column(split, [*texts, LABEL, *([] if image is None else [image])], id_column),
+        numbers=data.rows.get(name),
+    )
+
+
+def in_chunks(logits: NDArray) -> Iterator[tuple[int, NDArray]]:
+    """As [`predict_in_chunks`](mixtext_hf.evaluation.predicting.predict_in_chunks) gives logits."""
+    for first in range(0, len(logits), _ROWS_AT_A_TIME):
+        yield first, logits[first : first + _ROWS_AT_A_TIME]

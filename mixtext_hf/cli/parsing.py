@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +17,23 @@ from transformers import HfArgumentParser
 from mixtext_hf.errors import RunError
 
 from .failures import is_own, of_machine, reporting_failures, show_traceback
+from .help_texts import HELP_ALL, short_help
 
 
 _SECRETS = ("token", "hub_token")
+_TRUE_OR_FALSE = ("yes", "true", "t", "y", "1", "no", "false", "f", "n", "0")
+
+
+class _PrintAll(Action):
+    """Prints all arguments, and exits."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None):
+        super().__init__(option_strings, dest, nargs=0, default=SUPPRESS, help=help)
+
+    def __call__(self, parser: ArgumentParser, *_: Any) -> NoReturn:
+        assert isinstance(parser, Parser)
+        print(parser.format_all(), end="")
+        parser.exit()
 
 
 class Parser(HfArgumentParser):
@@ -31,6 +45,14 @@ class Parser(HfArgumentParser):
         # `given_names` knows whole names only.
         super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
         self.add_argument("--config", metavar="FILE.yaml", help="Arguments as `name: value`; flags override them.")
+        self.add_argument(HELP_ALL, action=_PrintAll, help="List all arguments, those of transformers too.")
+
+    def format_help(self) -> str:
+        return short_help(self)
+
+    def format_all(self) -> str:
+        """The help of argparse itself."""
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         fail(self, f"{message}. See --help.")
@@ -52,7 +74,8 @@ def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[s
     config, arguments = _pop_config(parser, arguments)
     # argparse keeps the last value it is given: defaults first, then the file, then the flags.
     settings = {**(defaults or {}), **config}
-    return parser.parse_args_into_dataclasses([*to_flags(settings), *arguments], look_for_args_file=False)
+    words = [*to_flags(settings), *_with_values(parser, arguments)]
+    return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
 
 
 def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str]:
@@ -110,7 +133,7 @@ def share_out(
     part = own
     for word in [*to_flags(config), *arguments[first_flag:]]:
         if word.startswith("--"):
-            part = own if word[2:].split("=")[0].replace("-", "_") in {*_known(parser), "help"} else rest
+            part = own if word[2:].split("=")[0].replace("-", "_") in {*_known(parser), "help", "help_all"} else rest
         part.append(word)
     return own, rest
 
@@ -159,8 +182,25 @@ def _pop_config(
     return (_read_config(parser, path, *others) if path is not None else {}), rest
 
 
+def _with_values(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
+    """`--use_cpu FILE` as `--use_cpu=true FILE`: a file is no value of an argument that is true or false."""
+    if all(action.option_strings for action in parser._actions):
+        return arguments
+    switches = {
+        flag
+        for action in parser._actions
+        if action.nargs == "?" and action.const is True
+        for flag in action.option_strings
+    }
+    following = [*arguments[1:], "--"] if arguments else []
+    return [
+        f"{word}=true" if word in switches and after.lower() not in _TRUE_OR_FALSE else word
+        for word, after in zip(arguments, following, strict=True)
+    ]
+
+
 def _known(parser: HfArgumentParser) -> set[str]:
-    return {action.dest for action in parser._actions} - {"help", "config"}
+    return {action.dest for action in parser._actions} - {"help", "help_all", "config"}
 
 
 def _read_config(parser: HfArgumentParser, path: str, *others: HfArgumentParser) -> dict[str, Any]:

@@ -78,6 +78,8 @@ _WITHOUT_EFFECT = {
     "log_level_replica",
     "log_on_each_node",
     "disable_tqdm",
+    "id_column",
+    "logging_steps",
     "dataloader_num_workers",
     "dataloader_pin_memory",
     "dataloader_persistent_workers",

@@ -15,15 +15,17 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
-from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import has_labels
+from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.evaluation.mistakes import remarks
+from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
@@ -40,7 +42,9 @@ from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .card import RUN, Baseline, data_facts, settings_of
 from .failures import leave, reporting_failures
-from .output_dir import check_output_dir, check_writable, remove_results, write_predictions
+from .log_lines import make_readable, metrics_line, say
+from .logs import set_up_logging
+from .output_dir import check_output_dir, check_writable, describe_rows, in_chunks, remove_results
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 
 
@@ -91,6 +95,13 @@ class SelectionArguments:
     max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
     max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
+    id_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of the test data that names the rows of predictions.csv; if not given one called id, idx, index, guid "
+            "or ..._id without repeats, or else the number of the row in the file, from 0."
+        },
+    )
     label_noise: float | None = field(
         default=None,
         metadata={
@@ -131,7 +142,9 @@ class Run:
         self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
-        _set_up_logging(training_args)
+        set_up_logging(
+            logging.INFO if training_args.should_log else logging.WARNING, training_args.get_process_log_level()
+        )
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
         if training_args.push_to_hub and not training_args.do_train:
@@ -145,6 +158,8 @@ class Run:
         # Filled by `evaluate` and `predict` for the card.
         self.results: list[SplitResult] = []
         self.pictures: dict[str, str] = {}
+        # Filled by `check_splits`: what stands beside the predictions for each test split.
+        self.described: dict[str, DescribedRows] = {}
         self.model_name: str
         self.config: Any
         self.data: Any
@@ -181,6 +196,9 @@ class Run:
             )
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
+        if args.do_predict:
+            id_column = self.data_args.id_column
+            self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
 
     def _check_best_metric(self) -> None:
         names = ["loss", *self.metric_names()]
@@ -244,6 +262,7 @@ class Run:
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
             remove_results(self.output_dir)
         self.fill_card()
+        make_readable(trainer)
         logger.info("Training on %d %s with %s.", len(data.train or ()), self.unit, trainer.method)
         if self.data.source.get("wrong_labels"):
             trainer.add_callback(WatchMemorisation(trainer))
@@ -256,7 +275,7 @@ class Run:
             metrics |= trainer.guesses.metrics()
         # The push at the end is the one with the results.
         trainer.save_model(_internal_call=True)
-        trainer.log_metrics("train", metrics)
+        self._say("train", metrics, "train")
         trainer.save_metrics("train", metrics)
         trainer.save_state()
         self._record(self.describe())
@@ -324,14 +343,20 @@ class Run:
                 **self.more_metrics(split, prefix),
                 f"{prefix}_samples": len(split),
             }
-            self.trainer.log_metrics(prefix, metrics)
+            self._say(name, metrics, prefix)
             self.trainer.save_metrics(prefix, metrics)
             self._note_results(name, prefix, metrics)
             combined |= metrics
             if number == 0 and self.data.problem_type == "single_label_classification":
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
+                for sentence in remarks(self.probabilities.argmax(axis=1), self.references, self.data.label_names):
+                    logger.warning("%s", sentence)
         return combined
+
+    def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
+        if self.trainer.is_world_process_zero():
+            say(metrics_line(split, metrics, prefix, self.unit))
 
     def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
         named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
@@ -362,11 +387,11 @@ class Run:
             if labelled and number == 0 and self.data.problem_type == "single_label_classification":
                 probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
-            self.trainer.log_metrics(prefix, metrics)
+            self._say(name, metrics, prefix)
             self.trainer.save_metrics(prefix, metrics)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                write_predictions(path, split, logits_of(output), self.data)
+                write_predictions(path, self.described[name], in_chunks(logits_of(output)))
             combined |= metrics
         return combined
 
@@ -512,14 +537,3 @@ def task_of(config: Any) -> tuple[str | None, list[str] | None]:
     if config.problem_type == "regression" or config.num_labels == 1:
         return "regression", None
     return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]
-
-
-def _set_up_logging(args: MixTrainingArguments) -> None:
-    logging.basicConfig(
-        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stderr)],
-        level=logging.INFO if args.should_log else logging.WARNING,
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    hf_logging.set_verbosity(args.get_process_log_level())

@@ -10,7 +10,7 @@ from datasets import Dataset
 from mixtext_hf.data import recognise_columns
 from mixtext_hf.data.columns import holds_texts, type_name
 
-from .output_dir import check_writable
+from .output_dir import check_new_file
 
 
 _ROWS_AT_A_TIME = 10_000
@@ -20,13 +20,7 @@ def check_output_file(output: Path, overwrite: bool) -> None:
     """Raise `ValueError` if `output` is no parquet file, or is there already."""
     if output.suffix.lower() != ".parquet":
         raise ValueError(f"--output_file {output} has the suffix {output.suffix!r}: the result is a .parquet file.")
-    if output.is_dir():
-        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
-    check_writable(output.parent, "output_file")
-    if output.exists() and not overwrite:
-        raise ValueError(
-            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
-        )
+    check_new_file(output, overwrite)
 
 
 def hash_texts(dataset: Dataset, column: str) -> str:

@@ -7,7 +7,7 @@ texts; here are the columns, the forms that images are stored in, and the order 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import datasets
@@ -64,6 +64,8 @@ class ImageDatasets:
             Height, width and channels of the first row of the first split.
         source (`dict[str, Any]`):
             Where the data came from and how it was selected, JSON-serialisable.
+        rows (`dict[str, np.ndarray]`):
+            Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
     """
 
     train: Dataset | None
@@ -75,6 +77,7 @@ class ImageDatasets:
     label_names: list[str]
     image_shape: tuple[int, int, int]
     source: dict[str, Any]
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
     problem_type: ClassVar[str] = SINGLE_LABEL
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
@@ -198,7 +201,7 @@ def load_image_datasets(
     found = recognise_image_columns(
         first.column_names, image=image_column, label=label_column, require_label=splits.train is not None
     )
-    splits.replace({name: _as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
+    splits.replace({name: as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
     shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
     label, names = _normalise_labels(splits, found.get("label_column"), label_names)
     rest = select_rows(splits, limits, validation_split_fraction, seed)
@@ -214,7 +217,9 @@ def load_image_datasets(
         **limits,
         **noise_source,
     }
-    return ImageDatasets(splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source)
+    return ImageDatasets(
+        splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source, splits.rows
+    )
 
 
 def recognise_image_columns(
@@ -271,7 +276,7 @@ def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Seq
     return None
 
 
-def _as_images(split: Dataset, split_name: str, column: str) -> Dataset:
+def as_images(split: Dataset, split_name: str, column: str) -> Dataset:
     """The split with its images in the column `"image"`, decoded where they are files."""
     where = f"The image column {column!r} of the split {split_name!r}"
     if column not in split.column_names:

@@ -74,12 +74,16 @@ def select_rows(
         train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
     splits.train = train
     for kind, limit in ((splits.validation, limits["max_eval_samples"]), (splits.test, limits["max_predict_samples"])):
-        kind.update({name: _at_most(split, limit, seed) for name, split in kind.items()})
+        for name, split in kind.items():
+            chosen = choose_rows(len(split), limit, seed)
+            if chosen is not None:
+                kind[name], splits.rows[name] = split.select(chosen), chosen
     return rest
 
 
-def _at_most(split: Dataset, limit: int | None, seed: int) -> Dataset:
-    if limit is None or limit >= len(split):
-        return split
+def choose_rows(number: int, limit: int | None, seed: int) -> np.ndarray | None:
+    """Which of so many rows to keep, in order, so that there are at most `limit`; `None`: all of them."""
+    if limit is None or limit >= number:
+        return None
     # Not the first rows: many files are sorted by class.
-    return split.select(np.sort(np.random.default_rng(seed).permutation(len(split))[:limit]))
+    return np.sort(np.random.default_rng(seed).permutation(number)[:limit])

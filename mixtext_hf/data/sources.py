@@ -5,10 +5,11 @@ tasks and the embedded corpus, is in `find_glue_task` and `load_text_splits` alo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
@@ -40,6 +41,8 @@ class Splits:
             Where they came from, JSON-serialisable.
         unlabeled (`datasets.Dataset`, *optional*):
             Rows to learn from without labels, of files of their own.
+        rows (`dict[str, np.ndarray]`, *optional*):
+            Of splits of which some rows were chosen: where in the whole split these were.
     """
 
     train: Dataset | None
@@ -47,6 +50,7 @@ class Splits:
     test: dict[str, Dataset]
     source: dict[str, Any]
     unlabeled: Dataset | None = None
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
     def by_name(self) -> dict[str, Dataset]:
         """All splits but the unlabelled one; the training split is named `"train"`."""

@@ -5,9 +5,10 @@ texts joined by `unlabeled_parts.py`; here is the order of the steps, and the ch
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Value
 
 from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
@@ -55,6 +56,8 @@ class TextDatasets:
             Names of the metrics that are usual for the task.
         source (`dict[str, Any]`):
             Where the data came from and how it was selected, JSON-serialisable.
+        rows (`dict[str, np.ndarray]`):
+            Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
     """
 
     train: Dataset | None
@@ -67,6 +70,7 @@ class TextDatasets:
     label_names: list[str]
     metrics: tuple[str, ...]
     source: dict[str, Any]
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def num_labels(self) -> int:
@@ -197,7 +201,7 @@ def load_text_datasets(
     found = _find_columns(splits, task, text_column, text_pair_column, label_column)
     columns, problem_type, names = _normalise_labels(splits, found, problem_type, label_names)
     if splits.unlabeled is not None:
-        _check_texts(splits.unlabeled, UNLABELED, columns)
+        check_texts(splits.unlabeled, UNLABELED, columns)
         splits.unlabeled = with_known_labels(splits.unlabeled, found.label, names)
 
     single_label = problem_type == SINGLE_LABEL
@@ -228,7 +232,9 @@ def load_text_datasets(
         **noise_source,
     }
     metrics = task.metrics if task is not None else _METRICS[problem_type]
-    return TextDatasets(train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source)
+    return TextDatasets(
+        train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source, splits.rows
+    )
 
 
 def _problem_type_of(task: GlueTask, problem_type: str | None) -> str:
@@ -269,11 +275,12 @@ def _find_columns(
         require_label=splits.train is not None,
     )
     for split_name, split in by_name.items():
-        _check_texts(split, split_name, columns)
+        check_texts(split, split_name, columns)
     return columns
 
 
-def _check_texts(split: Dataset, split_name: str, columns: TextColumns) -> None:
+def check_texts(split: Dataset, split_name: str, columns: TextColumns) -> None:
+    """Raise `ValueError` unless the text columns are there and hold a text in every row."""
     for column in columns.texts:
         where = f"The text column {column!r} of the split {split_name!r}"
         if column not in split.column_names:

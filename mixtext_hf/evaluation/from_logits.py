@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import metrics
+from .mistakes import remarks, surest_mistakes
 from .temperature import apply_temperature, fit_temperature
 from .validation import check_finite, check_labels, check_multi_hot, check_same_shape, check_top_k
 
@@ -56,7 +57,8 @@ def assess_classes(
             `samples`; `accuracy_interval`, that of Wilson (1927) for 95 %, which takes the examples for independent;
             `metrics` by their names; `calibration` ([`calibration_of`]); `classes`, one dict a class with `name`,
             `support`, `predicted`, `precision`, `recall` and `f1`; `confusion_matrix`, rows are true classes, or `None`
-            beyond 100 classes; and `most_confused`, the largest entries off its diagonal.
+            beyond 100 classes; `most_confused`, the largest entries off its diagonal; `surest_mistakes`
+            ([`~mixtext_hf.evaluation.mistakes.surest_mistakes`]); and `remarks`, where it seems to have learnt nothing.
 
     Raises:
         ValueError: If logits and references do not fit, or a k or `n_bins` is out of range.
@@ -86,6 +88,8 @@ def assess_classes(
         "classes": _by_class(matrix, label_names),
         "confusion_matrix": matrix.tolist() if n_classes <= MAX_CONFUSION_CLASSES else None,
         "most_confused": _most_confused(matrix, label_names),
+        "surest_mistakes": surest_mistakes(probabilities, references, label_names),
+        "remarks": remarks(predictions, references, label_names),
     }
 
 

@@ -93,7 +93,12 @@ def summarise(report: Mapping[str, Any]) -> list[str]:
 
 
 def render_report(
-    report: Mapping[str, Any], *, logits: NDArray, references: NDArray, ood_logits: NDArray | None = None
+    report: Mapping[str, Any],
+    *,
+    logits: NDArray,
+    references: NDArray,
+    ood_logits: NDArray | None = None,
+    thumbnails: Mapping[int, str] | None = None,
 ) -> str:
     """
     The page.
@@ -103,6 +108,7 @@ def render_report(
         logits (`np.ndarray` of shape `(N, C)`): Of the evaluated split, for the pictures.
         references (`np.ndarray` of shape `(N,)`): Its labels.
         ood_logits (`np.ndarray` of shape `(M, C)`, *optional*): Of the other data.
+        thumbnails (`Mapping[int, str]`, *optional*): The images of the surest mistakes by their row, as data URIs.
 
     Returns:
         `str`: HTML, with its pictures.
@@ -112,6 +118,7 @@ def render_report(
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         **{**report, "left_out": {**dict.fromkeys(PARTS), **report["left_out"]}},
+        thumbnails={row: Markup(source) for row, source in (thumbnails or {}).items()},
         pictures=_pictures(report, logits, references, ood_logits),
         metric_rows=list(_metric_rows(report)),
         shown_classes=_shown_classes(report["results"].get("classes", [])),
@@ -144,6 +151,7 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
         f"The model is right on {percent(found['accuracy'])} of the {results['samples']:,} examples of the {split} split "
         f"(95 % interval {percent(low)} to {percent(high)})."
     )
+    yield from results["remarks"]
     yield _about_confidence(results)
     temperature = report["temperature"]
     if temperature is not None:

@@ -22,6 +22,7 @@ from transformers.utils import ADAPTER_CONFIG_NAME
 from mixtext_hf._compat import load_replaced_modules
 
 from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
+from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 
@@ -58,7 +59,9 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
         """
-        model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
+        with without_load_report():
+            model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
+        say_new(model, new, may_be_new=True)
         make_mixable(model).note_new_parameters(new)
         return model
 
@@ -74,7 +77,9 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load.
         """
-        model, _ = _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+        with without_load_report():
+            model, new = _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+        say_new(model, new, may_be_new=False)
         return model
 
     @classmethod
@@ -139,7 +144,9 @@ class MixableModelForSequenceClassification(_MixableModel):
             `ValueError`: if no such head exists, or the checkpoint is unsafe to load.
         """
         _check_head("head", head)
-        model, new = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
+        with without_load_report():
+            model, new = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
+        say_new(model, new, may_be_new=True)
         make_mixable(model).note_new_parameters(new)
         return model
 

@@ -19,6 +19,7 @@ from .checks import check_ranges, settle_best_metric
 
 _DEFAULT = "tmix"
 _COMMON = ("alpha", "layers", "fold", "per", "prob")
+_LOGGING_STEPS, _EVAL_STEPS = 0.05, 500
 # The shares of guesses that rounds learn from.
 _SUREST = (0.6, 0.7, 0.8, 0.9)
 
@@ -92,6 +93,9 @@ class MixTrainingArguments(TrainingArguments):
         skip_nonfinite_steps (`int`, *optional*, defaults to 0):
             How many steps may be left out because their gradient is infinite or not a number; one more stops training. Every
             step then waits for the device.
+        logging_steps (`int` or `float`, *optional*, defaults to 0.05):
+            Below 1 it is a share of all steps: some twenty lines, however long training is. (In transformers: 500 steps.)
+            `eval_steps` are then 500 unless given, as there.
         max_grad_norm (`float`, *optional*, defaults to 0.0):
             Gradients are not clipped unless asked for, as in the code of the papers. (In transformers: 1.0. With Adam,
             clipping the large gradients of the first steps makes the later steps larger and the model less calibrated.)
@@ -208,6 +212,10 @@ class MixTrainingArguments(TrainingArguments):
             "help": "Leave out up to so many steps whose gradient is infinite or not a number; one more stops training."
         },
     )
+    logging_steps: float = field(
+        default=_LOGGING_STEPS,
+        metadata={"help": "Steps between two lines of the log; below 1 their share of all steps."},
+    )
     logging_nan_inf_filter: bool = field(
         default=False,
         metadata={"help": "Log 0 in place of a loss that is not finite. Off here: such a loss stops training."},
@@ -221,6 +229,9 @@ class MixTrainingArguments(TrainingArguments):
             self.mix_kwargs = _parse_object(self.mix_kwargs)
         check_ranges(self)
         settle_best_metric(self)
+        if self.eval_steps is None and self.logging_steps == _LOGGING_STEPS:
+            # As in transformers: not as often as a line is logged.
+            self.eval_steps = _EVAL_STEPS
         super().__post_init__()
         if not 0 <= self.mix_start < self.mix_end <= 1:
             raise ValueError(
@@ -323,7 +334,9 @@ class MixTrainingArguments(TrainingArguments):
         names = ("mix_method", "mix_preset", *(f"mix_{name}" for name in _COMMON), "mix_kwargs")
         return [name for name in names if getattr(self, name) is not None]
 
-    def make_method(self, recipe: dict[str, Any] | None = None, *, default: str = _DEFAULT) -> MixMethod:
+    def make_method(
+        self, recipe: dict[str, Any] | None = None, *, default: str = _DEFAULT, in_search: bool = False
+    ) -> MixMethod:
         """
         The method that these arguments name.
 
@@ -331,8 +344,12 @@ class MixTrainingArguments(TrainingArguments):
             default (`str`): The method where neither they nor `recipe` name one.
             recipe (`dict`, *optional*):
                 `config.mixtext` of the model: its method and hyper-parameters serve when `mix_method` is not given.
+            in_search (`bool`):
+                Whether the method is one of several that a search tries: what says how to mix is then not for one that does not.
         """
         given = {name: value for name in _COMMON if (value := getattr(self, f"mix_{name}")) is not None}
+        if in_search and self.mix_method in METHODS and not METHODS[self.mix_method].mixes:
+            given = {}
         extra = self.mix_kwargs or {}
         if not isinstance(extra, dict):
             raise ValueError(f'mix_kwargs must be a JSON object such as \'{{"pad": "keep"}}\', got {extra!r}.')

@@ -158,6 +158,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         self._label_shares: torch.Tensor | None = None
         self._has_warned_of_unused = False
         self._is_made = False
+        self._in_search = False
         self.is_resumed = False
         self._learns_image_columns = False
         self._terms = Terms(args)
@@ -291,7 +292,9 @@ class MixTrainer(CheckedLoaders, HubTrainer):
                 f"in one place, {type(self._given_method).__name__}(...) or the arguments."
             )
         self.method = self._given_method or self.args.make_method(
-            self._recipe, default="mixup" if self._takes_pixels else "tmix"
+            self._recipe,
+            default="mixup" if self._takes_pixels else "tmix",
+            in_search=self._in_search,
         )
         if self.method.mixes_pixels and not self._takes_pixels:
             raise ValueError(
@@ -340,6 +343,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
         super()._hp_search_setup(trial)
+        self._in_search = trial is not None
         self._settle()
         self._terms = Terms(self.args)
         self.is_resumed = False

@@ -138,7 +138,7 @@ def test_of_a_run_its_result_and_its_log_are_left(done):
     for folder in (done / "runs").glob("*-seed0-*/"):
         left = {path.name for path in folder.iterdir()}
         assert left == {"result.json", "predictions.npz", "output.log", "run.json"}
-        assert "train_loss" in (folder / "output.log").read_text()
+        assert "train: loss " in (folder / "output.log").read_text()
         assert "mixtext-hf train-text" in json.loads((folder / "run.json").read_text())["command"]
 
 

@@ -152,6 +152,31 @@ def test_every_number_follows_from_the_logits(evaluated):
     assert report["ood"]["auroc"] == pytest.approx(auroc)
 
 
+def test_the_surest_mistakes_are_shown(evaluated):
+    out, report = evaluated
+    stored = np.load(out / "predictions.npz", allow_pickle=False)
+    probabilities, labels = softmax(stored["logits"]), stored["references"]
+    wrong = probabilities.argmax(axis=1) != labels
+    found = report["results"]["surest_mistakes"]
+    assert len(found) == min(wrong.sum(), 10) > 1
+    assert found[0]["confidence"] == probabilities[wrong].max(axis=1).max()
+    texts = "".join(Page((out / "report.html").read_text(encoding="utf-8")).text)
+    for mistake in found:
+        row = text_rows(30, NAMES, seed=1)[mistake["row"]]
+        assert (mistake["shown"], mistake["label"]) == (row["text"], row["label"])
+        assert mistake["prediction"] == NAMES[probabilities[mistake["row"]].argmax()] != row["label"]
+        assert row["text"] in texts and f"row {mistake['row']}" in texts
+
+
+def test_a_classifier_that_learnt_nothing_is_told(tmp_path, files):
+    model = tiny_model(id2label=dict(enumerate(NAMES)), label2id={name: i for i, name in enumerate(NAMES)})
+    model.classifier.bias.data[1] = 50
+    model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    report = run(tmp_path / "out", tmp_path / "model", files["test"], *NO_NOISE)
+    assert report["summary"][1].startswith("All 30 examples are taken for the same class, R & B. Train longer")
+
+
 def test_the_temperature_does_not_see_the_test_split(tmp_path, evaluated, classifier, files):
     others = write_table(tmp_path / "other.csv", text_rows(30, NAMES[::-1], seed=9))
     report = run(tmp_path / "out", classifier, others, f"--validation_file={files['validation']}", *NO_NOISE)
@@ -356,7 +381,9 @@ def test_an_image_classifier(tmp_path, pictures):
         assert row["pgd"] <= row["fgsm"] <= row["clean"] == pytest.approx(robustness["clean"]["accuracy"])
     assert found["ood"]["auroc"] == 0.5  # the same images
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
-    assert len(page.loaded) == 5 and "Adversarial images" in page.text
+    mistakes = found["results"]["surest_mistakes"]
+    assert len(page.loaded) == 5 + len(mistakes) > 5 and "Adversarial images" in page.text
+    assert all(row["id"] == f"row {row['row']}" for row in mistakes)
 
 
 def test_other_images_in_a_column_of_another_name(tmp_path, pictures):
@@ -400,8 +427,8 @@ def test_a_model_without_a_limit_of_length(tmp_path, classifier, files):
     inputs = evaluation_inputs.EvaluationInputs(
         *evaluate.parse(evaluate.make_parser(), [*QUIET, *argv])[:3], command=""
     )
-    inputs.tokenizer.model_max_length, inputs.config.max_position_embeddings = 10**30, -1
-    assert inputs._longest_text() == 512
+    inputs.classifier.tokenizer.model_max_length, inputs.config.max_position_embeddings = 10**30, -1
+    assert inputs.classifier._longest_text(None) == 512
 
 
 # ---- what it refuses, before the model is run ----

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from mixtext_hf import __version__
+from mixtext_hf.cli import help_texts
 from mixtext_hf.cli import main as main_module
 from mixtext_hf.cli.main import COMMANDS, main
 
@@ -46,6 +47,32 @@ def test_the_rest_goes_to_the_command(capsys, command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_that_is_kept_is_that_of_the_parser(command):
+    parser = import_module(f"mixtext_hf.cli.{COMMANDS[command][0]}").make_parser()
+    kept = (help_texts.TEXTS / f"{command}.txt").read_text(encoding="utf-8")
+    assert kept == help_texts.short_help(parser), "due after a change of arguments: make help-texts"
+    assert all(len(line) <= 118 for line in kept.splitlines())
+
+
+def test_own_arguments_come_first_and_all_on_request(capsys):
+    for ask, has_all in (("--help", False), ("--help-all", True)):
+        with pytest.raises(SystemExit) as stopped:
+            main(["train-text", ask])
+        text = capsys.readouterr().out
+        assert stopped.value.code == 0 and ("--adam_beta1" in text) == has_all
+        assert all(f"--{name}" in text for name in ("mix_method", "train_file", "output_dir", "learning_rate"))
+        if not has_all:
+            places = [text.index(f"  --{name} ") for name in ("model_name_or_path", "mix_method", "learning_rate")]
+            assert places == sorted(places) and "--mix-method" not in text
+
+
+def test_help_below_a_command_is_its_own(capsys):
+    with pytest.raises(SystemExit):
+        main(["benchmark", "text", "--help"])
+    assert "--seq_length" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_parser_and_a_main(command):
     module = import_module(f"mixtext_hf.cli.{COMMANDS[command][0]}")
     assert module.make_parser().prog == f"mixtext-hf {command}"
@@ -76,9 +103,15 @@ def test_the_console_entry():
     if entry is not None:  # the package may be on the path without being installed
         assert entry.load() is main
     code = (
-        "import sys; from mixtext_hf.cli.main import main; main(['--version']);"
-        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+        "import sys; from mixtext_hf.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules or 'transformers' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, __version__), done.stderr
+    for argv, expected in (
+        (["--version"], __version__),
+        (["train-image", "--help"], "usage: mixtext-hf train-image "),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and done.stdout.startswith(expected), done.stderr
+        assert done.stdout.endswith("False\n")
     assert main_module.__name__ == "mixtext_hf.cli.main"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -56,6 +57,8 @@ def test_from_a_folder_of_images_to_predictions(tmp_path, folder):
     with (out / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and {row["prediction"] for row in rows} == {"dark", "light"}
+    # The folder that an image lies in is its class.
+    assert all(Path(row["image"]).parent.name == row["label"] == row["prediction"] for row in rows)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert run["method"] == "mixup" and run["columns"] == ["image"]
     assert run["model_arguments"]["model_name_or_path"] == "small-resnet"

@@ -121,13 +121,16 @@ def test_train_evaluate_and_predict(tmp_path, base, suffix):
     assert results["train_samples_per_second"] > 0 and results["train_loss"] > 0
 
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", "probability_egg", "probability_ham", "probability_spam"]
+    probabilities = ["probability_egg", "probability_ham", "probability_spam"]
+    assert list(predictions[0]) == ["id", "text", "label", "prediction", "confidence", *probabilities]
     assert [row["id"] for row in predictions] == [f"row-{i}" for i in range(7)]
+    assert [{name: row[name] for name in ("id", "text", "label")} for row in predictions] == test_rows
     hits = 0
     for row, given in zip(predictions, test_rows, strict=True):
         chances = {name: float(row[f"probability_{name}"]) for name in ("egg", "ham", "spam")}
         assert sum(chances.values()) == pytest.approx(1)
         assert row["prediction"] == max(chances, key=lambda name: chances[name])
+        assert float(row["confidence"]) == max(chances.values())
         hits += row["prediction"] == given["label"]
     assert results["predict_accuracy"] == pytest.approx(hits / 7)
 
@@ -141,6 +144,33 @@ def test_train_evaluate_and_predict(tmp_path, base, suffix):
     assert model.config.id2label == {0: "egg", 1: "ham", 2: "spam"}
     assert model.config.label2id == {"egg": 0, "ham": 1, "spam": 2}
     assert model.config.mixtext["method"] == "tmix"
+
+
+def test_a_file_in_the_working_directory_names_the_data(tmp_path, base, monkeypatch):
+    write_table(tmp_path / "data.csv", rows(12))
+    monkeypatch.chdir(tmp_path)
+    main(["--train_file=data.csv", f"--model_name_or_path={base}", "--output_dir=out", "--do_train", *COMMON])
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "unnamed" not in card and "data.csv" in card.split("## Data")[1]
+
+
+def test_rows_of_the_test_file_that_were_chosen_keep_their_numbers(tmp_path, trained):
+    everything = rows(40)
+    path = write_table(tmp_path / "test.csv", everything)
+    predict_with(trained, path, tmp_path / "out", "--max_predict_samples=5")
+    found = read_predictions(tmp_path / "out" / "predictions.csv")
+    numbers = [int(row["id"]) for row in found]
+    assert len(numbers) == 5 and numbers == sorted(numbers) and numbers != list(range(5))
+    assert all(row["text"] == everything[int(row["id"])]["text"] for row in found)
+
+
+def test_an_id_column_that_is_not_there_is_said_before_training(tmp_path, base, capsys):
+    path = write_table(tmp_path / "data.csv", rows(12))
+    argv = [f"--train_file={path}", f"--test_file={path}", f"--model_name_or_path={base}", "--id_column=nr"]
+    with pytest.raises(SystemExit):
+        main([*argv, f"--output_dir={tmp_path / 'out'}", "--do_train", "--do_predict", *COMMON])
+    assert "--id_column nr: there is no such column, choose from" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_hidden_labels_give_predictions_and_no_metrics(tmp_path, base):
@@ -207,7 +237,10 @@ def test_several_label_columns(tmp_path, base):
     )
     assert {"eval_f1_micro", "eval_f1_macro", "eval_subset_accuracy", "eval_nll"} <= set(results)
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", "probability_toxic", "probability_rude"]
+    assert list(predictions[0]) == [
+        *("id", "text", "label", "prediction", "confidence"),
+        *("probability_toxic", "probability_rude"),
+    ]
     for row in predictions:
         named = [name for name in ("toxic", "rude") if float(row[f"probability_{name}"]) > 0.5]
         assert row["prediction"] == "|".join(named)
@@ -239,7 +272,7 @@ def test_regression_by_the_name_of_its_task(tmp_path, base):
     )
     assert {"eval_pearson", "eval_spearman", "eval_mse"} <= set(results)
     predictions = read_predictions(out / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction"] and len(predictions) == 12
+    assert list(predictions[0]) == ["id", "sentence1", "sentence2", "prediction"] and len(predictions) == 12
     assert all(math.isfinite(float(row["prediction"])) for row in predictions)
     assert not (out / "reliability_diagram.png").exists()
     # The trained model alone: what it is comes from its config.
@@ -386,7 +419,13 @@ def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
     texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(24)])
     results = predict_with(trained, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
-    assert list(predictions[0]) == ["id", "prediction", *(f"probability_{name}" for name in NAMES)]
+    assert list(predictions[0]) == [
+        "id",
+        "text",
+        "prediction",
+        "confidence",
+        *(f"probability_{name}" for name in NAMES),
+    ]
     assert "predict_accuracy" not in results
     found = [row["prediction"] for row in predictions]
     assert set(found) == set(NAMES)
@@ -405,7 +444,7 @@ def test_the_classes_of_a_trained_model_are_its_own(tmp_path, trained):
         out = tmp_path / Path(path).stem
         results = predict_with(trained, path, out, "--do_eval")
         assert results["predict_accuracy"] == results["eval_accuracy"] == 1.0, path
-        assert list(read_predictions(out / "predictions.csv")[0])[2:] == [f"probability_{name}" for name in NAMES]
+        assert list(read_predictions(out / "predictions.csv")[0])[5:] == [f"probability_{name}" for name in NAMES]
     # One class alone is data enough for a model that knows the others.
     alone = write_table(tmp_path / "alone.csv", [row for row in by_name if row["label"] == "ham"])
     assert predict_with(trained, alone, tmp_path / "alone")["predict_accuracy"] == 1.0
@@ -449,7 +488,7 @@ def test_a_trained_multi_label_model_alone(tmp_path):
     texts_only = write_table(tmp_path / "texts.csv", [{"text": text} for text in texts(12)])
     predict_with(model, texts_only, tmp_path / "one")
     predictions = read_predictions(tmp_path / "one" / "predictions.csv")
-    assert list(predictions[0])[2:] == [f"probability_{name}" for name in names]
+    assert list(predictions[0])[4:] == [f"probability_{name}" for name in names]
     found = [row["prediction"].split("|") for row in predictions]
     assert len({tuple(chosen) for chosen in found}) > 3
     # The same, as columns in another order and as lists of names.

@@ -554,6 +554,33 @@ def test_hyperparameter_search_changes_the_method(tmp_path):
     assert set(best.hyperparameters) == {"mix_alpha", "learning_rate"}
 
 
+def test_a_search_over_methods_and_alpha_survives_one_without_alpha(tmp_path):
+    pytest.importorskip("optuna")
+    methods, used = ("tmix", "erm", "tmix"), []
+
+    class Trainer(RecordingTrainer):
+        def draw_plan(self, inputs):
+            used.append((self.method.name, self.method.alpha))
+            return super().draw_plan(inputs)
+
+    settings = arguments(tmp_path, max_steps=1)
+    trainer = make_trainer(
+        None, settings, kind=Trainer, model_init=lambda: tiny_model("bert"), eval_dataset=tiny_rows(8)
+    )
+    trainer.hyperparameter_search(
+        hp_space=lambda trial: {
+            "mix_method": trial.suggest_categorical(f"mix_method_{trial.number}", [methods[trial.number]]),
+            "mix_alpha": trial.suggest_float("mix_alpha", 0.5, 0.5),
+        },
+        backend="optuna",
+        n_trials=3,
+    )
+    assert dict.fromkeys(used) == dict.fromkeys([("tmix", 0.5), ("erm", 0.0)]) and used[-1] == ("tmix", 0.5)
+    # Elsewhere it is a mistake, still.
+    with pytest.raises(ValueError, match="alpha"):
+        arguments(tmp_path, mix_method="erm", mix_alpha=0.5)
+
+
 # ---- the arguments ----
 
 

@@ -1,0 +1,59 @@
+"""What the commands log: the lines of this package, each warning once, and nothing of how files come from the Hub."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import datasets
+from transformers.utils import logging as hf_logging
+
+
+# They log every request.
+_OF_THE_NETWORK = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec")
+# The same for each model that is made of a checkpoint.
+_ONCE = ("mixtext_hf.models.load_report",)
+
+
+class OnceOnly(logging.Filter):
+    """Lets a warning pass when it comes for the first time: the runs of a comparison would each say it again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, str]] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING and record.name not in _ONCE:
+            return True
+        said = (record.name, record.getMessage())
+        is_new = said not in self._said
+        self._said.add(said)
+        return is_new
+
+
+def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WARNING) -> None:
+    """
+    Log to stderr, as the commands do.
+
+    Args:
+        level (`int`): From which level on.
+        of_transformers (`int`): The same for what transformers itself says.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OnceOnly())
+    logging.basicConfig(
+        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[handler],
+        level=level,
+    )
+    for name in _OF_THE_NETWORK:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    hf_logging.set_verbosity(of_transformers)
+    # It has a handler of its own.
+    for own in logging.getLogger("transformers").handlers:
+        if not any(isinstance(one, OnceOnly) for one in own.filters):
+            own.addFilter(OnceOnly())
+    # "Flattening the indices", "Loading weights" and their like: steps of a moment. Those of training and of files from the Hub stay.
+    datasets.disable_progress_bars()
+    hf_logging.disable_progress_bar()

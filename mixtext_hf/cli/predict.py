@@ -1,0 +1,404 @@
+"""Predict with a trained classifier, whoever trained it, and write a row for each input: `mixtext-hf predict`.
+
+```bash
+mixtext-hf predict MODEL FILE --output_file predictions.csv
+```
+
+MODEL is the folder or Hub id of any text or image classifier of transformers, or of an adapter of PEFT on one; FILE a table of
+texts or images, or a folder of image files. Rows are read, predicted and written chunk by chunk, in the order of the file.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import HfArgumentParser
+
+from mixtext_hf.data import recognise_columns
+from mixtext_hf.data.described_rows import DescribedRows, find_id_column
+from mixtext_hf.data.files import read_files, resolve_files
+from mixtext_hf.data.image_arrays import to_array
+from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
+from mixtext_hf.data.labels import PROBLEM_TYPES
+from mixtext_hf.data.selection import choose_rows
+from mixtext_hf.data.text import check_texts
+from mixtext_hf.evaluation.predicting import predict, predict_in_chunks
+from mixtext_hf.evaluation.prediction_file import (
+    PREDICTION_SUFFIXES,
+    PredictionTable,
+    Written,
+    check_prediction_file,
+    write_predictions,
+)
+
+from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Classifier, ModelArguments, device_of
+from .failures import reporting_failures
+from .logs import set_up_logging
+from .output_dir import check_new_file
+from .parsing import Parser, parse, reporting_bad_input
+from .run import task_of
+
+
+logger = logging.getLogger(__name__)
+
+_LABEL = "label"
+_SHOWN = 10
+# Texts are sorted by their length within so many batches; images are large, and need no order.
+_BATCHES_OF_TEXTS, _BATCHES_OF_IMAGES = 64, 4
+
+
+@dataclass
+class PredictArguments:
+    """Which inputs, and what is written of them."""
+
+    output_file: str = field(
+        default="predictions.csv", metadata={"help": f"The file to write: {', '.join(PREDICTION_SUFFIXES)}."}
+    )
+    overwrite_output_file: bool = field(default=False, metadata={"help": "Replace output_file if it is there."})
+    top_k: int | None = field(
+        default=None, metadata={"help": "Write only the likeliest so many classes, not the probabilities of all."}
+    )
+    escape_formulas: bool = field(
+        default=False, metadata={"help": "Put a ' before cells that a spreadsheet would take for formulas (csv, tsv)."}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "That of the training, or recognised by its name, if not given."}
+    )
+    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
+    image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    label_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "True labels, if there are any, stand beside the predictions. Recognised by its name if not given; several, "
+            "with commas, for multi-label."
+        },
+    )
+    id_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column that names the rows; if not given one called id, idx, index, guid or ..._id without repeats, or else "
+            "the number of the row in the file, from 0."
+        },
+    )
+    problem_type: str | None = field(
+        default=None, metadata={"help": "What the model's config says, or else one class an example, if not given."}
+    )
+    max_seq_length: int | None = field(
+        default=None,
+        metadata={
+            "help": "Longer texts are cut to this many tokens; as in training where run.json beside the model says so, or "
+            "else what the model takes, at most 512."
+        },
+    )
+    max_predict_samples: int | None = field(
+        default=None, metadata={"help": "Predict only so many rows, chosen at random, in the order of the file."}
+    )
+    seed: int = field(default=0, metadata={"help": "Of the choice of rows."})
+    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Rows of a batch."})
+    dataloader_num_workers: int = field(default=0, metadata={"help": "Processes that prepare batches."})
+    use_cpu: bool = field(default=False, metadata={"help": "Not the accelerator, where there is one."})
+    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
+
+
+def make_parser() -> HfArgumentParser:
+    """The parser of the model, the file, [`ModelArguments`] and [`PredictArguments`]."""
+    parser = Parser(
+        [PredictArguments, ModelArguments],
+        prog="mixtext-hf predict",
+        usage="mixtext-hf predict MODEL FILE [--output_file predictions.csv] [...]",
+        description="Predict with a text or image classifier: one row an input, in the order of the file.",
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="MODEL FILE",
+        help="The folder or Hub id of a classifier (or --model_name_or_path), and the inputs: parquet, csv, tsv, json or jsonl "
+        "files; for images also a folder or image files. Commas, globs.",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> Written:
+    """Run the command; returns what was written."""
+    parser = make_parser()
+    set_up_logging()
+    with reporting_bad_input(parser):
+        args, model_args, rest = parse(parser, argv)[:3]
+        run = PredictRun(model_args, args, rest.inputs)
+    with reporting_failures(parser.prog):
+        written = run()
+    print(run.summary(written))
+    return written
+
+
+class PredictRun:
+    """One run of the command: what is wrong with the arguments, the model or the columns is found on construction."""
+
+    def __init__(self, model_args: ModelArguments, args: PredictArguments, inputs: Sequence[str]):
+        self.args, self.output = args, Path(args.output_file)
+        named = [] if model_args.model_name_or_path is None else [model_args.model_name_or_path]
+        if len(named) + len(inputs) != 2:
+            raise ValueError(
+                f"A model and a file are needed, got {' '.join([*named, *inputs]) or 'neither'}: mixtext-hf predict MODEL FILE "
+                "(several files with commas between them)."
+            )
+        model_args.model_name_or_path, self.file = [*named, *inputs]
+        self._check_arguments()
+        self.classifier = Classifier(model_args)
+        self.classifier.check_classes()
+        self.problem_type = self._find_problem_type()
+        names = [str(name) for _, name in sorted(self.classifier.config.id2label.items())]
+        self.label_names = [] if self.problem_type == REGRESSION else names
+        self.is_text = self.classifier.modality == "text"
+        PredictionTable(self.problem_type, self.label_names, top_k=args.top_k)
+        split = self._read_texts() if self.is_text else self._read_images()
+        chosen = choose_rows(len(split), args.max_predict_samples, args.seed)
+        self.split = split if chosen is None else split.select(chosen)
+        self.described = self._describe(split, chosen)
+        self.model = self.classifier.load(self.problem_type, device_of(args.use_cpu))
+        self.collator: Any
+        if self.is_text:
+            self.collator = self.classifier.text_collator(self.texts, args.max_seq_length, self.problem_type)
+        else:
+            self.collator = self.classifier.image_collator(IMAGE)
+        self.rows = self.split.select_columns(list(self.texts) if self.is_text else [IMAGE])
+        self._try_first_row()
+
+    def _check_arguments(self) -> None:
+        args = self.args
+        check_prediction_file("--output_file", self.output, escape_formulas=args.escape_formulas)
+        check_new_file(self.output, args.overwrite_output_file)
+        for name in ("per_device_eval_batch_size", "max_predict_samples", "top_k"):
+            value = getattr(args, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name} must be at least 1, got {value}.")
+        for name in ("seed", "dataloader_num_workers"):
+            if getattr(args, name) < 0:
+                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        if args.problem_type not in (None, *PROBLEM_TYPES):
+            raise ValueError(f"--problem_type {args.problem_type}: choose from {', '.join(PROBLEM_TYPES)}.")
+
+    def _find_problem_type(self) -> str:
+        config, given = self.classifier.config, self.args.problem_type
+        known = task_of(config)[0]
+        if given is not None and known not in (None, given):
+            raise ValueError(
+                f"--problem_type {given}: the config of {self.classifier.name!r} says {known}; leave it out."
+            )
+        found = given or known or SINGLE_LABEL
+        if found == REGRESSION and config.num_labels != 1:
+            raise ValueError(
+                f"model_name_or_path={self.classifier.name!r} has {config.num_labels} outputs, and regression is of one number: "
+                "name a --problem_type of classes, or another model."
+            )
+        return found
+
+    # ---- the inputs ----
+
+    def _read_texts(self) -> Dataset:
+        a = self.args
+        if a.image_column is not None:
+            raise ValueError(
+                f"--image_column {a.image_column}: {self.classifier.name!r} is a text classifier; name a --text_column."
+            )
+        split = read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir)
+        text, pair = a.text_column, a.text_pair_column
+        if text is None and pair is None:
+            text, pair = self._columns_in_training(split)
+        columns = recognise_columns(
+            split.column_names, text=text, text_pair=pair, label=self._label_column(split), require_label=False
+        )
+        check_texts(split, "FILE", columns)
+        self.texts, self.label = columns.texts, columns.label
+        return split
+
+    def _columns_in_training(self, split: Dataset) -> tuple[str | None, str | None]:
+        """The text columns that the model was trained on, where the file has them."""
+        recorded = self.classifier.run_record().get("columns")
+        if not isinstance(recorded, list) or len(recorded) != 2 or recorded[0] not in split.column_names:
+            return None, None
+        text, pair = recorded
+        return (text, pair) if pair is None or pair in split.column_names else (None, None)
+
+    def _label_column(self, split: Dataset) -> str | Sequence[str] | None:
+        """The one that is given, else the 0/1 columns that are called like the classes, else none yet."""
+        names = self.label_names
+        are_columns = len(names) > 1 and set(names) <= set(split.column_names)
+        if self.args.label_column is None and self.problem_type == MULTI_LABEL and are_columns:
+            return tuple(names)
+        return self.args.label_column
+
+    def _read_images(self) -> Dataset:
+        a = self.args
+        for name in ("text_column", "text_pair_column", "max_seq_length"):
+            if getattr(a, name) is not None:
+                raise ValueError(
+                    f"--{name} {getattr(a, name)}: {self.classifier.name!r} is an image classifier; leave it out."
+                )
+        self.texts = ()
+        found = find_image_files(self.file)
+        if found is not None:
+            split = self._split_of_files(found)
+            self.label = _LABEL if _LABEL in split.column_names else None
+        else:
+            split = read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir)
+            columns = recognise_image_columns(split.column_names, image=a.image_column, label=a.label_column)
+            self.label = columns.get("label_column")
+            split = as_images(split, "FILE", columns["image_column"])
+        return split
+
+    def _split_of_files(self, files: list[Path]) -> Dataset:
+        """Image files as rows: the folder that a file lies in is its label, where that is a class."""
+        for name in ("image_column", "label_column", "id_column"):
+            if getattr(self.args, name) is not None:
+                raise ValueError(f"--{name} {getattr(self.args, name)}: {self.file} is no table; leave it out.")
+        of_folders = [path.parent.name if path.parent.name in self.label_names else None for path in files]
+        columns: dict[str, list[str | None]] = {IMAGE: [str(path) for path in files]}
+        if any(name is not None for name in of_folders):
+            columns[_LABEL] = of_folders
+        return Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
+
+    def _describe(self, split: Dataset, chosen: NDArray | None) -> DescribedRows:
+        labels = () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
+        # Of all rows: those that were chosen may be unique by chance.
+        id_column = find_id_column(split, [*self.texts, IMAGE, *labels], self.args.id_column)
+        if id_column is not None:
+            logger.info("The ids are those of the column %r; another one is named by --id_column.", id_column)
+        return DescribedRows(
+            self.split,
+            texts=self.texts,
+            image=None if self.is_text else IMAGE,
+            label=self.label,
+            problem_type=self.problem_type,
+            label_names=self.label_names,
+            id_column=id_column,
+            numbers=chosen,
+        )
+
+    def _try_first_row(self) -> None:
+        try:
+            predict(self.model, [self.rows[0]], self.collator, batch_size=1)
+        except (OSError, SyntaxError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ValueError(
+                f"model_name_or_path={self.classifier.name!r} cannot be run on the first row of {self.file}: {error}"
+            ) from error
+
+    # ---- the run ----
+
+    def __call__(self) -> Written:
+        """Predict and write all rows."""
+        a = self.args
+        if self.is_text:
+            logger.info("Texts are cut to %d tokens; see --max_seq_length.", self.classifier.max_length)
+        return write_predictions(
+            self.output, self.described, self._chunks(), top_k=a.top_k, escape_formulas=a.escape_formulas
+        )
+
+    def _chunks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        a = self.args
+        batches = _BATCHES_OF_TEXTS if self.is_text else _BATCHES_OF_IMAGES
+        done = 0
+        try:
+            for first, logits in predict_in_chunks(
+                self.model,
+                self.rows,
+                self.collator,
+                batch_size=a.per_device_eval_batch_size,
+                batches_in_chunk=batches,
+                lengths=self._lengths() if self.is_text else None,
+                num_workers=a.dataloader_num_workers,
+                title=None if a.disable_tqdm else "Predicting",
+            ):
+                yield first, logits
+                done = first + len(logits)
+        except (OSError, SyntaxError, ValueError) as error:
+            if not self.is_text:
+                self._name_broken_image(done, done + batches * a.per_device_eval_batch_size, error)
+            raise
+
+    def _lengths(self) -> NDArray[np.int64]:
+        """Characters of the texts of each row."""
+        lengths = [
+            sum(pc.binary_length(pc.cast(piece.column(name), pa.large_string())).to_numpy() for name in self.texts)
+            for piece in self.rows.with_format("arrow").iter(batch_size=10_000)
+        ]
+        return np.concatenate(lengths)
+
+    def _name_broken_image(self, first: int, stop: int, error: Exception) -> None:
+        """Raise a `ValueError` that says which of these rows cannot be read, if one of them is what went wrong."""
+        for row in range(first, min(stop, len(self.rows))):
+            try:
+                to_array(self.rows[row][IMAGE])
+            except (OSError, SyntaxError, TypeError, ValueError):
+                ids, inputs, _ = self.described.slice(row, row + 1)
+                what = f"row {ids[0].as_py()}" if not inputs else str(inputs[0][0].as_py())
+                raise ValueError(
+                    f"{self.file}: the image {what} cannot be read ({error}): remove or replace it. Nothing was written."
+                ) from error
+
+    def summary(self, written: Written) -> str:
+        """What was written, in a few lines."""
+        lines = [f"{written.rows:,} rows predicted by {self.classifier.name}: {self.output}"]
+        if written.counts:
+            counted = [f"{name} {count:,}" for name, count in written.counts.most_common(_SHOWN)]
+            more = f", … {len(written.counts)} classes in all" if len(written.counts) > _SHOWN else ""
+            lines.append(f"  {', '.join(counted)}{more}")
+        if written.only_class is not None:
+            lines.append(
+                f"  All rows got the same class, {written.only_class}: if they should not have, the model may have been trained too "
+                "little, or on other inputs."
+            )
+        if written.labelled:
+            share = written.right / written.labelled
+            lines.append(
+                f"  {share:.1%} of the {written.labelled:,} rows with a true label are right; `mixtext-hf evaluate` measures more."
+            )
+        return "\n".join(lines)
+
+
+def find_image_files(given: str) -> list[Path] | None:
+    """
+    The image files that are named: a file, a pattern, several with commas, or a folder with all that are below it; `None` if it is
+    tables that are named.
+
+    Raises:
+        `ValueError`: if a folder holds no images. `FileNotFoundError`: if there is no such file.
+    """
+    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    if os.path.isdir(given):
+        below = (path for path in Path(given).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+        found = sorted(
+            path for path in below if not any(part.startswith(".") for part in path.relative_to(given).parts)
+        )
+        if not found:
+            raise ValueError(
+                f"FILE: the folder {given!r} holds no images: name the folder of the image files, or a table."
+            )
+        return found
+    patterns = [given] if os.path.exists(given) else [part.strip() for part in given.split(",") if part.strip()]
+    if not patterns or not all(Path(pattern).suffix.lower() in suffixes for pattern in patterns):
+        return None
+    files = []
+    for pattern in patterns:
+        matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not matches:
+            raise FileNotFoundError(f"FILE: there is no file {pattern!r}. Check the path.")
+        files += [Path(match) for match in matches]
+    return files
+
+
+if __name__ == "__main__":
+    main()
