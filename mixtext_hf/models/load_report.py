@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from transformers import PreTrainedModel
+
+from mixtext_hf._quiet import holding_back
 
 
 logger = logging.getLogger(__name__)
@@ -15,33 +17,9 @@ _LOGGERS = ("transformers.modeling_utils", "transformers.utils.loading_report")
 _SHOWN = 6
 
 
-class _HeldBack(logging.Filter):
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "LOAD REPORT" not in record.getMessage():
-            return True
-        self.records.append(record)
-        return False
-
-
-@contextmanager
-def without_load_report() -> Iterator[None]:
-    """Within it transformers' table is held back; where loading fails it comes after all, for it says why."""
-    held_back, loggers = _HeldBack(), [logging.getLogger(name) for name in _LOGGERS]
-    for one in loggers:
-        one.addFilter(held_back)
-    failed = True
-    try:
-        yield
-        failed = False
-    finally:
-        for one in loggers:
-            one.removeFilter(held_back)
-        for record in held_back.records if failed else ():
-            logging.getLogger(record.name).handle(record)
+def without_load_report() -> AbstractContextManager[None]:
+    """Within it transformers' table is held back, unless loading fails."""
+    return holding_back("LOAD REPORT", _LOGGERS, unless_it_fails=True)
 
 
 def say_new(model: PreTrainedModel, new: Collection[str], *, may_be_new: bool) -> None:

@@ -24,6 +24,7 @@ from transformers.image_processing_base import ImageProcessingMixin
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._compat import reload_renamed_weights
+from mixtext_hf._quiet import holding_back
 from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.data.image_rows import ImageRows
@@ -225,7 +226,8 @@ class MixTrainer(CheckedLoaders, HubTrainer):
                     self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
                 # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
                 set_seed(self.args.seed)
-            with self.stop.listening():
+            # What differs from the run of the checkpoint was said by `check_same_run`.
+            with self.stop.listening(), holding_back("do not match the ones in", ["transformers.trainer_utils"]):
                 output = super().train(checkpoint, *args, **kwargs)
             if self.stop.number is not None and self.state.global_step < self.state.max_steps:
                 kept, _ = newest_whole(Path(str(self.args.output_dir)))
