@@ -21,9 +21,11 @@ from transformers.utils import ADAPTER_CONFIG_NAME
 
 from mixtext_hf._compat import load_replaced_modules
 
+from .any_classifier import Classifier
 from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
+from .stack import unwrap
 
 
 # What else of the arguments the check of a checkpoint takes.
@@ -58,15 +60,16 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
         """
-        model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
-        make_mixable(model).note_new_parameters(new)
+        model = cls.without_hooks(pretrained_model_name_or_path, *args, **kwargs)
+        make_mixable(model)
         return model
 
     @classmethod
-    def without_hooks(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> PreTrainedModel:
+    def without_hooks(cls, pretrained_model_name_or_path: str, *args: Any, **kwargs: Any) -> PreTrainedModel:
         r"""
         As `from_pretrained`, with the same care for what is loaded and with adapters, but without [`make_mixable`]: any model
-        of the class of transformers, also one that cannot be mixed. For evaluation.
+        of the class of transformers, also one whose hidden states cannot be mixed. For evaluation, and for [`MixTrainer`], which
+        makes a model mixable where its method asks for it.
 
         Args:
             pretrained_model_name_or_path (`str`): Hub id or folder.
@@ -74,7 +77,8 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load.
         """
-        model, _ = _load(cls._load, pretrained_model_name_or_path, (), kwargs)
+        model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
+        Classifier(unwrap(model)).note_new_parameters(new)
         return model
 
     @classmethod
@@ -138,9 +142,16 @@ class MixableModelForSequenceClassification(_MixableModel):
         Raises:
             `ValueError`: if no such head exists, or the checkpoint is unsafe to load.
         """
+        return super().from_pretrained(pretrained_model_name_or_path, *args, head=head, **kwargs)
+
+    @classmethod
+    def without_hooks(
+        cls, pretrained_model_name_or_path: str, *args: Any, head: str | None = None, **kwargs: Any
+    ) -> PreTrainedModel:
+        """As for [`MixableModelForImageClassification`]; `head` as in `from_pretrained`."""
         _check_head("head", head)
         model, new = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
-        make_mixable(model).note_new_parameters(new)
+        Classifier(unwrap(model)).note_new_parameters(new)
         return model
 
     @classmethod

@@ -154,7 +154,7 @@ def _check_optimizer(trainer: MixTrainer) -> None:
     args = trainer.args
     if getattr(trainer, "optimizer", None) is None and getattr(trainer, "optimizer_cls_and_kwargs", None) is None:
         try:
-            Trainer.get_optimizer_cls_and_kwargs(args, trainer.mixer.stack.model)
+            Trainer.get_optimizer_cls_and_kwargs(args, trainer.mixer.model)
         except (ImportError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"optim={_value(args.optim)!r} with optim_args={args.optim_args!r} cannot be made: {_said(error)}"

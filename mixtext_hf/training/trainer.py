@@ -32,7 +32,9 @@ from mixtext_hf.hub.card import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
-from mixtext_hf.models import Mixer, make_mixable
+from mixtext_hf.models import make_mixable
+from mixtext_hf.models.any_classifier import Classifier, logits_of
+from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
 from mixtext_hf.models.stack import num_channels, unwrap
 from mixtext_hf.version import __version__
@@ -40,6 +42,7 @@ from mixtext_hf.version import __version__
 from .arguments import MixTrainingArguments
 from .card import describe, versions
 from .checks import check_backward_passes, check_before_training
+from .evaluating import EvaluatingTrainer, without_labels
 from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
@@ -47,7 +50,7 @@ from .images import epoch_sampler, image_collator, image_rows, normalisation
 from .labels import CheckedLoaders, check_label_columns, check_labels
 from .memory import Memory
 from .own_folder import in_own_folder
-from .ranks import MeanLoss, share_buffers
+from .ranks import MeanLoss
 from .resuming import as_finished, checkpoint_of
 from .same_run import identity_of
 from .stopping import Stopped, StopWell
@@ -69,21 +72,19 @@ from .whole_checkpoints import begin, finish, newest_whole, remove_older
 
 logger = logging.getLogger(__name__)
 
-# What a batch holds beside the inputs of the model.
-_LABELS = ("labels", "text_labels", "text_guesses")
-
 # A head that nobody has trained yet is hardly moved by the steps that are right for the pretrained weights below it. The
 # size is that of the MixText code (Chen et al., 2020); measured in docs/results.md.
 NEW_HEAD_LEARNING_RATE = 1e-3
 
 
-class MixTrainer(CheckedLoaders, HubTrainer):
+class MixTrainer(EvaluatingTrainer, CheckedLoaders, HubTrainer):
     r"""
     Trains a model with a mixing method; every argument of `transformers.Trainer` keeps its meaning.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`, *optional*):
-            Made mixable in place if it is not yet. Either this or `model_init`.
+            A classifier; made mixable in place if the method mixes hidden states and it is not yet. Either this or
+            `model_init`.
         args ([`MixTrainingArguments`]): Names the method and its hyper-parameters.
         method ([`MixMethod`], *optional*):
             A method object, in place of the one that `args` names; `mix_start` and `mix_end` of `args` still hold.
@@ -273,10 +274,11 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         return model
 
     def _adopt(self, model: nn.Module, *, settle: bool = True) -> None:
-        """Make the model mixable, and settle the method and the task's loss for it."""
-        self.mixer: Mixer = make_mixable(model)
+        """Look at the model, and settle the method and the task's loss for it."""
         inner = unwrap(model)
         config = inner.config
+        self._adopted = model
+        self.mixer: Classifier = Classifier(inner)
         self._takes_pixels = inner.main_input_name == PIXELS
         self._recipe = getattr(config, "mixtext", None)
         self._config: Any = config
@@ -295,14 +297,18 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         )
         if self.method.mixes_pixels and not self._takes_pixels:
             raise ValueError(
-                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.stack.model).__name__} reads texts: "
+                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.model).__name__} reads texts: "
                 "use embed_mixup, tmix or manifold_mixup."
             )
         if self.method.uses_unlabeled and self._takes_pixels:
             raise ValueError(
-                f"{self.method.name} learns from texts, and {type(self.mixer.stack.model).__name__} reads images: use mixup, "
+                f"{self.method.name} learns from texts, and {type(self.mixer.model).__name__} reads images: use mixup, "
                 "cutmix, puzzlemix or manifold_mixup."
             )
+        if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
+            self.mixer = make_mixable(self._adopted)
+        if self.method.needs_layers:
+            self.mixer.check_pad(self.method.pad)
         for layer in self.method.layer_set(self.mixer.depth) or ():
             try:
                 self.mixer.check_layer(layer)
@@ -583,51 +589,27 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             if return_outputs:
                 raise ValueError("A mixed batch has no outputs of its own rows: return_outputs is for evaluation.")
             return self._training_loss(model, inputs)
-        inputs, labels = _without_labels(inputs)
+        inputs, labels = without_labels(inputs), inputs["labels"]
         # Without labels the head neither chooses a loss nor writes its choice into the config.
-        outputs = model(**inputs)
-        losses, counts = self.loss.of_rows(outputs.logits, labels)
+        logits = logits_of(model(**inputs))
+        losses, counts = self.loss.of_rows(logits, labels)
         if self._evaluated is not None:
             self._evaluated.add(losses, counts)
         loss = self.loss.mean(losses, counts)
-        return (loss, outputs) if return_outputs else loss
-
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> Any:
-        """The Trainer's, by the buffers of the first process; its loss is the mean over the labelled rows, each counted once."""
-        self._share_buffers()
-        evaluated = self._evaluated = MeanLoss(self.accelerator)
-        try:
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
-        finally:
-            self._evaluated = None
-        if (mean := evaluated.value()) is not None and output.metrics is not None:
-            output.metrics[f"{metric_key_prefix}_loss"] = mean
-        return output
-
-    def _share_buffers(self) -> None:
-        if self.args.world_size > 1 and self.model is not None:
-            share_buffers(self.model)
+        # Whatever else a model returns (attentions, states of an encoder) is not gathered.
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
         text_labels, text_guesses = inputs.get("text_labels"), inputs.get("text_guesses")
-        inputs, labels = _without_labels(inputs)
+        inputs, labels = without_labels(inputs), inputs["labels"]
 
         def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
             if not dropout:
                 self._share_buffers()
             with self.mixer.applying(plan), nullcontext() if dropout else evaluating(model):
-                return model(**inputs).logits
+                return logits_of(model(**inputs))
 
         def saliency_forward(
             inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False
@@ -639,7 +621,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             inputs = {**inputs, PIXELS: inputs[PIXELS].to(inner.dtype)}
             mode = nullcontext() if dropout else evaluating(inner)
             with self.mixer.applying(plan), mode, full_precision(inner):
-                return inner(**inputs).logits
+                return logits_of(inner(**inputs))
 
         scale = self._loss_scale(labels)
         losses = self.method.losses(
@@ -763,10 +745,6 @@ def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any]
         "text_pair_column": columns.text_pair,
         "label_column": columns.label or "label",
     }
-
-
-def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    return {name: value for name, value in inputs.items() if name not in _LABELS}, inputs["labels"]
 
 
 def _sum(terms: dict[str, torch.Tensor]) -> torch.Tensor:
