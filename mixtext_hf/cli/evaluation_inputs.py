@@ -38,6 +38,7 @@ from mixtext_hf.models.checkpoint import (
     check_tokenizer,
 )
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 
 from .output_dir import check_writable
 from .run import task_of
@@ -489,6 +490,9 @@ class EvaluationInputs:
         return num_channels(self.config)
 
     def _load_processor(self) -> Any:
+        of_timm = pretrained_cfg(self.config)
+        if of_timm is not None and self.model_args.image_processor_name is None:
+            return timm_image_processor(of_timm)
         name, where = self._beside_the_model(self.model_args.image_processor_name, ("preprocessor_config.json",))
         check_image_processor(name, **where)
         return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False, **where)

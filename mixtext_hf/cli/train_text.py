@@ -207,7 +207,7 @@ class TextRun(Run):
             self.config.id2label = dict(enumerate(data.label_names))
             self.config.label2id = {name: i for i, name in enumerate(data.label_names)}
         try:
-            model = MixableModelForSequenceClassification.from_pretrained(
+            model = MixableModelForSequenceClassification.without_hooks(
                 self.model_name,
                 config=self.config,
                 head=a.head,

@@ -4,6 +4,7 @@ its head. Knows of no layers; `Mixer` adds them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import MixPlan
 
+
+PIXELS = "pixel_values"
 
 # What a model is told apart by that a loader gave a new head; beside the model, so that it needs no mixer.
 _NEW_HEAD = "head_is_new"
@@ -107,11 +110,22 @@ def logits_of(outputs: Any) -> torch.Tensor:
     found = getattr(outputs, "logits", None)
     if found is None and isinstance(outputs, Mapping):
         found = outputs.get("logits")
-    if found is None:
-        found = outputs[0] if isinstance(outputs, tuple) and outputs else outputs
+    if found is None and isinstance(outputs, tuple | torch.Tensor):
+        found = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
     if not isinstance(found, torch.Tensor):
-        raise TypeError(f"The model returned {type(outputs).__name__} without `logits`: it is no classifier.")
+        raise TypeError(
+            f"The model returned {type(outputs).__name__} without `logits`, as no classifier does that this package can train: "
+            "load a ...ForSequenceClassification or ...ForImageClassification that returns them."
+        )
     return found
+
+
+def takes_pixels(model: nn.Module) -> bool:
+    """Whether a model of transformers reads images; some call their input otherwise first (Perceiver)."""
+    if model.main_input_name == PIXELS:
+        return True
+    names = inspect.signature(model.forward).parameters
+    return PIXELS in names and "input_ids" not in names
 
 
 def _last_layer(model: PreTrainedModel) -> list[nn.Parameter]:

@@ -24,7 +24,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
 
-from .any_classifier import Classifier, check_plan_without_layer
+from .any_classifier import Classifier, check_plan_without_layer, takes_pixels
 from .stack import EncoderStack, mask_position
 
 
@@ -97,11 +97,11 @@ class Mixer(Classifier):
 
     def check_pad(self, pad: str) -> None:
         """Raise `ValueError` for `pad="keep"` where nothing says which states are padding."""
-        stack = self.stack
-        if pad == "keep" and mask_position(stack.encoder) is None:
+        stack, has_images = self.stack, takes_pixels(self.model)
+        if pad == "keep" and (has_images or mask_position(stack.encoder) is None):
             why = (
                 "reads images, which have no padding"
-                if stack.model.main_input_name == "pixel_values"
+                if has_images
                 else "takes no attention mask and mixes padding into every state itself"
             )
             raise ValueError(

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import HEAD, MixPlan
 
-from .any_classifier import logits_of
+from .any_classifier import logits_of, takes_pixels
 from .mixer import Mixer
 from .modes import evaluating
 from .stack import NEEDS_NO_LAYERS, image_config, mask_position
@@ -80,7 +80,7 @@ def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -
 
 def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config = model.config
-    if model.main_input_name == "pixel_values":
+    if takes_pixels(model):
         return _tiny_images(model)
     vocab_size = getattr(config, "vocab_size", None)
     if vocab_size is None:

@@ -17,6 +17,7 @@ from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from .mean_pooling import MeanPoolingForSequenceClassification
+from .timm_processor import pretrained_cfg
 
 
 # Families whose mixing is proven by the tests of this package, with activation checkpointing on and off where they have it.
@@ -89,6 +90,7 @@ REFUSED_MODEL_TYPES = {
     "cvt": "its class token leaves the last stage beside the hidden states, which alone would be mixed",
     "poolformer": "its stages are no modules, but patch embeddings and blocks in two lists",
     "pvt": "its stages are no modules, but patch embeddings and blocks in two lists",
+    "timm_wrapper": "it is a model of timm, whose layers stand in no list that its config names",
     "siglip2": "its images have patches of different numbers, and its head pools with their mask, which is not united",
 }
 
@@ -212,6 +214,9 @@ def image_config(config: PreTrainedConfig) -> Any:
 
 def num_channels(config: PreTrainedConfig) -> int | None:
     """Channels of the images that a model of this config takes; `None` if it takes none, or does not say."""
+    of_timm = pretrained_cfg(config)
+    if of_timm is not None:
+        return int((of_timm.get("input_size") or (3,))[0])
     return getattr(image_config(config), "num_channels", None)
 
 

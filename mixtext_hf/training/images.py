@@ -15,6 +15,7 @@ from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.image_rows import EpochSampler, ImageRows
 from mixtext_hf.data.images import recognise_image_columns
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
+from mixtext_hf.models.timm_processor import plain_processor
 
 from .arguments import MixTrainingArguments
 from .unlabeled import data_seed
@@ -24,6 +25,7 @@ def image_collator(
     processor: ImageProcessingMixin, datasets_: Sequence[Any], num_channels: int | None
 ) -> ImageCollator:
     """The collator of raw images; it reads the columns of the first of `datasets_` that has raw images."""
+    processor = plain_processor(processor)
     for rows in datasets_:
         names = _names(rows)
         if names is not None and PIXELS not in names:
@@ -83,7 +85,7 @@ def normalisation(
     Raises:
         `ValueError`: if nobody says and `method` adds noise to pixels.
     """
-    processor = collator.image_processor if isinstance(collator, ImageCollator) else processing_class
+    processor = collator.image_processor if isinstance(collator, ImageCollator) else plain_processor(processing_class)
     if not isinstance(processor, ImageProcessingMixin) or num_channels is None:
         if isinstance(method, PuzzleMix) and method.adv_p > 0:
             raise ValueError(

@@ -33,7 +33,7 @@ from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import make_mixable
-from mixtext_hf.models.any_classifier import Classifier, logits_of
+from mixtext_hf.models.any_classifier import Classifier, logits_of, takes_pixels
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
 from mixtext_hf.models.stack import num_channels, unwrap
@@ -279,7 +279,7 @@ class MixTrainer(EvaluatingTrainer, CheckedLoaders, HubTrainer):
         config = inner.config
         self._adopted = model
         self.mixer: Classifier = Classifier(inner)
-        self._takes_pixels = inner.main_input_name == PIXELS
+        self._takes_pixels = takes_pixels(inner)
         self._recipe = getattr(config, "mixtext", None)
         self._config: Any = config
         if settle:

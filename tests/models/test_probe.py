@@ -108,7 +108,7 @@ def assert_refused_without_a_trace(model, message):
 
 def test_the_refused_types_are_all_tested_here():
     # Those of images are tested beside the ones that work.
-    assert set(REFUSED) | {"cvt", "poolformer", "pvt", "siglip2"} == set(REFUSED_MODEL_TYPES)
+    assert set(REFUSED) | {"cvt", "poolformer", "pvt", "siglip2", "timm_wrapper"} == set(REFUSED_MODEL_TYPES)
 
 
 @pytest.mark.parametrize("model_type", REFUSED)
