@@ -37,6 +37,7 @@ from mixtext_hf.models.checkpoint import (
     check_image_processor,
     check_tokenizer,
 )
+from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 
@@ -477,6 +478,7 @@ class EvaluationInputs:
             self.processor = self._load_processor()
             return ImageCollator(self.processor, image_column=self.data.image_column, num_channels=self._channels())
         self.tokenizer = self._load_tokenizer()
+        check_tokenizer_fits(self.tokenizer, self.model)
         self.max_length = self._longest_text()
         return MixDataCollator(
             self.tokenizer,
@@ -523,17 +525,13 @@ class EvaluationInputs:
         return self.name, {**where, "revision": a.model_revision}
 
     def _longest_text(self) -> int:
-        positions = getattr(self.config, "max_position_embeddings", _LONGEST_TEXT)
-        # Models without a limit say None, or -1.
-        known = [limit for limit in (self.tokenizer.model_max_length, positions) if limit is not None and limit > 0]
-        longest = min(*known, 10**9) if known else 10**9
-        given = self.data_args.max_seq_length
+        given, longest = self.data_args.max_seq_length, longest_text(self.config, self.tokenizer)
         if given is not None:
-            if not 1 < given <= longest:
-                raise ValueError(f"--max_seq_length {given} must lie in 2..{longest}, which is what the model takes.")
+            check_max_length("--max_seq_length", given, self.config, self.tokenizer)
             return given
         trained = _length_in_training(self.name)
-        return min(longest, _LONGEST_TEXT if trained is None else trained)
+        wanted = _LONGEST_TEXT if trained is None else trained
+        return wanted if longest is None else min(longest, wanted)
 
     def _try_first_rows(self) -> None:
         """One row of each split through the collator and the model: what does not go together is found before the long run."""

@@ -49,6 +49,24 @@ class Classifier:
         outside = [p for p in self.model.parameters() if id(p) not in in_encoder]
         return outside or _last_layer(self.model)
 
+    def frozen_head(self) -> str | None:
+        """The name of the head where nothing in it is trained, as an adapter may leave it; `None` where something is."""
+        in_encoder = {id(parameter) for parameter in self.encoder.parameters()}
+        head = {name: p for name, p in self.model.named_parameters() if id(p) not in in_encoder}
+        if not head:
+            last = _last_layer_name(self.model)
+            # PEFT puts a module around a layer, with the layer itself and what is trained of it inside.
+            path = (last or "").removesuffix(".base_layer")
+            head = {
+                name: p
+                for name, p in self.model.named_parameters()
+                if last is not None and name.startswith(f"{path}.")
+            }
+            return path if head and not any(p.requires_grad for p in head.values()) else None
+        if any(p.requires_grad for p in head.values()):
+            return None
+        return next(iter(head)).split(".")[0]
+
     def note_new_parameters(self, names: Collection[str]) -> None:
         """
         Told by a loader, of a model whose other parameters are pretrained: a head that is new learns faster than they do.
@@ -120,6 +138,11 @@ def logits_of(outputs: Any) -> torch.Tensor:
     return found
 
 
+def is_adapted(model: nn.Module) -> bool:
+    """Whether an adapter of PEFT is in a model: around it, or loaded into it by transformers."""
+    return any(type(module).__module__.split(".")[0] == "peft" for module in model.modules())
+
+
 def takes_pixels(model: nn.Module) -> bool:
     """Whether a model of transformers reads images; some call their input otherwise first (Perceiver)."""
     if model.main_input_name == PIXELS:
@@ -129,6 +152,15 @@ def takes_pixels(model: nn.Module) -> bool:
 
 
 def _last_layer(model: PreTrainedModel) -> list[nn.Parameter]:
+    name = _last_layer_name(model)
+    return [] if name is None else list(model.get_submodule(name).parameters())
+
+
+def _last_layer_name(model: PreTrainedModel) -> str | None:
     """Of the last linear layer with an output for each class."""
-    last = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == model.config.num_labels]
-    return list(last[-1].parameters()) if last else []
+    names = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == model.config.num_labels and "lora_" not in name
+    ]
+    return names[-1] if names else None

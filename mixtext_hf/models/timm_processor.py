@@ -57,8 +57,9 @@ def timm_image_processor(pretrained_cfg: Mapping[str, Any]) -> Any:
 def plain_processor(processor: Any) -> Any:
     """The processor itself; in place of the one that transformers wraps around the transforms of timm, a plain one."""
     settings = getattr(processor, "data_config", None)
-    is_of_timm = type(processor).__name__ == "TimmWrapperImageProcessor" and isinstance(settings, Mapping)
-    return timm_image_processor(settings) if is_of_timm else processor
+    if type(processor).__name__ == "TimmWrapperImageProcessor" and isinstance(settings, Mapping):
+        return timm_image_processor(settings)
+    return processor
 
 
 def pretrained_cfg(config: PreTrainedConfig) -> Mapping[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
 import torch
 from transformers.image_processing_base import ImageProcessingMixin
 
@@ -18,6 +17,7 @@ from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
 from mixtext_hf.models.timm_processor import plain_processor
 
 from .arguments import MixTrainingArguments
+from .data_handed_over import column_names
 from .unlabeled import data_seed
 
 
@@ -27,7 +27,7 @@ def image_collator(
     """The collator of raw images; it reads the columns of the first of `datasets_` that has raw images."""
     processor = plain_processor(processor)
     for rows in datasets_:
-        names = _names(rows)
+        names = column_names(rows)
         if names is not None and PIXELS not in names:
             return ImageCollator(processor, num_channels=num_channels, **recognise_image_columns(names))
     return ImageCollator(processor, num_channels=num_channels)
@@ -43,7 +43,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
     Raises:
         `ValueError`: if augmentations were asked for all the same, or another order of raw images than a random one.
     """
-    names = _names(dataset)
+    names = column_names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
         if args.train_sampling_strategy != "random":
             raise ValueError(
@@ -94,12 +94,3 @@ def normalisation(
             )
         return None, None
     return pixel_statistics(processor, num_channels)
-
-
-def _names(rows: Any) -> list[str] | None:
-    if isinstance(rows, datasets.Dataset):
-        # Somebody's transform may have made pixels of the images.
-        return list(rows[0]) if rows.format["type"] == "custom" and len(rows) else list(rows.column_names)
-    if isinstance(rows, Sequence) and len(rows) > 0 and isinstance(rows[0], dict):
-        return list(rows[0])
-    return None

@@ -226,7 +226,8 @@ class CheckedCollator:
         is_own = isinstance(self.collator, MixDataCollator | ImageCollator)
         labels = batch.get("labels")
         if isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and labels.dim() in (1, 2):
-            labels = batch["labels"] = _as_wide_as_the_task(labels, self.loss)
+            labels = _as_wide_as_the_task(labels, self.loss)
+            batch = {**batch, "labels": labels}
             hidden = ~has_label(labels)
             if not is_own and labels.is_floating_point() and bool(hidden.any()):
                 raise ValueError(
