@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import datasets
 import torch
+from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.augmix import AugMixChains
@@ -43,7 +45,8 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
     Raises:
         `ValueError`: if augmentations were asked for all the same, or another order of raw images than a random one.
     """
-    names = column_names(dataset)
+    is_stream = isinstance(dataset, IterableDataset | datasets.IterableDataset)
+    names = None if is_stream else column_names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
         if args.train_sampling_strategy != "random":
             raise ValueError(
@@ -64,6 +67,11 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         )
     if args.image_augmentations or isinstance(method, AugMix):
         asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
+        if is_stream:
+            raise ValueError(
+                f"{asked} counts what it draws by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
+                "`datasets.Dataset`, which stays on disk."
+            )
         raise ValueError(
             f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."

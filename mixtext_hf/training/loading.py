@@ -22,7 +22,7 @@ from mixtext_hf.models.any_classifier import Classifier
 from mixtext_hf.models.stack import num_channels
 
 from .arguments import MixTrainingArguments
-from .data_handed_over import as_rows, as_rows_of_texts, check_readable, column_names
+from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names
 from .guesses import Guesses
 from .images import epoch_sampler, image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
@@ -70,12 +70,12 @@ class LoadingTrainer(CheckedLoaders):
         part = "image_processor" if self._takes_pixels else "tokenizer"
         processor = getattr(self.processing_class, part, self.processing_class)
         self._learns_image_columns = not self._rows_to_look_at()
-        if isinstance(processor, PreTrainedTokenizerBase):
+        if isinstance(processor, PreTrainedTokenizerBase) and not self._takes_pixels:
             collator = MixDataCollator(
                 processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
             )
             self.data_collator = fit_to_model(collator, self.mixer.model)
-        elif isinstance(processor, ImageProcessingMixin):
+        elif isinstance(processor, ImageProcessingMixin) and self._takes_pixels:
             self.data_collator = image_collator(processor, self._rows_to_look_at(), self._num_channels)
         else:
             # That of transformers.
@@ -117,6 +117,12 @@ class LoadingTrainer(CheckedLoaders):
         elif isinstance(collator, ImageCollator) and self._learns_image_columns:
             self.data_collator = image_collator(collator.image_processor, [dataset], self._num_channels)
             self._signature_columns = None
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        if not isinstance(eval_dataset, str):  # the name of one of several splits
+            eval_dataset = as_splits(eval_dataset, "eval_dataset")
+        metrics: dict[str, float] = super().evaluate(eval_dataset, *args, **kwargs)
+        return metrics
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         if not isinstance(eval_dataset, str):
