@@ -292,6 +292,11 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
                 f"{self.method.name} mixes the pixels of images, and {type(self.mixer.model).__name__} reads texts: "
                 "use embed_mixup, tmix or manifold_mixup."
             )
+        if self._config.model_type == "siglip2":
+            raise ValueError(
+                f"{type(self.mixer.model).__name__} reads images as patches of different numbers, and neither mixing nor the collator "
+                "makes them: take a model of images of one size, such as SigLIP (google/siglip-base-patch16-224)."
+            )
         if self.method.uses_unlabeled and self._takes_pixels:
             raise ValueError(
                 f"{self.method.name} learns from texts, and {type(self.mixer.model).__name__} reads images: use mixup, "

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 from image_runs import image_rows
+from PIL import Image
 from runs import TOKENIZER, arguments, assert_same_weights, make_trainer, series, tiny_rows, weights
 from tiny import tiny_image_model, tiny_model
-from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 from unmixable import IMAGES, SIDE, TEXTS, PlainNet, unmixable_image_model, unmixable_text_model, wrapped_net
 
 from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.methods import ManifoldMixup
 from mixtext_hf.models import MixableModelForImageClassification, make_mixable
+from mixtext_hf.models.timm_processor import timm_image_processor
 from mixtext_hf.training import MixTrainer
 
 
@@ -124,6 +126,28 @@ def test_timm(timm, tmp_path, architecture, settings):
     assert_same_weights(weights(again), weights(model))
     with pytest.raises(TypeError, match="Load it through transformers, which knows the models of timm"):
         image_trainer(timm.create_model(architecture, **settings), tmp_path, mix_method="erm")
+
+
+def test_images_in_patches_of_different_numbers_are_refused_in_one_line(tmp_path):
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = AutoModelForImageClassification.from_config(AutoConfig.for_model("siglip2", vision_config=vision))
+    with pytest.raises(ValueError, match="Siglip2ForImageClassification reads images as patches of different numbers"):
+        image_trainer(model, tmp_path, mix_method="mixup")
+
+
+def test_what_timm_says_of_images_is_done_without_it():
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    settings = {"input_size": [3, 32, 32], "crop_pct": 0.8, "mean": [0.5] * 3, "std": [0.25] * 3}
+    processor = timm_image_processor(settings)
+    (pixels,) = processor(images=[image], input_data_format="channels_last")["pixel_values"]
+    # The shorter side to 32 / 0.8, the middle of it, bicubic.
+    resized = Image.fromarray(image).resize((53, 40), Image.Resampling.BICUBIC).crop((10, 4, 42, 36))
+    expected = (np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / 255 - 0.5) / 0.25
+    np.testing.assert_allclose(pixels, expected, atol=1e-5)
+    squashed = timm_image_processor({**settings, "crop_mode": "squash"})
+    assert squashed(images=[image], input_data_format="channels_last")["pixel_values"][0].shape == (3, 32, 32)
+    with pytest.raises(ValueError, match=r"crop_mode='border'.*--image_processor_name"):
+        timm_image_processor({**settings, "crop_mode": "border"})
 
 
 # ---- texts ----
