@@ -12,6 +12,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from timm_models import timm as timm
 
 
 # The models are tiny: threads only get in each other's way.

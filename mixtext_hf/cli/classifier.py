@@ -30,7 +30,9 @@ from mixtext_hf.models.checkpoint import (
     check_image_processor,
     check_tokenizer,
 )
+from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class ModelArguments:
     token: str | None = field(default=None, metadata={"help": "Token for private models and data sets."})
 
 
-class Classifier:
+class TrainedClassifier:
     """
     A checkpoint of a classifier of texts or images, or an adapter on one. What is wrong with its files is found on construction;
     its weights are read by `load`.
@@ -137,6 +139,7 @@ class Classifier:
                 revision=a.model_revision,
                 token=a.token,
                 dtype=torch.float32,
+                may_be_new=False,
             )
         except SafetensorError as error:
             raise ValueError(
@@ -147,7 +150,8 @@ class Classifier:
                 f"model_name_or_path={self.name!r}: its weights are not those of a classifier with {self.config.num_labels} classes "
                 f"({str(error).splitlines()[0]}). For an adapter without config.json, give --num_labels."
             ) from error
-        return model.to(device).eval()
+        self.model = model.to(device).eval()
+        return self.model
 
     def image_collator(self, column: str) -> ImageCollator:
         """What makes batches of a column of images; `processor` afterwards is its image processor."""
@@ -155,8 +159,12 @@ class Classifier:
         return ImageCollator(self.processor, image_column=column, num_channels=self.channels)
 
     def text_collator(self, texts: Sequence[str], max_length: int | None, problem_type: str) -> MixDataCollator:
-        """What makes batches of one column of texts or of two; `tokenizer` and `max_length` afterwards are what it goes by."""
+        """
+        What makes batches of one column of texts or of two, for the model that was loaded; `tokenizer` and `max_length` afterwards
+        are what it goes by.
+        """
         self.tokenizer = self._load_tokenizer()
+        check_tokenizer_fits(self.tokenizer, self.model)
         self.max_length = self._longest_text(max_length)
         return MixDataCollator(
             self.tokenizer,
@@ -172,6 +180,9 @@ class Classifier:
         return num_channels(self.config)
 
     def _load_processor(self) -> Any:
+        of_timm = pretrained_cfg(self.config)
+        if of_timm is not None and self.args.image_processor_name is None:
+            return timm_image_processor(of_timm)
         name, where = self._beside_the_model(self.args.image_processor_name, ("preprocessor_config.json",))
         check_image_processor(name, **where)
         return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False, **where)
@@ -202,16 +213,13 @@ class Classifier:
         return self.name, {**where, "revision": a.model_revision}
 
     def _longest_text(self, given: int | None) -> int:
-        positions = getattr(self.config, "max_position_embeddings", _LONGEST_TEXT)
-        # Models without a limit say None, or -1.
-        known = [limit for limit in (self.tokenizer.model_max_length, positions) if limit is not None and limit > 0]
-        longest = min(*known, 10**9) if known else 10**9
+        longest = longest_text(self.config, self.tokenizer)
         if given is not None:
-            if not 1 < given <= longest:
-                raise ValueError(f"--max_seq_length {given} must lie in 2..{longest}, which is what the model takes.")
+            check_max_length("--max_seq_length", given, self.config, self.tokenizer)
             return given
         trained = self._length_in_training()
-        return min(longest, _LONGEST_TEXT if trained is None else trained)
+        wanted = _LONGEST_TEXT if trained is None else trained
+        return wanted if longest is None else min(longest, wanted)
 
     def _length_in_training(self) -> int | None:
         """The length that texts were cut to when this package trained the model, as run.json beside it says."""

@@ -21,7 +21,7 @@ from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
 from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
 
-from .classifier import REGRESSION, SINGLE_LABEL, Classifier, ModelArguments, device_of, listed, read_json
+from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .output_dir import check_writable
 from .run import task_of
 
@@ -137,7 +137,7 @@ class EvaluationInputs:
             disable_progress_bars()
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
-        self.classifier = Classifier(model_args)
+        self.classifier = TrainedClassifier(model_args)
         self.name, self.config, self.modality = self.classifier.name, self.classifier.config, self.classifier.modality
         self._check_output_dir()
         self.memorisation = self._read_memorisation()

@@ -35,6 +35,7 @@ from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher
 
@@ -301,11 +302,8 @@ class _Gaussian:
         check_tokenizer(name, **where)
         self.model = AutoModel.from_pretrained(name, trust_remote_code=False, **where).eval().to(device)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-        positions = getattr(self.model.config, "max_position_embeddings", args.max_seq_length)
-        if not 1 < args.max_seq_length <= min(tokenizer.model_max_length, positions):
-            raise ValueError(
-                f"--max_seq_length {args.max_seq_length} is not what the model takes, which is 2..{positions}."
-            )
+        check_tokenizer_fits(tokenizer, self.model)
+        check_max_length("--max_seq_length", args.max_seq_length, self.model.config, tokenizer)
         self.collator = MixDataCollator(tokenizer, text_column="text", max_length=args.max_seq_length)
         self.why = ""
 

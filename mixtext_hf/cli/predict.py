@@ -44,7 +44,7 @@ from mixtext_hf.evaluation.prediction_file import (
     write_predictions,
 )
 
-from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Classifier, ModelArguments, device_of
+from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .output_dir import check_new_file
@@ -157,7 +157,7 @@ class PredictRun:
             )
         model_args.model_name_or_path, self.file = [*named, *inputs]
         self._check_arguments()
-        self.classifier = Classifier(model_args)
+        self.classifier = TrainedClassifier(model_args)
         self.classifier.check_classes()
         self.problem_type = self._find_problem_type()
         names = [str(name) for _, name in sorted(self.classifier.config.id2label.items())]

@@ -32,6 +32,7 @@ from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
@@ -179,6 +180,15 @@ class ImageRun(Run):
                     "Images are resized to %d x %d pixels, as the first one has: see --image_size.", height, width
                 )
             return small_image_processor((side or height, side or width), self.config.num_channels)
+        of_timm = pretrained_cfg(self.config)
+        if of_timm is not None and a.image_processor_name is None:
+            if side is not None:
+                # The config is where everybody looks for what a model of timm wants.
+                self.config.pretrained_cfg = of_timm = {
+                    **of_timm,
+                    "input_size": [num_channels(self.config), side, side],
+                }
+            return timm_image_processor(of_timm)
         name, where = (
             a.image_processor_name or self.model_name,
             {"cache_dir": a.cache_dir, "revision": a.model_revision},
@@ -208,7 +218,7 @@ class ImageRun(Run):
             model = MixableModelForImageClassification.from_config(self.config)
         else:
             try:
-                model = MixableModelForImageClassification.from_pretrained(
+                model = MixableModelForImageClassification.without_hooks(
                     self.model_name,
                     config=self.config,
                     cache_dir=a.cache_dir,

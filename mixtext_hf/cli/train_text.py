@@ -21,6 +21,7 @@ from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
+from mixtext_hf.models.lengths import check_max_length
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
@@ -189,13 +190,7 @@ class TextRun(Run):
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
         check_tokenizer(name, token=a.token, **where)
         tokenizer = AutoTokenizer.from_pretrained(name, token=a.token, trust_remote_code=False, **where)
-        longest = min(
-            tokenizer.model_max_length, getattr(self.config, "max_position_embeddings", tokenizer.model_max_length)
-        )
-        if not 1 < self.data_args.max_seq_length <= longest:
-            raise ValueError(
-                f"max_seq_length={self.data_args.max_seq_length} must lie in 2..{longest}, which is what the model takes."
-            )
+        check_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
         return tokenizer
 
     def _make_trainer(self) -> MixTrainer:
@@ -207,7 +202,7 @@ class TextRun(Run):
             self.config.id2label = dict(enumerate(data.label_names))
             self.config.label2id = {name: i for i, name in enumerate(data.label_names)}
         try:
-            model = MixableModelForSequenceClassification.from_pretrained(
+            model = MixableModelForSequenceClassification.without_hooks(
                 self.model_name,
                 config=self.config,
                 head=a.head,

@@ -9,6 +9,8 @@ from transformers import PreTrainedTokenizerBase
 
 from mixtext_hf.mixing import HIDDEN_SCORE, IGNORE_INDEX
 
+from .columns import recognise_columns
+
 
 # `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.
 _NO_MAX_LENGTH = 1_000_000
@@ -26,7 +28,8 @@ class MixDataCollator:
         tokenizer (`PreTrainedTokenizerBase`):
             Tokenizer of the model.
         text_column (`str`, *optional*):
-            Column of the text. Needed for rows without `input_ids`.
+            Column of the text. Of rows without `input_ids` it is recognised by its usual names if it is not given, see
+            [`recognise_columns`].
         text_pair_column (`str`, *optional*):
             Column of the second text.
         label_column (`str`, *optional*, defaults to `"label"`):
@@ -80,7 +83,10 @@ class MixDataCollator:
         Raises:
             `ValueError`: for scores or lists that are not finite; names the row.
         """
-        batch = self._pad_ready(features) if "input_ids" in features[0] else self._tokenise(features)
+        is_ready = "input_ids" in features[0]
+        if not is_ready and self.text_column is None:
+            self._recognise(features[0])
+        batch = self._pad_ready(features) if is_ready else self._tokenise(features)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:
             batch["labels"] = label_tensor([row[label_column] for row in features], label_column, self.is_regression)
@@ -91,12 +97,21 @@ class MixDataCollator:
         ready: dict[str, list[Any]] = {name: [row[name] for row in features] for name in inputs if name in features[0]}
         return self._pad(ready)
 
-    def _tokenise(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        if self.text_column is None:
+    def _recognise(self, row: dict[str, Any]) -> None:
+        """The columns of rows that nobody could look at before, such as those of a stream."""
+        try:
+            found = recognise_columns(row, require_label=False)
+        except ValueError as error:
             raise ValueError(
-                f"The rows have no `input_ids` (they have {sorted(features[0])}) and the collator has no "
-                "`text_column`: tokenise the dataset, or name the column of the text."
-            )
+                f"The rows have no `input_ids` (they have {sorted(row)}) and the collator has no `text_column`: tokenise the "
+                f"dataset, or name the column of the text. {error}"
+            ) from error
+        self.text_column, self.text_pair_column = found.text, found.text_pair
+        if isinstance(found.label, str) and not set(self.label_columns) & set(row):
+            self.label_column = found.label
+
+    def _tokenise(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        assert self.text_column is not None
         texts = self._texts(features, self.text_column)
         pairs = None if self.text_pair_column is None else self._texts(features, self.text_pair_column)
         max_length = self.max_length or self.tokenizer.model_max_length

@@ -559,17 +559,19 @@ def _further(data: CardData) -> str:
     name = _quoted(data.repo_id or data.model_name)
     is_image = data.modality == "image"
     mixable = f"MixableModelFor{'Image' if is_image else 'Sequence'}Classification"
+    # A method that mixes no hidden states may have trained a model that cannot be mixed.
+    load = f"{mixable}.{'from_pretrained' if data.layers or data.needs_package else 'without_hooks'}"
     processor = "AutoImageProcessor" if is_image else "AutoTokenizer"
     packages = [f"from transformers import {'AutoConfig, ' if data.is_adapter else ''}{processor}"]
     if data.is_adapter:
         packages.insert(0, "from peft import PeftModel")
         loading = [
             f"config = AutoConfig.from_pretrained({name})",
-            f"base = {mixable}.from_pretrained({_quoted(_base_path(data))}, config=config)",
+            f"base = {load}({_quoted(_base_path(data))}, config=config)",
             f"model = PeftModel.from_pretrained(base, {name}, is_trainable=True)",
         ]
     else:
-        loading = [f"model = {mixable}.from_pretrained({name})"]
+        loading = [f"model = {load}({name})"]
     return "\n".join(
         [
             *packages,

@@ -222,6 +222,11 @@ class MixMethod:
         """The paper's layers, for a model of `depth` layers."""
         return None
 
+    @property
+    def needs_layers(self) -> bool:
+        """Whether a model must be mixable inside for this method; any classifier does where it is not."""
+        return self.layer_set(12) is not None
+
     def draw(
         self,
         batch_size: int,

@@ -69,7 +69,8 @@ def to_targets(
     targets = labels.float().reshape(len(labels), -1)
     if targets.shape[1] != num_labels:
         raise ValueError(
-            f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task."
+            f"`labels` of shape {tuple(labels.shape)} do not fit num_labels={num_labels} of a {problem_type} task: give "
+            f"(B, {num_labels}), also where all labels of a batch are hidden (NaN)."
         )
     # A NaN in the arithmetic would come back as the gradient of a row that is left out of the loss.
     return targets.masked_fill(~has_label(labels).unsqueeze(-1), 0.0)

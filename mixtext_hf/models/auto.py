@@ -21,10 +21,12 @@ from transformers.utils import ADAPTER_CONFIG_NAME
 
 from mixtext_hf._compat import load_replaced_modules
 
+from .any_classifier import Classifier
 from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
 from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
+from .stack import unwrap
 
 
 # What else of the arguments the check of a checkpoint takes.
@@ -59,28 +61,29 @@ class _MixableModel:
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
         """
-        with without_load_report():
-            model, new = _load(cls._load, pretrained_model_name_or_path, args, kwargs)
-        say_new(model, new, may_be_new=True)
-        make_mixable(model).note_new_parameters(new)
+        model = cls.without_hooks(pretrained_model_name_or_path, *args, **kwargs)
+        make_mixable(model)
         return model
 
     @classmethod
-    def without_hooks(cls, pretrained_model_name_or_path: str, **kwargs: Any) -> PreTrainedModel:
+    def without_hooks(
+        cls, pretrained_model_name_or_path: str, *args: Any, may_be_new: bool = True, **kwargs: Any
+    ) -> PreTrainedModel:
         r"""
         As `from_pretrained`, with the same care for what is loaded and with adapters, but without [`make_mixable`]: any model
-        of the class of transformers, also one that cannot be mixed. For evaluation.
+        of the class of transformers, also one whose hidden states cannot be mixed. For evaluation, and for [`MixTrainer`], which
+        makes a model mixable where its method asks for it.
 
         Args:
             pretrained_model_name_or_path (`str`): Hub id or folder.
+            may_be_new (`bool`, *optional*, defaults to `True`):
+                Whether a head that the checkpoint does not hold is in order: who measures a model wants a trained one, and is
+                warned.
 
         Raises:
             `ValueError`: if the checkpoint is unsafe to load.
         """
-        with without_load_report():
-            model, new = _load(cls._load, pretrained_model_name_or_path, (), kwargs)
-        say_new(model, new, may_be_new=False)
-        return model
+        return _made(cls._load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new)
 
     @classmethod
     def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -143,12 +146,21 @@ class MixableModelForSequenceClassification(_MixableModel):
         Raises:
             `ValueError`: if no such head exists, or the checkpoint is unsafe to load.
         """
+        return super().from_pretrained(pretrained_model_name_or_path, *args, head=head, **kwargs)
+
+    @classmethod
+    def without_hooks(
+        cls,
+        pretrained_model_name_or_path: str,
+        *args: Any,
+        head: str | None = None,
+        may_be_new: bool = True,
+        **kwargs: Any,
+    ) -> PreTrainedModel:
+        """As for [`MixableModelForImageClassification`]; `head` as in `from_pretrained`."""
         _check_head("head", head)
-        with without_load_report():
-            model, new = _load(partial(cls._load, head=head), pretrained_model_name_or_path, args, kwargs)
-        say_new(model, new, may_be_new=True)
-        make_mixable(model).note_new_parameters(new)
-        return model
+        load = partial(cls._load, head=head)
+        return _made(load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new)
 
     @classmethod
     def _load(cls, name: str, *args: Any, head: str | None = None, **kwargs: Any) -> Any:
@@ -168,6 +180,17 @@ class MixableModelForSequenceClassification(_MixableModel):
         model = MeanPoolingForSequenceClassification._from_config(deepcopy(config), **kwargs)
         make_mixable(model)
         return model
+
+
+def _made(
+    load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, may_be_new: bool
+) -> Any:
+    """The model, told which of its parameters are new."""
+    with without_load_report():
+        model, new = _load(load, name, args, kwargs)
+    say_new(model, new, may_be_new=may_be_new)
+    Classifier(unwrap(model)).note_new_parameters(new)
+    return model
 
 
 def _load(

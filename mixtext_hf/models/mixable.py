@@ -30,7 +30,7 @@ def make_mixable(model: nn.Module) -> Mixer:
         do not cover, if the probe (identity and swap on a tiny batch, without gradient) shows that it is not.
     """
     inner = unwrap(model)
-    mixer = inner.__dict__.get("mixer")
+    mixer = mixer_of(inner)
     if mixer is None:
         mixer = Mixer(find_stack(model))
         install(mixer)
@@ -45,3 +45,9 @@ def make_mixable(model: nn.Module) -> Mixer:
     install_on_heads(mixer)
     install_on_wrapper(mixer, model)
     return mixer
+
+
+def mixer_of(inner: nn.Module) -> Mixer | None:
+    """The mixer that [`make_mixable`] gave to a model, if it did."""
+    mixer = vars(inner).get("mixer")
+    return mixer if isinstance(mixer, Mixer) else None

@@ -13,7 +13,7 @@ what they are. Three things are easy to get wrong here and decide the shape of t
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -24,10 +24,11 @@ from torch.utils.hooks import RemovableHandle
 
 from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
 
-from .stack import EncoderStack
+from .any_classifier import Classifier, check_plan_without_layer, takes_pixels
+from .stack import EncoderStack, mask_position
 
 
-class Mixer:
+class Mixer(Classifier):
     r"""
     The handle of a mixable model, found at `model.mixer`.
 
@@ -49,13 +50,12 @@ class Mixer:
     """
 
     def __init__(self, stack: EncoderStack):
+        super().__init__(stack.model)
         self.stack = stack
         self.plan: MixPlan | None = None
         self.roots: list[nn.Module] = [stack.model]
         self.handles: list[RemovableHandle] = []
         self._layers_seen: set[Any] = set()
-        # Whether a loader put a new head on a pretrained base model.
-        self.head_is_new = False
         self.reset()
 
     def reset(self) -> None:
@@ -70,6 +70,10 @@ class Mixer:
         self.calls = 0
         self._pending: list[MixPlan | None] = []
         self._backward_seen = False
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.stack.encoder
 
     @property
     def depth(self) -> int:
@@ -91,6 +95,20 @@ class Mixer:
                 f"{self.depth} (the output of the last layer)."
             )
 
+    def check_pad(self, pad: str) -> None:
+        """Raise `ValueError` for `pad="keep"` where nothing says which states are padding."""
+        stack, has_images = self.stack, takes_pixels(self.model)
+        if pad == "keep" and (has_images or mask_position(stack.encoder) is None):
+            why = (
+                "reads images, which have no padding"
+                if has_images
+                else "takes no attention mask and mixes padding into every state itself"
+            )
+            raise ValueError(
+                f"pad='keep' was asked for, but {type(stack.model).__name__} (type {stack.model.config.model_type!r}) {why}: "
+                "leave it out (pad='mix')."
+            )
+
     @contextmanager
     def applying(self, plan: MixPlan | None) -> Iterator[None]:
         """
@@ -100,11 +118,7 @@ class Mixer:
         `torch.compile` where it is too low for the layers that were asked for.
         """
         if plan is not None:
-            if plan.layer is None and plan.lam.device.type == "cpu" and bool((plan.lam < 1).any()):
-                raise ValueError(
-                    "The plan names no layer, so the model would mix nothing while the labels are mixed: draw it with "
-                    "`layers`, or mix the inputs yourself and apply no plan."
-                )
+            check_plan_without_layer(plan)
             self.check_layer(plan.layer)
             plan = plan.to(self.stack.model.device)
             self._make_room_for_graphs(plan)
@@ -129,22 +143,6 @@ class Mixer:
             self._layers_seen.add(plan.layer)
             needed = (self.depth + 1) * (len(self._layers_seen) + 1)
             dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, needed)
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters outside the base model (its pooler counts as encoder)."""
-        in_encoder = {id(parameter) for parameter in self.stack.encoder.parameters()}
-        return [p for p in self.stack.model.parameters() if id(p) not in in_encoder]
-
-    def note_new_parameters(self, names: Collection[str]) -> None:
-        """
-        Told by a loader, of a model whose other parameters are pretrained: a head that is new learns faster than they do.
-
-        Args:
-            names (`Collection[str]`): Parameters of the model that its checkpoint did not hold.
-        """
-        head = {id(parameter) for parameter in self.head_parameters()}
-        new = [id(parameter) in head for name, parameter in self.stack.model.named_parameters() if name in names]
-        self.head_is_new = any(new) and len(new) < sum(1 for _ in self.stack.model.parameters())
 
     # ---- what the hooks do ----
 
@@ -281,11 +279,11 @@ class Mixer:
         copy = type(self).__new__(type(self))
         memo[id(self)] = copy
         copy.stack = deepcopy(self.stack, memo)
+        copy.model = copy.stack.model
         copy.plan = None
         copy.roots = deepcopy(self.roots, memo)
         copy.handles = deepcopy(self.handles, memo)
         copy._layers_seen = set(self._layers_seen)
-        copy.head_is_new = self.head_is_new
         copy.reset()
         return copy
 
@@ -296,14 +294,12 @@ class Mixer:
             "stack": self.stack,
             "roots": self.roots,
             "handles": self.handles,
-            "head_is_new": self.head_is_new,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["stack"])  # type: ignore[misc]
         self.roots = state["roots"]
         self.handles = state["handles"]
-        self.head_is_new = state["head_is_new"]
 
 
 def _in_backward() -> bool:

@@ -15,9 +15,10 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import HEAD, MixPlan
 
+from .any_classifier import logits_of, takes_pixels
 from .mixer import Mixer
 from .modes import evaluating
-from .stack import image_config, mask_position
+from .stack import NEEDS_NO_LAYERS, image_config, mask_position
 
 
 _LENGTHS = (4, 9, 6)
@@ -41,8 +42,13 @@ def probe(mixer: Mixer) -> bool:
     try:
         with evaluating(model), torch.no_grad(), _RecordedArguments(mixer) as arguments:
             inputs = _tiny_batch(model)
-            plain = model(**inputs).logits
-            _check_arguments(model, arguments)
+            plain = logits_of(model(**inputs))
+            if not arguments.seen:
+                raise _Refused(
+                    f"{type(model).__name__} (type {model.config.model_type!r}) cannot be mixed: its layers are called past their "
+                    f"hooks (by `layer.forward`), where alone their states can be mixed. {NEEDS_NO_LAYERS}"
+                )
+            _check_arguments(model, arguments.tensors)
             layers: list[Any] = [*range(mixer.depth + 1), *([HEAD] if mixer.stack.heads else [])]
             for layer in layers:
                 _check_layer(mixer, inputs, plain, layer)
@@ -74,7 +80,7 @@ def _pads_are_defined(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -
 
 def _tiny_batch(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     config = model.config
-    if model.main_input_name == "pixel_values":
+    if takes_pixels(model):
         return _tiny_images(model)
     vocab_size = getattr(config, "vocab_size", None)
     if vocab_size is None:
@@ -107,20 +113,25 @@ def _tiny_images(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 
 class _RecordedArguments:
-    """Collects the tensors that the first layer is called with, besides the hidden states and the mask."""
+    """
+    Collects the tensors that the first layer is called with, besides the hidden states and the mask; and whether a call ran
+    its hooks at all.
+    """
 
     def __init__(self, mixer: Mixer):
         self.layer = mixer.stack.layers[0]
+        self.seen = False
         self.tensors: dict[str, torch.Tensor] = {}
 
-    def __enter__(self) -> dict[str, torch.Tensor]:
+    def __enter__(self) -> _RecordedArguments:
         self.handle = self.layer.register_forward_pre_hook(self._record, with_kwargs=True)
-        return self.tensors
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self.handle.remove()
 
     def _record(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.seen = True
         mask_at = mask_position(module)
         named = {str(i): value for i, value in enumerate(args) if i not in (0, mask_at)} | kwargs
         for name, value in named.items():
@@ -153,12 +164,12 @@ def _check_layer(mixer: Mixer, inputs: dict[str, torch.Tensor], plain: torch.Ten
     ):
         # `own` rows keep weight 1, so that the partner of all rows stays itself.
         with mixer.applying(MixPlan(index, lam, layer=layer)):
-            mixed = model(**inputs).logits
+            mixed = logits_of(model(**inputs))
         error = (mixed - expected).abs().max()
         if not error <= tolerance * spread:
             raise _Refused(
                 f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
                 f"the probe shows that mixing at layer {layer} would be wrong: {invariant}, but the logits are off by "
                 f"{error:.2e} (rows differ by {spread:.2e}). Causal models, models whose head reads the token ids, "
-                "sparse attention, and layers that hand on more than the hidden states cannot be mixed."
+                f"sparse attention, and layers that hand on more than the hidden states cannot be mixed. {NEEDS_NO_LAYERS}"
             )

@@ -14,8 +14,10 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from .mean_pooling import MeanPoolingForSequenceClassification
+from .timm_processor import pretrained_cfg
 
 
 # Families whose mixing is proven by the tests of this package, with activation checkpointing on and off where they have it.
@@ -88,8 +90,16 @@ REFUSED_MODEL_TYPES = {
     "cvt": "its class token leaves the last stage beside the hidden states, which alone would be mixed",
     "poolformer": "its stages are no modules, but patch embeddings and blocks in two lists",
     "pvt": "its stages are no modules, but patch embeddings and blocks in two lists",
+    "timm_wrapper": "it is a model of timm, whose layers stand in no list that its config names",
     "siglip2": "its images have patches of different numbers, and its head pools with their mask, which is not united",
 }
+
+
+# What can be done all the same: the end of every refusal.
+NEEDS_NO_LAYERS = (
+    "Methods that mix no hidden states train any classifier: mix_method='erm', and of images 'mixup', 'cutmix', 'mixup_cutmix', "
+    "'resizemix', 'puzzlemix' and 'augmix' too (loaded by its class of transformers, or by `without_hooks`)."
+)
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,24 @@ def unwrap(model: nn.Module) -> PreTrainedModel:
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             return module
-    raise TypeError(f"`model` must be (or wrap) a transformers model, got {type(model).__name__}.")
+    raise TypeError(
+        f"`model` must be (or wrap) a transformers model, got {type(model).__name__}, whose number of classes, inputs and "
+        f"checkpoints nothing tells. {_ready_made(model)}"
+    )
+
+
+def _ready_made(model: nn.Module) -> str:
+    """What to do with a module that is no model of transformers."""
+    if type(model).__module__.split(".")[0] == "timm":
+        return (
+            "Load it through transformers, which knows the models of timm: "
+            "AutoModelForImageClassification.from_pretrained('timm/<name>', num_labels=...), or with random weights "
+            "TimmWrapperForImageClassification(TimmWrapperConfig(architecture='<name>', num_labels=...))."
+        )
+    return (
+        "Make it one: a subclass of PreTrainedModel with a config (num_labels) and a forward that takes input_ids or pixel_values "
+        "and returns SequenceClassifierOutput(logits=...) or ImageClassifierOutput(logits=...)."
+    )
 
 
 def image_config(config: PreTrainedConfig) -> Any:
@@ -187,6 +214,9 @@ def image_config(config: PreTrainedConfig) -> Any:
 
 def num_channels(config: PreTrainedConfig) -> int | None:
     """Channels of the images that a model of this config takes; `None` if it takes none, or does not say."""
+    of_timm = pretrained_cfg(config)
+    if of_timm is not None:
+        return int((of_timm.get("input_size") or (3,))[0])
     return getattr(image_config(config), "num_channels", None)
 
 
@@ -200,8 +230,8 @@ def find_stack(model: nn.Module) -> EncoderStack:
     """
     inner = unwrap(model)
     model_type = inner.config.model_type
-    if model_type in REFUSED_MODEL_TYPES:
-        raise ValueError(f"Models of type {model_type!r} cannot be mixed: {REFUSED_MODEL_TYPES[model_type]}.")
+    if (reason := _refused(inner.config)) is not None:
+        raise ValueError(f"Models of type {model_type!r} cannot be mixed: {reason}. {NEEDS_NO_LAYERS}")
     override = _override(inner)
     encoder = _encoder(inner)
     layers = _module_list(encoder, override.layers) if override.layers else _layers_by_rule(encoder, inner)
@@ -217,6 +247,24 @@ def find_stack(model: nn.Module) -> EncoderStack:
         head_pools_with_mask=_pooling(inner) in ("mean", "late"),
         pads_are_defined=override.pads_are_defined,
     )
+
+
+def _refused(config: PreTrainedConfig) -> str | None:
+    """Why models of this config are known not to work, if they are."""
+    model_type = config.model_type
+    if model_type in REFUSED_MODEL_TYPES:
+        return REFUSED_MODEL_TYPES[model_type]
+    if getattr(config, "is_encoder_decoder", False):
+        return (
+            "it is an encoder-decoder, whose decoder reads the tokens of the text once more: states that were mixed in the encoder "
+            "would meet the unmixed text there"
+        )
+    if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return (
+            "it is a causal model, whose head reads the last token of a row, and two texts of different lengths have theirs at "
+            "different places"
+        )
+    return None
 
 
 def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
@@ -264,7 +312,8 @@ def mask_position(module: nn.Module) -> int | None:
 
 
 def _layers_by_rule(encoder: PreTrainedModel, inner: PreTrainedModel) -> list[nn.Module]:
-    depth = _depth(encoder.config)
+    # The base model of a wrapper (timm's) has no config of its own.
+    depth = _depth(getattr(encoder, "config", inner.config))
     found = {
         name: module
         for name, module in encoder.named_modules()
@@ -274,14 +323,19 @@ def _layers_by_rule(encoder: PreTrainedModel, inner: PreTrainedModel) -> list[nn
     if depth is None:
         raise ValueError(
             f"The config of {what} names neither `num_hidden_layers` nor `depths`, so that its layers cannot be found: "
-            "its hidden states cannot be mixed."
+            f"its hidden states cannot be mixed. {NEEDS_NO_LAYERS}"
         )
     if not found:
-        raise ValueError(f"No list of {depth} layers was found in {what}: its hidden states cannot be mixed.")
+        raise ValueError(
+            f"No list of {depth} layers was found in {what}: its hidden states cannot be mixed. {NEEDS_NO_LAYERS}"
+        )
     shallowest = min(name.count(".") for name in found)
     names = [name for name in found if name.count(".") == shallowest]
     if len(names) > 1:
-        raise ValueError(f"Several lists of {depth} layers stand side by side in {what}: {', '.join(names)}.")
+        raise ValueError(
+            f"Several lists of {depth} layers stand side by side in {what}: {', '.join(names)}: its hidden states cannot be "
+            f"mixed. {NEEDS_NO_LAYERS}"
+        )
     return list(found[names[0]])
 
 

@@ -67,7 +67,7 @@ def describe(trainer: MixTrainer, folder: Path) -> CardData:
             there.
     """
     args, state = trainer.args, trainer.state
-    model = trainer.mixer.stack.model
+    model = trainer.mixer.model
     config = model.config
     if has_curves(state.log_history):
         training_curve(state.log_history, folder / CURVE["Training curve"])

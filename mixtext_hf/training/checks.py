@@ -6,6 +6,7 @@ nothing and is content.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from transformers import Trainer, get_scheduler
 from transformers.integrations import get_available_reporting_integrations
 
 from mixtext_hf.evaluation.loading import is_greater_better
+from mixtext_hf.models.any_classifier import is_adapted
 
 
 if TYPE_CHECKING:
     from .arguments import MixTrainingArguments
     from .trainer import MixTrainer
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def check_before_training(trainer: MixTrainer) -> None:
             "without it, by DDP."
         )
     _check_optimizer(trainer)
+    _warn_of_frozen_head(trainer)
     rows = trainer.train_dataset
     batch = args.per_device_train_batch_size * args.world_size
     if args.dataloader_drop_last and isinstance(rows, Sized) and len(rows) < batch:
@@ -122,6 +128,23 @@ def check_before_training(trainer: MixTrainer) -> None:
             f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
             f"per_device_train_batch_size={args.per_device_train_batch_size}."
         )
+
+
+def _warn_of_frozen_head(trainer: MixTrainer) -> None:
+    """Say so where an adapter is trained below a head that stays random."""
+    model = trainer.mixer.model
+    trains = trainer.train_dataset is not None and any(p.requires_grad for p in model.parameters())
+    name = trainer.mixer.frozen_head() if trains else None
+    if name is None or not is_adapted(model):
+        return
+    logger.warning(
+        "The head of %s (%s) is not trained, only the adapter below it%s: name it in the config of the adapter, "
+        "modules_to_save=[%r], or give task_type='SEQ_CLS' for a text classifier.",
+        type(model).__name__,
+        name,
+        ", and it is new" if trainer.mixer.head_is_new else "",
+        name.split(".")[-1],
+    )
 
 
 def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
@@ -154,7 +177,7 @@ def _check_optimizer(trainer: MixTrainer) -> None:
     args = trainer.args
     if getattr(trainer, "optimizer", None) is None and getattr(trainer, "optimizer_cls_and_kwargs", None) is None:
         try:
-            Trainer.get_optimizer_cls_and_kwargs(args, trainer.mixer.stack.model)
+            Trainer.get_optimizer_cls_and_kwargs(args, trainer.mixer.model)
         except (ImportError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"optim={_value(args.optim)!r} with optim_args={args.optim_args!r} cannot be made: {_said(error)}"

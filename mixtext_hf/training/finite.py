@@ -77,7 +77,7 @@ class FiniteWatch(TrainerCallback):
         """Leave out a step whose gradient is not finite, if some may be left out."""
         if args.skip_nonfinite_steps == 0:
             return
-        gradients = [p.grad for p in self.trainer.mixer.stack.model.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.trainer.mixer.model.parameters() if p.grad is not None]
         if _are_finite(gradients):
             return
         memory = self.trainer._memory
@@ -90,7 +90,7 @@ class FiniteWatch(TrainerCallback):
                 step,
             )
         logger.warning("Step %d is left out: its gradient is not finite.", step)
-        for parameter in self.trainer.mixer.stack.model.parameters():
+        for parameter in self.trainer.mixer.model.parameters():
             parameter.grad = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -23,7 +23,7 @@ from transformers.utils.hub import PushInProgress
 from mixtext_hf._files import whole_file, whole_files, write_json
 from mixtext_hf.hub.card import CardData, DataFacts, write_card
 from mixtext_hf.hub.push import CARD, Destination, PushError, files_to_send, in_background
-from mixtext_hf.models import Mixer
+from mixtext_hf.models.any_classifier import Classifier
 
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class HubTrainer(Trainer):
     """
 
     card_data: CardData
-    mixer: Mixer
+    mixer: Classifier
     hub_model_id: str | None  # type: ignore[assignment]  # the base class says `None` alone
     push_in_progress: Any
 
@@ -241,7 +241,7 @@ class HubTrainer(Trainer):
             if (partial / "adapter_config.json").is_file():
                 # The number and names of the classes, and the recipe: an adapter alone does not know them. (A local folder of
                 # both is for PEFT and this package: transformers takes it for a whole model. From the Hub it takes the base.)
-                self.mixer.stack.model.config.save_pretrained(partial)
+                self.mixer.model.config.save_pretrained(partial)
             # PEFT writes a card of its own into every folder that it saves to.
             (partial / CARD).unlink(missing_ok=True)
             saved = {path.name for path in partial.iterdir()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import torch
+from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.augmix import AugMixChains
@@ -15,8 +16,10 @@ from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.image_rows import EpochSampler, ImageRows
 from mixtext_hf.data.images import recognise_image_columns
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
+from mixtext_hf.models.timm_processor import plain_processor
 
 from .arguments import MixTrainingArguments
+from .data_handed_over import column_names
 from .unlabeled import data_seed
 
 
@@ -24,8 +27,9 @@ def image_collator(
     processor: ImageProcessingMixin, datasets_: Sequence[Any], num_channels: int | None
 ) -> ImageCollator:
     """The collator of raw images; it reads the columns of the first of `datasets_` that has raw images."""
+    processor = plain_processor(processor)
     for rows in datasets_:
-        names = _names(rows)
+        names = column_names(rows)
         if names is not None and PIXELS not in names:
             return ImageCollator(processor, num_channels=num_channels, **recognise_image_columns(names))
     return ImageCollator(processor, num_channels=num_channels)
@@ -41,7 +45,8 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
     Raises:
         `ValueError`: if augmentations were asked for all the same, or another order of raw images than a random one.
     """
-    names = _names(dataset)
+    is_stream = isinstance(dataset, IterableDataset | datasets.IterableDataset)
+    names = None if is_stream else column_names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
         if args.train_sampling_strategy != "random":
             raise ValueError(
@@ -62,6 +67,11 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         )
     if args.image_augmentations or isinstance(method, AugMix):
         asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
+        if is_stream:
+            raise ValueError(
+                f"{asked} counts what it draws by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
+                "`datasets.Dataset`, which stays on disk."
+            )
         raise ValueError(
             f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."
@@ -83,7 +93,7 @@ def normalisation(
     Raises:
         `ValueError`: if nobody says and `method` adds noise to pixels.
     """
-    processor = collator.image_processor if isinstance(collator, ImageCollator) else processing_class
+    processor = collator.image_processor if isinstance(collator, ImageCollator) else plain_processor(processing_class)
     if not isinstance(processor, ImageProcessingMixin) or num_channels is None:
         if isinstance(method, PuzzleMix) and method.adv_p > 0:
             raise ValueError(
@@ -92,12 +102,3 @@ def normalisation(
             )
         return None, None
     return pixel_statistics(processor, num_channels)
-
-
-def _names(rows: Any) -> list[str] | None:
-    if isinstance(rows, datasets.Dataset):
-        # Somebody's transform may have made pixels of the images.
-        return list(rows[0]) if rows.format["type"] == "custom" and len(rows) else list(rows.column_names)
-    if isinstance(rows, Sequence) and len(rows) > 0 and isinstance(rows[0], dict):
-        return list(rows[0])
-    return None

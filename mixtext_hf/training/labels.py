@@ -20,7 +20,7 @@ from mixtext_hf.data.image_collator import ImageCollator, check_finite_pixels
 from mixtext_hf.data.label_noise import HIDDEN_LABELS
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
-from mixtext_hf.mixing import MixedLoss, has_label
+from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
 
 
 if TYPE_CHECKING:
@@ -190,6 +190,18 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
     )
 
 
+def _as_wide_as_the_task(labels: torch.Tensor, loss: MixedLoss) -> torch.Tensor:
+    """Where a row has a label for each class and all of a batch are hidden, nothing told the collator how many there are."""
+    if labels.dim() == 1 and loss.problem_type != "single_label_classification" and loss.num_labels > 1:
+        if bool(has_label(labels).any()):
+            raise ValueError(
+                f"The labels of the batch are single numbers, such as {labels[has_label(labels)][0].item()}, but the task is "
+                f"{loss.problem_type} with num_labels={loss.num_labels}: give a list of {loss.num_labels} numbers for each row."
+            )
+        return torch.full((len(labels), loss.num_labels), HIDDEN_SCORE)
+    return labels
+
+
 class CheckedCollator:
     """
     A collator whose batches are looked at on the host, in the process that made them.
@@ -214,6 +226,8 @@ class CheckedCollator:
         is_own = isinstance(self.collator, MixDataCollator | ImageCollator)
         labels = batch.get("labels")
         if isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and labels.dim() in (1, 2):
+            labels = _as_wide_as_the_task(labels, self.loss)
+            batch = {**batch, "labels": labels}
             hidden = ~has_label(labels)
             if not is_own and labels.is_floating_point() and bool(hidden.any()):
                 raise ValueError(

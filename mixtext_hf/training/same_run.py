@@ -69,7 +69,7 @@ def identity_of(trainer: MixTrainer) -> dict[str, Any]:
         length: getattr(args, length),
         **{name: getattr(args, name, None) for name in _ARGUMENTS},
         "number of processes": args.world_size,
-        "model": type(trainer.mixer.stack.model).__name__,
+        "model": type(trainer.mixer.model).__name__,
         "training rows": _rows(trainer.train_dataset, trainer),
     }
     if trainer.method.uses_unlabeled:

@@ -9,46 +9,44 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable
 from contextlib import nullcontext
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
-from transformers.image_processing_base import ImageProcessingMixin
+from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf._quiet import holding_back
-from mixtext_hf.data import MixDataCollator, recognise_columns
-from mixtext_hf.data.image_collator import ImageCollator
-from mixtext_hf.data.image_rows import ImageRows
 from mixtext_hf.data.two_streams import UnlabeledTexts
 from mixtext_hf.hub.card import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType
-from mixtext_hf.models import Mixer, make_mixable
+from mixtext_hf.models import make_mixable
+from mixtext_hf.models.any_classifier import Classifier, logits_of, takes_pixels
+from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
-from mixtext_hf.models.stack import num_channels, unwrap
+from mixtext_hf.models.stack import unwrap
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe, versions
 from .checks import check_backward_passes, check_before_training
+from .data_handed_over import as_rows, as_splits, check_model, check_processor
+from .evaluating import EvaluatingTrainer, without_labels
 from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
-from .images import epoch_sampler, image_collator, image_rows, normalisation
-from .labels import CheckedLoaders, check_label_columns, check_labels
+from .images import normalisation
+from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
-from .ranks import MeanLoss, share_buffers
+from .ranks import MeanLoss
 from .resuming import as_finished, checkpoint_of
 from .same_run import identity_of
 from .stopping import Stopped, StopWell
@@ -56,35 +54,26 @@ from .terms import Terms
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
-    check_same_kind,
     check_semi_supervised,
-    label_columns,
-    two_stream_loader,
-    two_stream_sampler,
-    unlabeled_texts,
-    warn_of_overlap,
-    warn_of_unused,
 )
 from .whole_checkpoints import begin, finish, newest_whole, remove_older
 
 
 logger = logging.getLogger(__name__)
 
-# What a batch holds beside the inputs of the model.
-_LABELS = ("labels", "text_labels", "text_guesses")
-
 # A head that nobody has trained yet is hardly moved by the steps that are right for the pretrained weights below it. The
 # size is that of the MixText code (Chen et al., 2020); measured in docs/results.md.
 NEW_HEAD_LEARNING_RATE = 1e-3
 
 
-class MixTrainer(CheckedLoaders, HubTrainer):
+class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
     r"""
     Trains a model with a mixing method; every argument of `transformers.Trainer` keeps its meaning.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`, *optional*):
-            Made mixable in place if it is not yet. Either this or `model_init`.
+            A classifier; made mixable in place if the method mixes hidden states and it is not yet. Either this or
+            `model_init`.
         args ([`MixTrainingArguments`]): Names the method and its hyper-parameters.
         method ([`MixMethod`], *optional*):
             A method object, in place of the one that `args` names; `mix_start` and `mix_end` of `args` still hold.
@@ -125,6 +114,10 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         unlabeled_dataset: Any = None,
         **kwargs: Any,
     ):
+        check_model(model)
+        check_processor(processing_class)
+        train_dataset = as_rows(train_dataset, "train_dataset")
+        eval_dataset = as_splits(eval_dataset, "eval_dataset")
         args = MixTrainingArguments("tmp_trainer") if args is None else args
         if not isinstance(args, MixTrainingArguments):
             raise TypeError(f"`args` must be MixTrainingArguments, got {type(args).__name__}.")
@@ -144,7 +137,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         self.card_data = CardData(model_name="")
         self._given_method = method
         self._trains = train_dataset is not None
-        self.unlabeled_dataset = unlabeled_dataset
+        self.unlabeled_dataset = as_rows(unlabeled_dataset, "unlabeled_dataset")
         self.unlabeled_texts: UnlabeledTexts | None = None
         self.guesses: Guesses | None = None
         # Where the frozen encoder's features are kept beyond this run, for others with the same texts.
@@ -276,11 +269,12 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         return model
 
     def _adopt(self, model: nn.Module, *, settle: bool = True) -> None:
-        """Make the model mixable, and settle the method and the task's loss for it."""
-        self.mixer: Mixer = make_mixable(model)
+        """Look at the model, and settle the method and the task's loss for it."""
         inner = unwrap(model)
         config = inner.config
-        self._takes_pixels = inner.main_input_name == PIXELS
+        self._adopted = model
+        self.mixer: Classifier = Classifier(inner)
+        self._takes_pixels = takes_pixels(inner)
         self._recipe = getattr(config, "mixtext", None)
         self._config: Any = config
         if settle:
@@ -300,14 +294,23 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         )
         if self.method.mixes_pixels and not self._takes_pixels:
             raise ValueError(
-                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.stack.model).__name__} reads texts: "
+                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.model).__name__} reads texts: "
                 "use embed_mixup, tmix or manifold_mixup."
+            )
+        if self._config.model_type == "siglip2":
+            raise ValueError(
+                f"{type(self.mixer.model).__name__} reads images as patches of different numbers, and neither mixing nor the collator "
+                "makes them: take a model of images of one size, such as SigLIP (google/siglip-base-patch16-224)."
             )
         if self.method.uses_unlabeled and self._takes_pixels:
             raise ValueError(
-                f"{self.method.name} learns from texts, and {type(self.mixer.stack.model).__name__} reads images: use mixup, "
+                f"{self.method.name} learns from texts, and {type(self.mixer.model).__name__} reads images: use mixup, "
                 "cutmix, puzzlemix or manifold_mixup."
             )
+        if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
+            self.mixer = make_mixable(self._adopted)
+        if self.method.needs_layers:
+            self.mixer.check_pad(self.method.pad)
         for layer in self.method.layer_set(self.mixer.depth) or ():
             try:
                 self.mixer.check_layer(layer)
@@ -410,138 +413,6 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         if isinstance(model, PreTrainedModel) and not self.is_fsdp_enabled and not self.is_deepspeed_enabled:
             reload_renamed_weights(model, folder)
 
-    # ---- the data ----
-
-    def _choose_collator(self, given: Any) -> None:
-        if given is not None:
-            return
-        processor = self.processing_class
-        self._learns_image_columns = not self._rows_to_look_at()
-        if isinstance(processor, PreTrainedTokenizerBase):
-            self.data_collator = MixDataCollator(
-                processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
-            )
-        elif isinstance(processor, ImageProcessingMixin):
-            self.data_collator = image_collator(processor, self._rows_to_look_at(), self._num_channels)
-
-    def _rows_to_look_at(self) -> list[Any]:
-        """The data whose columns the collator must know, that of training first."""
-        evaluated = self.eval_dataset
-        if isinstance(evaluated, dict):
-            evaluated = next(iter(evaluated.values()), None)
-        return [dataset for dataset in (self.train_dataset, evaluated) if dataset is not None]
-
-    @property
-    def _num_channels(self) -> int | None:
-        return num_channels(self._config)
-
-    def _raw_columns(self) -> dict[str, Any]:
-        """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
-        for dataset in self._rows_to_look_at():
-            if (columns := _raw_columns(dataset, require_label=dataset is self.train_dataset)) is not None:
-                return columns
-        return {}
-
-    def _see_columns(self, dataset: Any) -> None:
-        """A trainer that was made without data learns the columns from what it is given to evaluate."""
-        collator = self.data_collator
-        if isinstance(collator, MixDataCollator) and collator.text_column is None:
-            for name, column in (_raw_columns(dataset) or {}).items():
-                setattr(collator, name, column)
-            self._signature_columns = None
-        elif isinstance(collator, ImageCollator) and self._learns_image_columns:
-            self.data_collator = image_collator(collator.image_processor, [dataset], self._num_channels)
-            self._signature_columns = None
-
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        self._see_columns(eval_dataset)
-        return super().get_eval_dataloader(eval_dataset)
-
-    def get_test_dataloader(self, test_dataset: Any) -> Any:
-        self._see_columns(test_dataset)
-        return super().get_test_dataloader(test_dataset)
-
-    def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            if isinstance(self.data_collator, MixDataCollator | ImageCollator):
-                # Columns that the collator turns into model inputs must reach it.
-                self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
-
-    def get_train_dataloader(self) -> Any:
-        if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
-            raise ValueError("`train_dataset` is empty: give it at least one row.")
-        check_label_columns(self)
-        self._check_unlabeled()
-        self._set_epoch.sampler = None
-        if self._takes_pixels:
-            rows = image_rows(self.train_dataset, self.data_collator, self.method, self.args)
-            return super().get_train_dataloader() if rows is None else self._image_loader(rows)
-        texts = self.unlabeled_texts
-        if texts is None:
-            return super().get_train_dataloader()
-        assert isinstance(self.method, MixText)
-        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
-        if self.is_world_process_zero():
-            self.method.warn_of_idle_margin(self.loss.num_labels)
-            warn_of_overlap(self.train_dataset, texts)
-        # Smaller than the arguments say after `auto_find_batch_size` has made it so.
-        sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size)
-        self._set_epoch.sampler = sampler
-        collator = self._get_collator_with_removed_columns(self.data_collator, description="training")
-        columns = label_columns(self.data_collator)
-        loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
-        return self.accelerator.prepare(loader)
-
-    def _image_loader(self, rows: ImageRows) -> Any:
-        sampler = epoch_sampler(rows, self.args)
-        self._set_epoch.sampler = sampler
-        return self._get_dataloader(
-            rows,
-            description="Training",
-            batch_size=self._train_batch_size,
-            sampler_fn=lambda dataset: sampler,
-            is_training=True,
-        )
-
-    def _check_unlabeled(self) -> None:
-        """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
-        self.unlabeled_texts = None
-        if self.train_dataset is None:
-            return
-        if not self.method.uses_unlabeled:
-            if not self._has_warned_of_unused:
-                warn_of_unused(self.method, self.unlabeled_dataset, self.args)
-            self._has_warned_of_unused = True
-            return
-        check_same_kind(self.train_dataset, self.unlabeled_dataset)
-        self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
-        if self.guesses is not None and self.learns_from_guesses:
-            self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
-        two_stream_sampler(self.train_dataset, self.unlabeled_texts, self.args, self.args.per_device_train_batch_size)
-
-    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._micro_step = 0
-        self._labelled_rows = self._count_labelled_rows(batches)
-        return batches, num_items
-
-    def _count_labelled_rows(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
-        """How many labelled rows this optimiser step sees, over all its micro-batches and all processes."""
-        if not batches:
-            return None
-        if "labels" not in batches[0]:
-            raise ValueError(
-                f"The batch has no labels, only {', '.join(batches[0])}: name the label column 'label', or give the "
-                "collator its name."
-            )
-        if not self._labels_are_checked:
-            check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
-            self._labels_are_checked = True
-        counts = [has_label(batch["labels"]).sum() for batch in batches]
-        count = reduce(torch.add, counts).to(self.args.device)
-        return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
-
     # ---- one step ----
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -589,51 +460,27 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             if return_outputs:
                 raise ValueError("A mixed batch has no outputs of its own rows: return_outputs is for evaluation.")
             return self._training_loss(model, inputs)
-        inputs, labels = _without_labels(inputs)
+        inputs, labels = without_labels(inputs), inputs["labels"]
         # Without labels the head neither chooses a loss nor writes its choice into the config.
-        outputs = model(**inputs)
-        losses, counts = self.loss.of_rows(outputs.logits, labels)
+        logits = logits_of(model(**inputs))
+        losses, counts = self.loss.of_rows(logits, labels)
         if self._evaluated is not None:
             self._evaluated.add(losses, counts)
         loss = self.loss.mean(losses, counts)
-        return (loss, outputs) if return_outputs else loss
-
-    def evaluation_loop(
-        self,
-        dataloader: Any,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> Any:
-        """The Trainer's, by the buffers of the first process; its loss is the mean over the labelled rows, each counted once."""
-        self._share_buffers()
-        evaluated = self._evaluated = MeanLoss(self.accelerator)
-        try:
-            output = super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
-        finally:
-            self._evaluated = None
-        if (mean := evaluated.value()) is not None and output.metrics is not None:
-            output.metrics[f"{metric_key_prefix}_loss"] = mean
-        return output
-
-    def _share_buffers(self) -> None:
-        if self.args.world_size > 1 and self.model is not None:
-            share_buffers(self.model)
+        # Whatever else a model returns (attentions, states of an encoder) is not gathered.
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def _training_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
         text_labels, text_guesses = inputs.get("text_labels"), inputs.get("text_guesses")
-        inputs, labels = _without_labels(inputs)
+        inputs, labels = without_labels(inputs), inputs["labels"]
 
         def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
             if not dropout:
                 self._share_buffers()
             with self.mixer.applying(plan), nullcontext() if dropout else evaluating(model):
-                return model(**inputs).logits
+                return logits_of(model(**inputs))
 
         def saliency_forward(
             inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False
@@ -645,7 +492,7 @@ class MixTrainer(CheckedLoaders, HubTrainer):
             inputs = {**inputs, PIXELS: inputs[PIXELS].to(inner.dtype)}
             mode = nullcontext() if dropout else evaluating(inner)
             with self.mixer.applying(plan), mode, full_precision(inner):
-                return inner(**inputs).logits
+                return logits_of(inner(**inputs))
 
         scale = self._loss_scale(labels)
         losses = self.method.losses(
@@ -749,30 +596,6 @@ class MixTrainer(CheckedLoaders, HubTrainer):
         if alarm is not None and self.is_world_process_zero():
             logger.warning("Step %d: %s", self.state.global_step, alarm)
         return self.method.summarise(averages)
-
-
-def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
-    """Names for the columns of raw text; `None` if the rows are tokenised, or there are none to look at."""
-    if isinstance(dataset, datasets.Dataset):
-        names = dataset.column_names
-    elif isinstance(dataset, Sequence) and len(dataset) > 0 and isinstance(dataset[0], dict):
-        names = list(dataset[0])
-    else:
-        return None
-    if "input_ids" in names:
-        return None
-    columns = recognise_columns(names, require_label=require_label)
-    if isinstance(columns.label, tuple):
-        raise ValueError(f"Several label columns, {columns.label}: join them to one column of 0/1 lists first.")
-    return {
-        "text_column": columns.text,
-        "text_pair_column": columns.text_pair,
-        "label_column": columns.label or "label",
-    }
-
-
-def _without_labels(inputs: dict[str, Any]) -> tuple[dict[str, Any], torch.Tensor]:
-    return {name: value for name, value in inputs.items() if name not in _LABELS}, inputs["labels"]
 
 
 def _sum(terms: dict[str, torch.Tensor]) -> torch.Tensor:

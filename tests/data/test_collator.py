@@ -185,7 +185,7 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"Row 0 .* no column 'text'.*remove_unused_columns=False"):
         collator([{"label": 1}])
     with pytest.raises(ValueError, match=r"no `input_ids`.*no `text_column`"):
-        MixDataCollator(TOKENIZER)([{"text": "red"}])
+        MixDataCollator(TOKENIZER)([{"words": "red"}])
     with pytest.raises(ValueError, match=r"'label' must hold lists of one length.*\[1, 2\]"):
         collator([{"text": "red", "label": [1]}, {"text": "red", "label": [1, 0]}])
     with pytest.raises(TypeError, match=r"'label' holds 'sport' of type str in row 0.*ids"):

@@ -13,11 +13,15 @@ import huggingface_hub.utils._http as client
 import pytest
 from hub_server import TOKEN, Fault, HubServer
 from huggingface_hub import ModelCard, constants
-from runs import arguments, tiny_rows
+from image_runs import image_rows
+from runs import arguments, assert_same_weights, tiny_rows, weights
 from tiny import tiny_model, tiny_tokenizer
+from unmixable import unmixable_image_model
 
+from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.hub.card import is_generated
 from mixtext_hf.hub.push import Destination, PushError, files_to_send
+from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.training import MixTrainer
 
 
@@ -70,6 +74,32 @@ def test_a_branch_that_is_named_at_the_end_is_made(hub, tmp_path):
     assert "model.safetensors" in hub.repos["user/model"].branches["trial"][-1].files
     trainer.push_to_hub(revision="second", blocking=False).result(60)
     assert set(hub.repos["user/model"].branches) == {"main", "trial", "second"}
+
+
+@pytest.mark.parametrize("kind", ["timm", "poolformer"])
+def test_a_model_that_cannot_be_mixed_is_pushed_and_loaded_again(hub, tmp_path, request, monkeypatch, kind):
+    if kind == "timm":
+        request.getfixturevalue("timm")
+        from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
+        from transformers.models.timm_wrapper.modeling_timm_wrapper import TimmWrapperForImageClassification
+
+        config = TimmWrapperConfig(
+            architecture="vit_tiny_patch16_224", num_labels=3, model_args={"img_size": 32, "depth": 1}
+        )
+        model = TimmWrapperForImageClassification(config)
+    else:
+        model = unmixable_image_model(kind)
+    args = arguments(tmp_path / "out", mix_method="cutmix", max_steps=1, hub_model_id="user/model", hub_token=TOKEN)
+    processor = small_image_processor((32, 32), 3)
+    trainer = MixTrainer(model, args, train_dataset=image_rows(8, (32, 32)), processing_class=processor)
+    trainer.train()
+    trainer.push_to_hub()
+    assert "model.safetensors" in hub.repos["user/model"].branches["main"][-1].files
+    again = MixableModelForImageClassification.without_hooks("user/model", token=TOKEN, cache_dir=tmp_path / "cache")
+    assert type(again) is type(model) and again.config.mixtext["method"] == "cutmix"
+    assert_same_weights(weights(again), weights(model))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert 'MixableModelForImageClassification.without_hooks("user/model")' in card
 
 
 def test_what_a_card_does_not_have_is_refused_before_anything_is_saved(hub, tmp_path):

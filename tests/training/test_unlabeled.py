@@ -302,7 +302,7 @@ def test_tokenised_rows_serve_without_views(tmp_path):
         ({"data_seed": -1}, ["data_seed", "-1"]),
         ({"train_sampling_strategy": "sequential"}, ["train_sampling_strategy='sequential'", "leave it out"]),
         ({"unlabelled": tiny_rows(20)}, ["unlabeled_dataset", "tokenised", "train_dataset"]),
-        ({"unlabelled": {"train": texts(20)}}, ["unlabeled_dataset", "dict of splits", "train"]),
+        ({"unlabelled": {"a": texts(20), "b": texts(9)}}, ["unlabeled_dataset", "dict of splits", "a, b"]),
         ({"unlabelled": ({"text": "w1"} for _ in range(9))}, ["unlabeled_dataset", "by number", "generator"]),
         ({"mix_preset": "fast"}, ["mix_preset='fast'", "mixtext", "paper", "official_code"]),
         ({"mix_preset": "paper", "mix_method": "tmix"}, ["mix_preset='paper'", "tmix", "none"]),

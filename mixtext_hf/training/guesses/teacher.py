@@ -13,6 +13,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data.in_batches import CHUNK_ROWS, some_rows
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
 
 
 class Teacher:
@@ -53,10 +54,10 @@ class Teacher:
         self.model = (
             AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False).eval().to(device)
         )
+        check_tokenizer_fits(self.tokenizer, self.model)
         self.order = [own.index(label) for label in label_names]
         self.device, self.batch_size = device, batch_size
-        positions = getattr(config, "max_position_embeddings", max_length)
-        self.max_length = min(max_length, positions, self.tokenizer.model_max_length)
+        self.max_length = min(max_length, longest_text(config, self.tokenizer) or max_length)
 
     @torch.no_grad()
     def guess(

@@ -1,0 +1,256 @@
+"""The data side of a [`MixTrainer`]: which collator, which columns, and loaders for rows, images, and labelled rows beside unlabelled
+ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from functools import reduce
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.image_processing_base import ImageProcessingMixin
+
+from mixtext_hf.data import MixDataCollator, recognise_columns
+from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.data.image_rows import ImageRows
+from mixtext_hf.data.two_streams import UnlabeledTexts
+from mixtext_hf.methods import MixMethod, MixText
+from mixtext_hf.mixing import has_label
+from mixtext_hf.models.any_classifier import Classifier
+from mixtext_hf.models.stack import num_channels
+
+from .arguments import MixTrainingArguments
+from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names
+from .guesses import Guesses
+from .images import epoch_sampler, image_collator, image_rows
+from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
+from .lengths import check_tokens, fit_to_model
+from .unlabeled import (
+    SetEpoch,
+    check_all_labelled,
+    check_same_kind,
+    label_columns,
+    two_stream_loader,
+    two_stream_sampler,
+    unlabeled_texts,
+    warn_of_overlap,
+    warn_of_unused,
+)
+
+
+class LoadingTrainer(CheckedLoaders):
+    """A Trainer that reads raw texts and images, and unlabelled texts beside labelled ones."""
+
+    args: MixTrainingArguments
+    method: MixMethod
+    unlabeled_dataset: Any
+    unlabeled_texts: UnlabeledTexts | None
+    guesses: Guesses | None
+
+    _signature_columns: list[str] | None  # type: ignore[assignment]  # the base class says `None` alone
+    mixer: Classifier
+    _config: Any
+    _set_epoch: SetEpoch
+    _takes_pixels: bool
+    _learns_image_columns: bool
+    _has_default_collator: bool
+    _has_warned_of_unused: bool
+    _labels_are_checked: bool
+    _labelled_rows: torch.Tensor | None
+    _micro_step: int
+
+    def _choose_collator(self, given: Any) -> None:
+        self._has_default_collator = False
+        if given is not None:
+            self.data_collator = fit_to_model(given, self.mixer.model)
+            return
+        # A processor of a model of texts and images holds one of each.
+        part = "image_processor" if self._takes_pixels else "tokenizer"
+        processor = getattr(self.processing_class, part, self.processing_class)
+        self._learns_image_columns = not self._rows_to_look_at()
+        if isinstance(processor, PreTrainedTokenizerBase) and not self._takes_pixels:
+            collator = MixDataCollator(
+                processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
+            )
+            self.data_collator = fit_to_model(collator, self.mixer.model)
+        elif isinstance(processor, ImageProcessingMixin) and self._takes_pixels:
+            self.data_collator = image_collator(processor, self._rows_to_look_at(), self._num_channels)
+        else:
+            # That of transformers.
+            self._has_default_collator = True
+            for argument in ("train_dataset", "eval_dataset"):
+                self._check_readable(getattr(self, argument), argument)
+
+    def _check_readable(self, rows: Any, argument: str) -> None:
+        splits = rows if isinstance(rows, dict) else {"": rows}
+        for name, split in splits.items():
+            named = f"{argument}[{name!r}]" if isinstance(rows, dict) else argument
+            check_readable(split, named, processor=self.processing_class, takes_pixels=self._takes_pixels)
+
+    def _rows_to_look_at(self) -> list[Any]:
+        """The data whose columns the collator must know, that of training first."""
+        evaluated = self.eval_dataset
+        if isinstance(evaluated, dict):
+            evaluated = next(iter(evaluated.values()), None)
+        return [dataset for dataset in (self.train_dataset, evaluated) if dataset is not None]
+
+    @property
+    def _num_channels(self) -> int | None:
+        return num_channels(self._config)
+
+    def _raw_columns(self) -> dict[str, Any]:
+        """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
+        for dataset in self._rows_to_look_at():
+            if (columns := _raw_columns(dataset, require_label=dataset is self.train_dataset)) is not None:
+                return columns
+        return {}
+
+    def _see_columns(self, dataset: Any) -> None:
+        """A trainer that was made without data learns the columns from what it is given to evaluate."""
+        collator = self.data_collator
+        if isinstance(collator, MixDataCollator) and collator.text_column is None:
+            for name, column in (_raw_columns(dataset) or {}).items():
+                setattr(collator, name, column)
+            self._signature_columns = None
+        elif isinstance(collator, ImageCollator) and self._learns_image_columns:
+            self.data_collator = image_collator(collator.image_processor, [dataset], self._num_channels)
+            self._signature_columns = None
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        if not isinstance(eval_dataset, str):  # the name of one of several splits
+            eval_dataset = as_splits(eval_dataset, "eval_dataset")
+        metrics: dict[str, float] = super().evaluate(eval_dataset, *args, **kwargs)
+        return metrics
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        if not isinstance(eval_dataset, str):
+            eval_dataset = self._rows_of(eval_dataset, "eval_dataset")
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        return super().get_test_dataloader(self._rows_of(test_dataset, "test_dataset"))
+
+    def _rows_of(self, handed_over: Any, argument: str) -> Any:
+        rows = as_rows(handed_over, argument)
+        if self._has_default_collator:
+            self._check_readable(rows, argument)
+        self._see_columns(rows)
+        return as_rows_of_texts(rows, self.data_collator)
+
+    def _remove_unused_columns(self, dataset: Any, description: str | None = None) -> Any:
+        # What somebody's transform needs of a row nobody else knows.
+        if dataset.format["type"] == "custom":
+            return dataset
+        return super()._remove_unused_columns(dataset, description=description)
+
+    def _get_collator_with_removed_columns(
+        self, data_collator: Callable[..., Any], description: str | None = None
+    ) -> Callable[..., Any]:
+        # The package's own take from a row what they know, and no more.
+        inner = data_collator.collator if isinstance(data_collator, CheckedCollator) else data_collator
+        if isinstance(inner, MixDataCollator | ImageCollator):
+            return data_collator
+        return super()._get_collator_with_removed_columns(data_collator, description=description)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            super()._set_signature_columns_if_needed()
+            if isinstance(self.data_collator, MixDataCollator | ImageCollator):
+                # Columns that the collator turns into model inputs must reach it.
+                self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
+
+    def get_train_dataloader(self) -> Any:
+        if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
+            raise ValueError("`train_dataset` is empty: give it at least one row.")
+        check_label_columns(self)  # type: ignore[arg-type]
+        if not self._takes_pixels and not self._labels_are_checked:
+            check_tokens(self)  # type: ignore[arg-type]
+        self._check_unlabeled()
+        self._set_epoch.sampler = None
+        if self._takes_pixels:
+            rows = image_rows(self.train_dataset, self.data_collator, self.method, self.args)
+            return super().get_train_dataloader() if rows is None else self._image_loader(rows)
+        texts = self.unlabeled_texts
+        if texts is None:
+            return super().get_train_dataloader()
+        assert isinstance(self.method, MixText)
+        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
+        if self.is_world_process_zero():
+            self.method.warn_of_idle_margin(self.loss.num_labels)
+            warn_of_overlap(self.train_dataset, texts)
+        # Smaller than the arguments say after `auto_find_batch_size` has made it so.
+        sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size)
+        self._set_epoch.sampler = sampler
+        collator = self._get_collator_with_removed_columns(self.data_collator, description="training")
+        columns = label_columns(self.data_collator)
+        loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
+        return self.accelerator.prepare(loader)
+
+    def _image_loader(self, rows: ImageRows) -> Any:
+        sampler = epoch_sampler(rows, self.args)
+        self._set_epoch.sampler = sampler
+        return self._get_dataloader(
+            rows,
+            description="Training",
+            batch_size=self._train_batch_size,
+            sampler_fn=lambda dataset: sampler,
+            is_training=True,
+        )
+
+    def _check_unlabeled(self) -> None:
+        """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""
+        self.unlabeled_texts = None
+        if self.train_dataset is None:
+            return
+        if not self.method.uses_unlabeled:
+            if not self._has_warned_of_unused:
+                warn_of_unused(self.method, self.unlabeled_dataset, self.args)
+            self._has_warned_of_unused = True
+            return
+        self.unlabeled_dataset = as_rows_of_texts(self.unlabeled_dataset, self.data_collator)
+        check_same_kind(self.train_dataset, self.unlabeled_dataset)
+        self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
+        if self.guesses is not None and isinstance(self.method, MixText) and not self.method.online:
+            self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
+        two_stream_sampler(self.train_dataset, self.unlabeled_texts, self.args, self.args.per_device_train_batch_size)
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self._micro_step = 0
+        self._labelled_rows = self._count_labelled_rows(batches)
+        return batches, num_items
+
+    def _count_labelled_rows(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
+        """How many labelled rows this optimiser step sees, over all its micro-batches and all processes."""
+        if not batches:
+            return None
+        if "labels" not in batches[0]:
+            raise ValueError(
+                f"The batch has no labels, only {', '.join(batches[0])}: name the label column 'label', or give the "
+                "collator its name."
+            )
+        if not self._labels_are_checked:
+            check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
+            self._labels_are_checked = True
+        counts = [has_label(batch["labels"]).sum() for batch in batches]
+        count = reduce(torch.add, counts).to(self.args.device)
+        return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
+
+
+def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
+    """Names for the columns of raw text; `None` if the rows are tokenised, or there are none to look at."""
+    names = column_names(dataset)
+    if names is None:
+        return None
+    if "input_ids" in names:
+        return None
+    columns = recognise_columns(names, require_label=require_label)
+    if isinstance(columns.label, tuple):
+        raise ValueError(f"Several label columns, {columns.label}: join them to one column of 0/1 lists first.")
+    return {
+        "text_column": columns.text,
+        "text_pair_column": columns.text_pair,
+        "label_column": columns.label or "label",
+    }
