@@ -152,8 +152,9 @@ def test_class_labels(write: Any, labels: list[Any], names: list[str], ids: list
 def test_labels_survive_the_round_trip(labels: list[Any], data: st.DataObject) -> None:
     some = data.draw(st.lists(st.sampled_from(labels), min_size=1, max_size=5))
     splits = {"train": Dataset.from_list(with_labels(labels)), "test": Dataset.from_list(with_labels(some))}
-    normalised, problem_type, names = normalise_labels(splits, "label")
-    assert problem_type == "single_label_classification"
+    found = normalise_labels(splits, "label")
+    normalised, names = found.splits, found.names
+    assert found.problem_type == "single_label_classification"
     assert [names[i] for i in labels_of(normalised["train"])] == [str(label) for label in labels]
     assert [names[i] for i in labels_of(normalised["test"])] == [str(label) for label in some]
     assert sorted(set(labels_of(normalised["train"]))) == list(range(len(names)))
