@@ -25,6 +25,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, load_image_datasets, load_text_datasets
+from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
@@ -100,6 +101,20 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(
         default=None, metadata={"help": "Recognised by its name if not given; several, with commas, for multi-label."}
+    )
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data: name in the model`; rows of a name that goes to nothing are "
+            "left out."
+        },
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "Between the classes of a row, such as '|': multi-label data in one string."}
     )
     problem_type: str | None = field(
         default=None, metadata={"help": "What the model's config says, or else the labels, if not given."}
@@ -305,11 +320,12 @@ class EvaluationInputs:
             text_pair_column=a.text_pair_column,
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=names,
+            label_separator=a.label_separator,
         )
 
     def _load_images(self, names: list[str] | None) -> Any:
         a = self.data_args
-        for name in ("text_column", "text_pair_column", "task_name", "max_seq_length"):
+        for name in ("text_column", "text_pair_column", "task_name", "label_separator", "max_seq_length"):
             if getattr(a, name) is not None:
                 raise ValueError(f"--{name} {getattr(a, name)}: {self.name!r} is an image classifier; leave it out.")
         return load_image_datasets(**self._sources(), image_column=a.image_column, label_names=names)
@@ -323,6 +339,8 @@ class EvaluationInputs:
             "validation_file": a.validation_file,
             "test_file": a.test_file,
             "label_column": a.label_column,
+            "label_map": a.label_map,
+            "similar_labels": a.similar_labels,
             "max_eval_samples": a.max_eval_samples,
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
@@ -392,20 +410,16 @@ class EvaluationInputs:
             )
         if isinstance(self.data_args.label_column, str) and "," in self.data_args.label_column:
             return Matching("name", "Labels were matched by name: the label columns are called as the model's labels.")
-        named = self._label_names_of_the_data()
-        if all(name.removeprefix("-").isdecimal() for name in named) and set(named) - set(names):
+        matching = self.data.matching
+        if matching.how == "number":
             return Matching(
                 "number",
                 f"Labels were matched by number: the data has no names of classes, so that label i is taken for the model's output i "
                 f"({_listed(f'{i} = {name}' for i, name in enumerate(names))}).",
             )
-        return Matching("name", f"Labels were matched by name ({_listed(names)}).")
-
-    def _label_names_of_the_data(self) -> list[str]:
-        """The classes of the data as the data itself calls them."""
-        if self.modality == "image":
-            return self._load_images(None).label_names
-        return self._load_texts(self.problem_type, None).label_names
+        spelled = [f"{name!r} is {other!r}" for name, other in matching.renamed.items()]
+        aside = f", case and blanks aside where only one class has the name: {_listed(spelled)}" if spelled else ""
+        return Matching("name", f"Labels were matched by name ({_listed(names)}){aside}.")
 
     def _check_outputs(self) -> None:
         outputs = self.data.num_labels

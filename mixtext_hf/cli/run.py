@@ -20,6 +20,7 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf._files import write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import has_labels
+from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
@@ -62,6 +63,10 @@ class HubArguments:
         default=False,
         metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
     )
+    new_head: bool = field(
+        default=False,
+        metadata={"help": "Start from a classifier of other classes, be they as many: its head is made anew."},
+    )
     baseline_dir: str | None = field(
         default=None,
         metadata={"help": "--output_dir of an erm run on the same data: the model card shows its results beside."},
@@ -81,7 +86,21 @@ class SelectionArguments:
     train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
     validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
     test_file: str | None = field(default=None, metadata={"help": "The same for test."})
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data: name that is meant`; rows of a name that goes to nothing are "
+            "left out."
+        },
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
     labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
+    up_to: bool = field(
+        default=False, metadata={"help": "Let --labeled_per_class take all rows of a class that has fewer."}
+    )
     split_seed: int | None = field(
         default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}
     )

@@ -24,6 +24,7 @@ from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
+from .kept_classes import load_for_training
 from .parsing import Parser
 from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
 
@@ -70,6 +71,9 @@ class DataArguments(SelectionArguments):
             "not given."
         },
     )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "Between the classes of a row, such as '|': multi-label data in one string."}
+    )
     unlabeled_file: str | None = field(
         default=None, metadata={"help": "Texts to learn from without labels, for mixtext and uda: files as above."}
     )
@@ -115,6 +119,7 @@ class TextRun(Run):
     data_args: DataArguments
     data: TextDatasets
     unit = "texts"
+    needs_new_head = False  # one that the shape of the old one does not ask for
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
 
@@ -141,10 +146,13 @@ class TextRun(Run):
         if not self.args.do_train:
             # What an output of the model means is for the model to say, not for the data.
             return self._load(problem_type, names)
-        data = self._load()
-        if names is not None and names != data.label_names and set(names) == set(data.label_names):
-            # Training that goes on with a classifier of the same classes leaves its outputs where they are.
-            data = self._load(label_names=names)
+        data, self.needs_new_head = load_for_training(
+            lambda kept: self._load(label_names=kept),
+            self.config,
+            names,
+            new_head=self.model_args.new_head,
+            ignore_mismatched_sizes=self.model_args.ignore_mismatched_sizes,
+        )
         return data
 
     def _load(self, problem_type: str | None = None, label_names: list[str] | None = None) -> TextDatasets:
@@ -161,7 +169,11 @@ class TextRun(Run):
             label_column=a.label_column,
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=label_names,
+            label_map=a.label_map,
+            similar_labels=a.similar_labels,
+            label_separator=a.label_separator,
             labeled_per_class=a.labeled_per_class,
+            up_to=a.up_to,
             unlabeled_file=a.unlabeled_file,
             unlabeled_rest=a.unlabeled_rest,
             unlabeled_per_class=a.unlabeled_per_class,
@@ -214,7 +226,8 @@ class TextRun(Run):
                 cache_dir=a.cache_dir,
                 revision=a.model_revision,
                 token=a.token,
-                ignore_mismatched_sizes=a.ignore_mismatched_sizes,
+                ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
+                new_head=self.needs_new_head,
             )
         except RuntimeError as error:
             if "ignore_mismatched_sizes" not in str(error):

@@ -5,6 +5,7 @@ names and the data has whole numbers, by its number. What is left is an error: n
 """
 
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,10 +38,12 @@ class ClassMatching:
             `"own"`: the data names its own classes; `"name"`: by name; `"number"`: some were numbers of classes;
             `"none"`: there were no labels to match.
         renamed (`dict[str, str]`): Names that differ from that of their class by case or blanks alone.
+        missing (`Sequence[str]`): Classes that were given and that no row has.
     """
 
     how: Literal["own", "name", "number", "none"] = "own"
     renamed: Mapping[str, str] = field(default_factory=dict)
+    missing: Sequence[str] = ()
 
     def as_source(self) -> dict[str, Any]:
         """What there is to record, JSON-serialisable; nothing where the data names its own classes."""
@@ -105,7 +108,9 @@ def settle_classes(
     if matcher.renamed:
         pairs_said = ", ".join(f"{name!r} for {other!r}" for name, other in list(matcher.renamed.items())[:10])
         logger.info("Labels that differ from their class by case or blanks alone were taken for it: %s.", pairs_said)
-    return Classes(ids, names, _matching(matcher, given, any(map(any, keys.values()))))
+    return Classes(
+        ids, names, _matching(matcher, given, {i for found in ids.values() for i in found if i is not None})
+    )
 
 
 def say_matching(matching: ClassMatching, names: Sequence[str]) -> None:
@@ -119,7 +124,10 @@ def say_matching(matching: ClassMatching, names: Sequence[str]) -> None:
         )
     else:
         pairs = ", ".join(f"{i} = {name}" for i, name in enumerate(names[:10]))
-        logger.info("The labels are numbers: label i is taken for the model's output i (%s).", pairs)
+        logger.info(
+            "The labels are numbers: label i is taken for the model's output i (%s). --label_map says otherwise.",
+            pairs,
+        )
 
 
 class _Matcher:
@@ -170,36 +178,39 @@ def _merge(
     if not groups or similar == "keep":
         return {}
     if similar == "refuse":
-        said = "; ".join(
-            ", ".join(f"{name!r} ({count} rows)" for name, count in sorted(group.items()))
-            for group in list(groups.values())[:10]
-        )
+        said = "; ".join(map(_spellings, list(groups.values())[:10]))
         raise ValueError(
             f"The label column {column!r} has names that differ by case, blanks or the form of letters alone: {said}. Make them "
             "one class each by --similar_labels merge, or keep them apart by --similar_labels keep."
         )
     for name, group in groups.items():
-        logger.info(
-            "Merged into the class %r: %s.", name, ", ".join(f"{other!r} ({n})" for other, n in sorted(group.items()))
-        )
+        logger.info("Merged into the class %r: %s.", name, _spellings(group))
     if given is None:
         return {folded(name): name for name in groups}
     # The model says how its classes are written; what it does not have is found to be unknown.
     return {form: name for name in given if (form := folded(name)) in set(map(folded, groups))}
 
 
+def _spellings(group: Mapping[str, int]) -> str:
+    """The names of a group with their rows, the most frequent one first; those that look the same by their codes."""
+    return ", ".join(
+        f"{name!r} in {count} rows" if unicodedata.normalize("NFC", name) == name else f"{name!a} in {count} rows"
+        for name, count in sorted(group.items(), key=lambda item: -item[1])
+    )
+
+
 def _own_names(counts: Mapping[str, int], declared: Sequence[str] | None, merged: Mapping[str, str]) -> list[str]:
-    names = in_order(counts) if declared is None else declared
-    return list(dict.fromkeys(merged.get(folded(name), name) for name in names))
+    names = dict.fromkeys(merged.get(folded(name), name) for name in (counts if declared is None else declared))
+    return in_order(names) if declared is None else list(names)
 
 
-def _matching(matcher: _Matcher, given: Sequence[str] | None, has_labels: bool) -> ClassMatching:
-    how: Literal["own", "name", "number", "none"] = "own" if given is None else "name"
-    if given is not None and not has_labels:
-        how = "none"
-    elif given is not None and matcher.numbered:
-        how = "number"
-    return ClassMatching(how, dict(matcher.renamed))
+def _matching(matcher: _Matcher, given: Sequence[str] | None, found: set[int]) -> ClassMatching:
+    if given is None:
+        return ClassMatching("own", dict(matcher.renamed))
+    if not found:
+        return ClassMatching("none")
+    missing = [name for i, name in enumerate(given) if i not in found]
+    return ClassMatching("number" if matcher.numbered else "name", dict(matcher.renamed), missing)
 
 
 def _unknown(split: str, unknown: list[str], labels: list[Any], names: list[str], *, of_model: bool) -> str:
