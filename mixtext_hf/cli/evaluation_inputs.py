@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,14 @@ from transformers import (
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, load_image_datasets, load_text_datasets
+from mixtext_hf.data import (
+    ImageCollator,
+    MixDataCollator,
+    has_labels,
+    load_image_datasets,
+    load_text_datasets,
+    summarise_data,
+)
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
@@ -40,6 +47,7 @@ from mixtext_hf.models.checkpoint import (
 )
 from mixtext_hf.models.stack import num_channels
 
+from .card import log_summary
 from .output_dir import check_writable
 from .run import task_of
 
@@ -200,6 +208,7 @@ class EvaluationInputs:
         self.split_name, self.split = self._choose_split()
         self.validation_name, self.validation = self._choose_validation()
         self.matching = self._match_labels()
+        self._look_at_data()
         self._check_outputs()
         self.ood = self._load_ood()
         self.device = _device(report_args.use_cpu)
@@ -390,6 +399,13 @@ class EvaluationInputs:
                 f"--validation_file and --test_file both name {min(fitted & measured)}: the temperature would be fitted on the examples "
                 "that are measured. Name a --validation_file with other ones, or leave it out by --skip temperature."
             )
+
+    def _look_at_data(self) -> None:
+        """Say what may be wrong with what is measured; in the report too."""
+        data = self.data if self.modality == "image" else replace(self.data, unlabeled=None)
+        summary = summarise_data(data)
+        log_summary(summary)
+        self.notes += [f"{concern.what}." for concern in summary.concerns]
 
     def _match_labels(self) -> Matching:
         """Whether labels were looked up by name or are the numbers of outputs; `labels.py` decides, here it is told."""

@@ -69,6 +69,7 @@ _WITHOUT_EFFECT = {
     "card_language",
     "card_license",
     "overwrite_card",
+    "strict_data",
     "baseline_dir",
     "report_to",
     "run_name",

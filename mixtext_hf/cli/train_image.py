@@ -129,6 +129,7 @@ class ImageRun(Run):
         if self.is_new:
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)
         self.check_splits()
+        self.summarise(self.data)
         self.processor = self._load_processor()
         self.compute_metrics = make_compute_metrics(
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels

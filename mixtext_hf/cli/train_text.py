@@ -11,7 +11,7 @@ With neither data nor a model named it runs the embedded example.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -136,6 +136,8 @@ class TextRun(Run):
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
+        used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
+        self.summarise(used, self.tokenizer, data_args.max_seq_length)
         self.compute_metrics = make_compute_metrics(
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
         )

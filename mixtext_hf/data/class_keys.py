@@ -49,7 +49,7 @@ class Naming:
 
 
 def make_naming(
-    label_map: str | Path | Mapping[Any, Any] | None, similar_labels: str, label_separator: str | None = None
+    label_map: str | Path | Mapping[Any, Any] | None, similar_labels: SimilarLabels, label_separator: str | None = None
 ) -> Naming:
     """
     The [`Naming`] of arguments as users give them.

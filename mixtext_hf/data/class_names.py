@@ -63,8 +63,8 @@ def look_alikes(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 def listed(names: Iterable[object], shown: int = _SHOWN) -> str:
     """Names for a message, the first ones of many."""
-    names = [f"{name!r}" for name in names]
-    return ", ".join(names[:shown]) + (f", … {len(names)} in all" if len(names) > shown else "")
+    said = [f"{name!r}" for name in names]
+    return ", ".join(said[:shown]) + (f", … {len(said)} in all" if len(said) > shown else "")
 
 
 def _preferred(group: Mapping[str, int]) -> str:
