@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 Hashes = NDArray[np.uint64]
 
 _CHUNK = 20_000
+# One row in so many by its place costs as much as all of them in their order.
+_SCATTERED = 20
 # Of a larger image the beginning, the middle and the end tell.
 _WHOLE = 64 * 2**10
 _PIECE = 16 * 2**10
@@ -34,6 +36,12 @@ def text_hashes(dataset: Dataset, columns: Sequence[str]) -> tuple[Hashes, NDArr
         `tuple`: a number for each row, the same for texts that are the same but for blanks around them; and whether the texts of
         a row are empty or blank, one of them being enough.
     """
+    chosen = dataset._indices
+    if chosen is not None and len(dataset) * _SCATTERED >= dataset.data.num_rows:
+        # Rows in the order of their storage are read far faster than by their places.
+        stored, is_blank = text_hashes(Dataset(dataset.data.select(list(columns))), columns)
+        places = chosen.column(0).to_numpy()
+        return stored[places], is_blank[places]
     numbers, blank = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=bool)]
     for table in _chunks(dataset, columns):
         number = np.zeros(len(table), dtype=np.uint64)

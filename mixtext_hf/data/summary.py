@@ -61,19 +61,13 @@ class DataSummary:
         """What is not the number of rows, in sentences; the concerns are not among them."""
         first = next((name for name, split in self.splits.items() if split.classes), None)
         found = [] if first is None else [_share_of_classes(first, self.splits[first].classes)]
-        small = []
-        for name, split in self.splits.items():
-            small += [
-                f"{n:,} {what} in {said(name)}"
-                for n, what in ((split.blank, "blank"), (split.repeated, "repeated"))
-                if n
-            ]
-        small += [
-            f"{n:,} of {said(name)} in {said(other)} too"
-            for name, of in self.shared.items()
-            for other, n in of.items()
-            if n
+        # What is a concern is said there.
+        small = [
+            f"{split.repeated:,} repeated in {said(name)}" for name, split in self.splits.items() if split.repeated
         ]
+        in_both = self.shared.get("train", {}).get("unlabeled", 0)
+        if in_both:
+            small.append(f"{in_both:,} of train in the unlabelled texts too")
         if self.cut is not None:
             how = "" if self.looked_at >= self.splits["train"].rows else f" (of {self.looked_at:,} looked at)"
             small.append(f"{100 * self.cut:.3g} % cut at {self.max_length} tokens{how}")
