@@ -169,3 +169,30 @@ def test_a_head_is_drawn_anew_in_every_family(family):
 def test_no_head_is_drawn_where_there_is_none():
     with pytest.raises(ValueError, match="new_head: of a BertModel it cannot be told"):
         draw_new_head(tiny_model("bert").base_model)
+
+
+# ---- what is said of the data ----
+
+
+def test_the_summary_is_said_recorded_and_shown_in_the_card(tmp_path, trained, caplog):
+    caplog.set_level(logging.INFO, "mixtext_hf")
+    leak = write_table(
+        tmp_path / "test.parquet", [{"text": "w0 w1", "label": "World"}, {"text": "w", "label": "Tech"}]
+    )
+    flags = [f"--test_file={leak}", "--max_steps=1", "--save_strategy=no", "--disable_tqdm=true"]
+    run = run_on(tmp_path, trained, NAMES, *flags)
+    run()
+    assert "Data: train 12, test 2 texts." in caplog.text and "0 % cut at 16 tokens" in caplog.text
+    assert "1 of the 2 texts of test are in train too: remove them" in caplog.text
+    recorded = json.loads((tmp_path / "out" / "run.json").read_text())["data_summary"]
+    assert recorded["shared"]["test"] == {"train": 1} and recorded["splits"]["train"]["classes"] == dict.fromkeys(
+        NAMES, 4
+    )
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "1 of the 2 texts of test are in train too." in card and "Classes in train: 3, of 4 rows each." in card
+
+
+def test_strict_data_refuses_what_may_be_wrong(tmp_path, trained, capsys):
+    message = refused(capsys, tmp_path, trained, ["World", *["Tech"] * 11, "Sports"], "--strict_data=True")
+    assert "--strict_data: The class 'Tech' has" in message and not (tmp_path / "out").exists()
+    assert run_on(tmp_path, trained, NAMES, "--strict_data=True").summary.concerns == []
