@@ -55,6 +55,9 @@ class _MixableModel:
 
         Args:
             pretrained_model_name_or_path (`str`): Hub id or folder.
+            new_head (`bool`, *optional*, defaults to `False`):
+                Whether the head of a classifier is drawn anew, for other classes than those that it has learnt; with
+                `ignore_mismatched_sizes=True` where there are more of them, or fewer.
 
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].

@@ -9,12 +9,15 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from runs import arguments
 from table_files import write_table
 from tiny import tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.train_text import make_run
+from mixtext_hf.data import MixDataCollator
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.new_head import draw_new_head
+from mixtext_hf.training import MixTrainer
 
 
 NAMES = ["World", "Sports", "Tech"]
@@ -196,3 +199,32 @@ def test_strict_data_refuses_what_may_be_wrong(tmp_path, trained, capsys):
     message = refused(capsys, tmp_path, trained, ["World", *["Tech"] * 11, "Sports"], "--strict_data=True")
     assert "--strict_data: The class 'Tech' has" in message and not (tmp_path / "out").exists()
     assert run_on(tmp_path, trained, NAMES, "--strict_data=True").summary.concerns == []
+
+
+# ---- the trainer itself ----
+
+
+@pytest.mark.parametrize(
+    ("names", "outcome"),
+    [
+        (NAMES, None),
+        (["world", "SPORTS ", "Tech"], None),
+        (["Sports", "Tech", "World"], "refused"),
+        (["a", "b", "c"], "warned"),
+    ],
+)
+def test_the_trainer_sees_classes_in_another_order(tmp_path, trained, names, outcome, caplog):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    rows = datasets.Dataset.from_dict({"text": ["w1 w2"] * 6, "label": [0, 1, 2] * 2}, features=features)
+    model = MixableModelForSequenceClassification.from_pretrained(trained)
+    collator = MixDataCollator(tiny_tokenizer(), text_column="text", max_length=16)
+    args = arguments(tmp_path, mix_method="erm", max_steps=1)
+    trainer = MixTrainer(model, args, train_dataset=rows, data_collator=collator)
+    if outcome == "refused":
+        with pytest.raises(
+            ValueError, match=r"\['Sports', 'Tech', 'World'\], those of model.config.id2label \['World'.*align"
+        ):
+            trainer.train()
+    else:
+        trainer.train()
+    assert ("the head of the one goes on" in caplog.text) == (outcome == "warned")
