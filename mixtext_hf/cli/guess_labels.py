@@ -32,6 +32,7 @@ from mixtext_hf.data.back_translation import default_device
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.files import read_files, resolve_files
 from mixtext_hf.data.in_batches import run_over
+from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
@@ -241,7 +242,10 @@ class GuessRun:
         if column not in self.dataset.column_names or column == self.text_column:
             return None
         labelled = with_known_labels(
-            self.dataset.select_columns([self.text_column, column]), column, self.guesser.label_names
+            self.dataset.select_columns([self.text_column, column]),
+            column,
+            self.guesser.label_names,
+            read_label_map(self.args.label_map),
         )
         if "label" not in labelled.column_names:
             return None
