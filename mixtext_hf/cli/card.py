@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mixtext_hf.data import DataSummary
 from mixtext_hf.hub.card import CardData, DataFacts
 from mixtext_hf.hub.record import card_from_json
 
+
+logger = logging.getLogger(__name__)
 
 RUN = "run.json"
 EMBEDDED = ("docstrings", "digits")
@@ -24,6 +28,10 @@ _SAME_DATA = (
     "seed",
     "validation_split_fraction",
     "labeled_per_class",
+    "up_to",
+    "label_map",
+    "similar_labels",
+    "label_separator",
     "max_train_samples",
     "max_eval_samples",
     "max_predict_samples",
@@ -120,8 +128,16 @@ class Baseline:
         ]
 
 
-def data_facts(source: dict[str, Any], columns: list[str | None]) -> DataFacts:
-    """What a card says of the data, from what a data set says of where it came from."""
+def log_summary(summary: DataSummary) -> None:
+    """Say what there is to know of the data, and what may be wrong with it."""
+    for line in summary.lines():
+        logger.info(line)
+    for concern in summary.concerns:
+        logger.warning(concern)
+
+
+def data_facts(source: dict[str, Any], columns: list[str | None], summary: DataSummary | None = None) -> DataFacts:
+    """What a card says of the data, from what a data set says of where it came from and what was seen in it."""
     files = {kind.removesuffix("_file"): names for kind, names in source.get("files", {}).items()}
     dataset = source.get("dataset")
     folders = {Path(name).parent.name for names in files.values() for name in names}
@@ -141,7 +157,11 @@ def data_facts(source: dict[str, Any], columns: list[str | None]) -> DataFacts:
         labeled_per_class=source.get("labeled_per_class"),
         split_seed=source.get("seed") if source.get("labeled_per_class") else None,
         columns=[column for column in columns if column is not None],
-        notes=[*([f"It is made of {releases}."] if releases else []), *_noise(source)],
+        notes=[
+            *([f"It is made of {releases}."] if releases else []),
+            *([] if summary is None else [*summary.facts(), *(f"{concern.what}." for concern in summary.concerns)]),
+            *_noise(source),
+        ],
     )
 
 

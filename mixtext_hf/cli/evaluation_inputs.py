@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ import torch
 from datasets import Dataset, disable_progress_bars
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets
+from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets, summarise_data
+from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
 from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
 
+from .card import log_summary
 from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .output_dir import check_writable
 from .run import task_of
@@ -62,6 +64,20 @@ class DataArguments:
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(
         default=None, metadata={"help": "Recognised by its name if not given; several, with commas, for multi-label."}
+    )
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data: name in the model`; rows of a name that goes to nothing are "
+            "left out."
+        },
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "Between the classes of a row, such as '|': multi-label data in one string."}
     )
     problem_type: str | None = field(
         default=None, metadata={"help": "What the model's config says, or else the labels, if not given."}
@@ -146,6 +162,7 @@ class EvaluationInputs:
         self.split_name, self.split = self._choose_split()
         self.validation_name, self.validation = self._choose_validation()
         self.matching = self._match_labels()
+        self._look_at_data()
         self._check_outputs()
         self.ood = self._load_ood()
         self.device = device_of(report_args.use_cpu)
@@ -223,11 +240,12 @@ class EvaluationInputs:
             text_pair_column=a.text_pair_column,
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=names,
+            label_separator=a.label_separator,
         )
 
     def _load_images(self, names: list[str] | None) -> Any:
         a = self.data_args
-        for name in ("text_column", "text_pair_column", "task_name", "max_seq_length"):
+        for name in ("text_column", "text_pair_column", "task_name", "label_separator", "max_seq_length"):
             if getattr(a, name) is not None:
                 raise ValueError(f"--{name} {getattr(a, name)}: {self.name!r} is an image classifier; leave it out.")
         return load_image_datasets(**self._sources(), image_column=a.image_column, label_names=names)
@@ -241,6 +259,8 @@ class EvaluationInputs:
             "validation_file": a.validation_file,
             "test_file": a.test_file,
             "label_column": a.label_column,
+            "label_map": a.label_map,
+            "similar_labels": a.similar_labels,
             "max_eval_samples": a.max_eval_samples,
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
@@ -291,6 +311,13 @@ class EvaluationInputs:
                 "that are measured. Name a --validation_file with other ones, or leave it out by --skip temperature."
             )
 
+    def _look_at_data(self) -> None:
+        """Say what may be wrong with what is measured; in the report too."""
+        data = self.data if self.modality == "image" else replace(self.data, unlabeled=None)
+        summary = summarise_data(data)
+        log_summary(summary)
+        self.notes += [f"{concern.what}." for concern in summary.concerns]
+
     def _match_labels(self) -> Matching:
         """Whether labels were looked up by name or are the numbers of outputs; `labels.py` decides, here it is told."""
         if self.problem_type == REGRESSION:
@@ -310,20 +337,16 @@ class EvaluationInputs:
             )
         if isinstance(self.data_args.label_column, str) and "," in self.data_args.label_column:
             return Matching("name", "Labels were matched by name: the label columns are called as the model's labels.")
-        named = self._label_names_of_the_data()
-        if all(name.removeprefix("-").isdecimal() for name in named) and set(named) - set(names):
+        matching = self.data.matching
+        if matching.how == "number":
             return Matching(
                 "number",
                 f"Labels were matched by number: the data has no names of classes, so that label i is taken for the model's output i "
                 f"({listed(f'{i} = {name}' for i, name in enumerate(names))}).",
             )
-        return Matching("name", f"Labels were matched by name ({listed(names)}).")
-
-    def _label_names_of_the_data(self) -> list[str]:
-        """The classes of the data as the data itself calls them."""
-        if self.modality == "image":
-            return self._load_images(None).label_names
-        return self._load_texts(self.problem_type, None).label_names
+        spelled = [f"{name!r} is {other!r}" for name, other in matching.renamed.items()]
+        aside = f", case and blanks aside where only one class has the name: {listed(spelled)}" if spelled else ""
+        return Matching("name", f"Labels were matched by name ({listed(names)}){aside}.")
 
     def _check_outputs(self) -> None:
         outputs = self.data.num_labels

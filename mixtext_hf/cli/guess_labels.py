@@ -29,8 +29,10 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf._files import whole_file
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.data.back_translation import default_device
+from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.files import read_files, resolve_files
 from mixtext_hf.data.in_batches import run_over
+from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
@@ -75,6 +77,13 @@ class GuessLabelsArguments:
     )
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    label_map: str | None = field(
+        default=None, metadata={"help": "JSON, YAML or csv file of `name in --train_file: name that is meant`."}
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
     guess_shares: str = field(
         default="auto",
         metadata={
@@ -234,7 +243,10 @@ class GuessRun:
         if column not in self.dataset.column_names or column == self.text_column:
             return None
         labelled = with_known_labels(
-            self.dataset.select_columns([self.text_column, column]), column, self.guesser.label_names
+            self.dataset.select_columns([self.text_column, column]),
+            column,
+            self.guesser.label_names,
+            read_label_map(self.args.label_map),
         )
         if "label" not in labelled.column_names:
             return None
@@ -277,6 +289,8 @@ class _Gaussian:
         data = load_text_datasets(
             train_file=args.train_file,
             label_column=args.label_column,
+            label_map=args.label_map,
+            similar_labels=args.similar_labels,
             text_column=args.text_column,
             labeled_per_class=args.labeled_per_class,
             seed=args.seed,
@@ -359,7 +373,11 @@ class _Taught:
         wanted = None
         if args.train_file is not None:
             wanted = load_text_datasets(
-                train_file=args.train_file, label_column=args.label_column, text_column=args.text_column
+                train_file=args.train_file,
+                label_column=args.label_column,
+                label_map=args.label_map,
+                similar_labels=args.similar_labels,
+                text_column=args.text_column,
             ).label_names
         self.name = name
         self.teacher = Teacher(name, wanted, device=device, batch_size=args.batch_size, max_length=args.max_seq_length)

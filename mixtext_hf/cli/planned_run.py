@@ -69,6 +69,7 @@ _WITHOUT_EFFECT = {
     "card_language",
     "card_license",
     "overwrite_card",
+    "strict_data",
     "baseline_dir",
     "report_to",
     "run_name",
@@ -264,7 +265,7 @@ def _configuration(kind: str, parsed: ParsedRun, max_rows: int | None) -> dict[s
     data = asdict(parsed.data_args)
     parts = {
         "model_arguments": asdict(parsed.model_args),
-        "data_arguments": {name: value for name, value in data.items() if name not in _FILES},
+        "data_arguments": {name: value for name, value in data.items() if name not in (*_FILES, "label_map")},
         "training_arguments": parsed.args.to_dict(),
     }
     files = {
@@ -272,6 +273,8 @@ def _configuration(kind: str, parsed: ParsedRun, max_rows: int | None) -> dict[s
         for name in _FILES
         if data.get(name) is not None
     }
+    if data["label_map"] is not None:
+        files["label_map"] = [_digest(Path(data["label_map"]))]
     for name, value in {**parts["model_arguments"], **data}.items():
         if name in _FOLDERS and value is not None and Path(value).is_dir():
             files[name] = _digests_in(Path(value), deep=name == "dataset_name")

@@ -18,7 +18,8 @@ from transformers.trainer_utils import IntervalStrategy
 
 from mixtext_hf._files import write_json
 from mixtext_hf._lock import LOCK
-from mixtext_hf.data import has_labels
+from mixtext_hf.data import DataSummary, has_labels, summarise_data
+from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.evaluation import reliability_diagram
@@ -40,7 +41,7 @@ from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
 
-from .card import RUN, Baseline, data_facts, settings_of
+from .card import RUN, Baseline, data_facts, log_summary, settings_of
 from .failures import leave, reporting_failures
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
@@ -66,6 +67,10 @@ class HubArguments:
         default=False,
         metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
     )
+    new_head: bool = field(
+        default=False,
+        metadata={"help": "Start from a classifier of other classes, be they as many: its head is made anew."},
+    )
     baseline_dir: str | None = field(
         default=None,
         metadata={"help": "--output_dir of an erm run on the same data: the model card shows its results beside."},
@@ -85,7 +90,24 @@ class SelectionArguments:
     train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
     validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
     test_file: str | None = field(default=None, metadata={"help": "The same for test."})
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data: name that is meant`; rows of a name that goes to nothing are "
+            "left out."
+        },
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
     labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
+    strict_data: bool = field(
+        default=False, metadata={"help": "Train only if nothing seems wrong with the data: every warning is an error."}
+    )
+    up_to: bool = field(
+        default=False, metadata={"help": "Let --labeled_per_class take all rows of a class that has fewer."}
+    )
     split_seed: int | None = field(
         default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}
     )
@@ -163,6 +185,7 @@ class Run:
         self.model_name: str
         self.config: Any
         self.data: Any
+        self.summary: DataSummary | None = None
         self.trainer: MixTrainer
         # Filled by `evaluate` for the reliability diagram, and for callers that go on with them.
         self.probabilities: np.ndarray | None = None
@@ -199,6 +222,23 @@ class Run:
         if args.do_predict:
             id_column = self.data_args.id_column
             self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
+
+    def summarise(self, data: Any, tokenizer: Any = None, max_length: int | None = None) -> None:
+        """
+        Look at what is trained on, and say it in a few lines; `--strict_data` refuses what may be wrong.
+
+        Args:
+            data ([`TextDatasets`] or [`ImageDatasets`]): The data, without the parts that are not used.
+            tokenizer (`PreTrainedTokenizerBase`, *optional*): Of the model.
+            max_length (`int`, *optional*): To how many tokens texts are cut.
+        """
+        if not self.args.do_train:
+            return
+        self.summary = summarise_data(data, tokenizer, max_length)
+        if self.args.should_log:
+            log_summary(self.summary)
+        if self.data_args.strict_data:
+            self.summary.check()
 
     def _check_best_metric(self) -> None:
         names = ["loss", *self.metric_names()]
@@ -297,7 +337,7 @@ class Run:
         about = self.describe()
         source = about["model_arguments"]["model_name_or_path"]
         card.base_model = self.base_models[source] if source in self.base_models else base_model_name(source)
-        card.data = data_facts(self.data.source, self.columns())
+        card.data = data_facts(self.data.source, self.columns(), self.summary)
         if self.trainer.guesses is not None:
             card.data = replace(card.data, notes=[*card.data.notes, *self.trainer.guesses.sentences()])
         card.language, card.license = a.card_language, a.card_license
@@ -323,6 +363,7 @@ class Run:
             },
             "data_arguments": asdict(self.data_args),
             "data": self.data.source,
+            **({} if self.summary is None else {"data_summary": self.summary.as_json()}),
             "columns": self.columns(),
             **({"guesses": self.trainer.guesses.rounds} if self.trainer.guesses is not None else {}),
             "training_arguments": self.args.to_sanitized_dict(),

@@ -36,6 +36,7 @@ from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processo
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
+from .kept_classes import load_for_training
 from .parsing import Parser
 from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
 
@@ -108,6 +109,7 @@ class ImageRun(Run):
     data_args: DataArguments
     data: ImageDatasets
     unit = "images"
+    needs_new_head = False  # one that the shape of the old one does not ask for
     default_model = SMALL_RESNET
     base_models: ClassVar[dict[str, str | None]] = {SMALL_RESNET: None}
 
@@ -128,6 +130,7 @@ class ImageRun(Run):
         if self.is_new:
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)
         self.check_splits()
+        self.summarise(self.data)
         self.processor = self._load_processor()
         self.compute_metrics = make_compute_metrics(
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
@@ -141,10 +144,13 @@ class ImageRun(Run):
         if not self.args.do_train:
             # What an output of the model means is for the model to say, not for the data.
             return self._load(names)
-        data = self._load()
-        if names is not None and names != data.label_names and set(names) == set(data.label_names):
-            # Training that goes on with a classifier of the same classes leaves its outputs where they are.
-            data = self._load(names)
+        data, self.needs_new_head = load_for_training(
+            self._load,
+            self.config,
+            names,
+            new_head=self.model_args.new_head and not self.is_new,
+            ignore_mismatched_sizes=self.model_args.ignore_mismatched_sizes,
+        )
         return data
 
     def _load(self, label_names: list[str] | None = None) -> ImageDatasets:
@@ -158,7 +164,10 @@ class ImageRun(Run):
             image_column=a.image_column,
             label_column=a.label_column,
             label_names=label_names,
+            label_map=a.label_map,
+            similar_labels=a.similar_labels,
             labeled_per_class=a.labeled_per_class,
+            up_to=a.up_to,
             max_train_samples=a.max_train_samples,
             max_eval_samples=a.max_eval_samples,
             max_predict_samples=a.max_predict_samples,
@@ -224,7 +233,8 @@ class ImageRun(Run):
                     cache_dir=a.cache_dir,
                     revision=a.model_revision,
                     token=a.token,
-                    ignore_mismatched_sizes=a.ignore_mismatched_sizes,
+                    ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
+                    new_head=self.needs_new_head,
                 )
             except RuntimeError as error:
                 if "ignore_mismatched_sizes" not in str(error):

@@ -11,7 +11,7 @@ With neither data nor a model named it runs the embedded example.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ from mixtext_hf.models.lengths import check_max_length
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
+from .kept_classes import load_for_training
 from .parsing import Parser
 from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
 
@@ -71,6 +72,9 @@ class DataArguments(SelectionArguments):
             "not given."
         },
     )
+    label_separator: str | None = field(
+        default=None, metadata={"help": "Between the classes of a row, such as '|': multi-label data in one string."}
+    )
     unlabeled_file: str | None = field(
         default=None, metadata={"help": "Texts to learn from without labels, for mixtext and uda: files as above."}
     )
@@ -116,6 +120,7 @@ class TextRun(Run):
     data_args: DataArguments
     data: TextDatasets
     unit = "texts"
+    needs_new_head = False  # one that the shape of the old one does not ask for
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
 
@@ -132,6 +137,8 @@ class TextRun(Run):
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
+        used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
+        self.summarise(used, self.tokenizer, data_args.max_seq_length)
         self.compute_metrics = make_compute_metrics(
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
         )
@@ -142,10 +149,13 @@ class TextRun(Run):
         if not self.args.do_train:
             # What an output of the model means is for the model to say, not for the data.
             return self._load(problem_type, names)
-        data = self._load()
-        if names is not None and names != data.label_names and set(names) == set(data.label_names):
-            # Training that goes on with a classifier of the same classes leaves its outputs where they are.
-            data = self._load(label_names=names)
+        data, self.needs_new_head = load_for_training(
+            lambda kept: self._load(label_names=kept),
+            self.config,
+            names,
+            new_head=self.model_args.new_head,
+            ignore_mismatched_sizes=self.model_args.ignore_mismatched_sizes,
+        )
         return data
 
     def _load(self, problem_type: str | None = None, label_names: list[str] | None = None) -> TextDatasets:
@@ -162,7 +172,11 @@ class TextRun(Run):
             label_column=a.label_column,
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=label_names,
+            label_map=a.label_map,
+            similar_labels=a.similar_labels,
+            label_separator=a.label_separator,
             labeled_per_class=a.labeled_per_class,
+            up_to=a.up_to,
             unlabeled_file=a.unlabeled_file,
             unlabeled_rest=a.unlabeled_rest,
             unlabeled_per_class=a.unlabeled_per_class,
@@ -209,7 +223,8 @@ class TextRun(Run):
                 cache_dir=a.cache_dir,
                 revision=a.model_revision,
                 token=a.token,
-                ignore_mismatched_sizes=a.ignore_mismatched_sizes,
+                ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
+                new_head=self.needs_new_head,
             )
         except RuntimeError as error:
             if "ignore_mismatched_sizes" not in str(error):

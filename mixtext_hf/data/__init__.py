@@ -9,12 +9,14 @@ from .image_collator import ImageCollator
 from .images import ImageDatasets, load_image_datasets
 from .label_noise import corrupt_labels
 from .labels import has_labels
+from .summary import DataSummary, summarise_data
 from .text import TextDatasets, load_text_datasets
 
 
 __all__ = [
     "DEFAULT_PACKAGES",
     "GLUE_TASKS",
+    "DataSummary",
     "GlueTask",
     "ImageCollator",
     "ImageDatasets",
@@ -28,4 +30,5 @@ __all__ = [
     "load_image_datasets",
     "load_text_datasets",
     "recognise_columns",
+    "summarise_data",
 ]

@@ -4,6 +4,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 
 
+_SHOWN = 10
+
+
 def few_shot_split(
     dataset: Dataset,
     label_column: str,
@@ -11,6 +14,7 @@ def few_shot_split(
     seed: int,
     *,
     argument: str = "labeled_per_class",
+    up_to: bool = False,
 ) -> tuple[Dataset, Dataset]:
     """
     Draw `labeled_per_class` rows of every class.
@@ -24,11 +28,13 @@ def few_shot_split(
         label_column (`str`):
             Column of class ids (integers from 0).
         labeled_per_class (`int`):
-            Rows to draw from every class: of the feature where it is a `ClassLabel`, else of those that occur.
+            Rows to draw from every class that occurs. A name of a `ClassLabel` without a row is no class.
         seed (`int`):
             The split is a pure function of the seed and the labels.
         argument (`str`, *optional*, defaults to `"labeled_per_class"`):
             What errors call the number of rows.
+        up_to (`bool`, *optional*, defaults to `False`):
+            Whether all rows of a class that has fewer are taken, which is an error otherwise.
 
     Returns:
         `tuple[Dataset, Dataset]`: the labelled rows in a seeded shuffled order, and the rest in the order of
@@ -48,19 +54,21 @@ def few_shot_split(
             f"`label_column` {label_column!r} must hold class ids (integers from 0, none missing) for a few-shot split."
         )
 
+    classes, counts = np.unique(labels, return_counts=True)
+    few = {int(label): int(n) for label, n in zip(classes, counts, strict=True) if n < labeled_per_class}
+    if few and not up_to:
+        shown = [
+            f"{_class_name(dataset, label_column, label)} has only {n}" for label, n in list(few.items())[:_SHOWN]
+        ]
+        more = f", … {len(few)} classes in all" if len(few) > _SHOWN else ""
+        raise ValueError(
+            f"`{argument}` is {labeled_per_class}, but class {', class '.join(shown)}{more} examples: use at most "
+            f"{min(few.values())}, take what there is by up_to, or add examples."
+        )
     drawn = []
-    feature = dataset.features[label_column]
-    classes = range(feature.num_classes) if isinstance(feature, ClassLabel) else np.unique(labels)
-    for label in classes:
-        rows = np.flatnonzero(labels == label)
-        if len(rows) < labeled_per_class:
-            name = _class_name(dataset, label_column, int(label))
-            raise ValueError(
-                f"`{argument}` is {labeled_per_class}, but class {name} has only {len(rows)} examples: "
-                + (f"use at most {len(rows)}, or add" if len(rows) else "add")
-                + " examples of this class."
-            )
-        drawn.append(np.random.default_rng([seed, int(label)]).choice(rows, size=labeled_per_class, replace=False))
+    for label, count in zip(classes, counts, strict=True):
+        rows, size = np.flatnonzero(labels == label), min(int(count), labeled_per_class)
+        drawn.append(np.random.default_rng([seed, int(label)]).choice(rows, size=size, replace=False))
     labelled = np.random.default_rng(seed).permutation(np.concatenate(drawn))
     rest = np.setdiff1d(np.arange(len(dataset)), labelled)
     return dataset.select(labelled), dataset.select(rest)

@@ -6,14 +6,18 @@ texts; here are the columns, the forms that images are stored in, and the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
 import numpy as np
 from datasets import Dataset, LargeList, List, Value
 
+from .class_keys import Naming, make_naming
+from .class_matching import ClassMatching
+from .class_names import SimilarLabels
 from .columns import rows_without_text, type_name
 from .digits import digits
 from .image_arrays import to_array
@@ -66,6 +70,8 @@ class ImageDatasets:
             Where the data came from and how it was selected, JSON-serialisable.
         rows (`dict[str, np.ndarray]`):
             Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
+        matching ([`ClassMatching`]):
+            How the labels were matched with the classes of a model, where those were given.
     """
 
     train: Dataset | None
@@ -78,6 +84,7 @@ class ImageDatasets:
     image_shape: tuple[int, int, int]
     source: dict[str, Any]
     rows: dict[str, np.ndarray] = field(default_factory=dict)
+    matching: ClassMatching = field(default_factory=ClassMatching)
 
     problem_type: ClassVar[str] = SINGLE_LABEL
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
@@ -109,7 +116,10 @@ def load_image_datasets(
     image_column: str | None = None,
     label_column: str | None = None,
     label_names: Sequence[str] | None = None,
+    label_map: str | Path | Mapping[str, str | None] | None = None,
+    similar_labels: SimilarLabels = "refuse",
     labeled_per_class: int | None = None,
+    up_to: bool = False,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
@@ -147,8 +157,17 @@ def load_image_datasets(
         label_names (`Sequence[str]`, *optional*):
             Names of the classes in the order of their ids, as a trained model knows them: the labels of the data are looked
             up among them, and they are the classes of data without labels.
+        label_map (`str`, `Path` or `Mapping[str, str | None]`, *optional*):
+            What the names in the data mean, those of `label_names` or others: a mapping, or a JSON, YAML or csv file of one.
+            A name that goes to nothing is one whose rows are left out; names that it does not have stay as they are. See
+            [`~mixtext_hf.data.label_map.read_label_map`].
+        similar_labels (`str`, *optional*, defaults to `"refuse"`):
+            What is done with names that differ by case, blanks or the form of letters alone: `"refuse"` them, `"merge"` them
+            into the most frequent one, or `"keep"` them apart.
         labeled_per_class (`int`, *optional*):
             Keep only this many training examples of each class; the others become `rest`.
+        up_to (`bool`, *optional*, defaults to `False`):
+            Whether of classes with fewer examples all are kept, which is an error otherwise.
         max_train_samples (`int`, *optional*):
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
@@ -186,6 +205,7 @@ def load_image_datasets(
     given_files = {argument: value for argument, value in files.items() if value is not None}
     check_limits(limits, seed, validation_split_fraction)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
+    naming = make_naming(label_map, similar_labels)
     check_one_source(dataset_name, dataset_config_name, list(given_files))
     if given_files:
         splits = load_files(given_files, cache_dir=cache_dir)
@@ -203,8 +223,8 @@ def load_image_datasets(
     )
     splits.replace({name: as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
     shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
-    label, names = _normalise_labels(splits, found.get("label_column"), label_names)
-    rest = select_rows(splits, limits, validation_split_fraction, seed)
+    label, names, matching = _normalise_labels(splits, found.get("label_column"), label_names, naming)
+    rest = select_rows(splits, limits, validation_split_fraction, seed, up_to=up_to)
 
     splits.train, noise_source = noise.apply(splits.train, names, SINGLE_LABEL, seed)
 
@@ -215,10 +235,23 @@ def load_image_datasets(
         "seed": seed,
         "validation_split_fraction": validation_split_fraction,
         **limits,
+        **({"up_to": True} if up_to else {}),
+        **naming.as_source(),
+        **matching.as_source(),
         **noise_source,
     }
     return ImageDatasets(
-        splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source, splits.rows
+        splits.train,
+        splits.validation,
+        splits.test,
+        rest,
+        IMAGE,
+        label,
+        names,
+        shapes[0],
+        source,
+        splits.rows,
+        matching,
     )
 
 
@@ -326,11 +359,11 @@ def _shape(split: Dataset, split_name: str, row: int) -> tuple[int, int, int]:
 
 
 def _normalise_labels(
-    splits: Splits, label: str | None, label_names: Sequence[str] | None
-) -> tuple[str | None, list[str]]:
+    splits: Splits, label: str | None, label_names: Sequence[str] | None, naming: Naming
+) -> tuple[str | None, list[str], ClassMatching]:
     """Bring the labels of the splits, in place, into one convention; the label column after that, and the classes."""
     if label is None:
-        return None, list(label_names or ())
+        return None, list(label_names or ()), ClassMatching("none")
     for name, split in splits.by_name().items():
         feature = split.features.get(label)
         if isinstance(feature, List | LargeList):
@@ -338,8 +371,14 @@ def _normalise_labels(
                 f"The label column {label!r} of the split {name!r} holds {type_name(feature)}: an image has one class, a "
                 "name or a whole number. Name another column with --label_column."
             )
-    normalised, _, names = normalise_labels(
-        splits.by_name(), label, problem_type=SINGLE_LABEL, text_columns=(IMAGE,), label_names=label_names
+    labels = normalise_labels(
+        splits.by_name(),
+        label,
+        problem_type=SINGLE_LABEL,
+        text_columns=(IMAGE,),
+        label_names=label_names,
+        naming=naming,
     )
-    splits.replace(normalised)
-    return LABEL if any(has_labels(split) for split in normalised.values()) else None, names
+    splits.replace(labels.splits)
+    any_labels = any(has_labels(split) for split in labels.splits.values())
+    return LABEL if any_labels else None, labels.names, labels.matching

@@ -175,7 +175,7 @@ def _given_labels(train: Dataset, column: str, names: list[str]) -> NDArray[np.i
         raise ValueError(f"`noisy_label_column` is {column!r}, but the columns of train are {train.column_names}.")
     alone = train.select_columns([column])
     try:
-        normalised, _, _ = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names)
+        found = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names)
     except ValueError as error:
         raise ValueError(f"`noisy_label_column` {column!r}: {error}") from error
-    return np.asarray(normalised["train"][LABEL][:])
+    return np.asarray(found.splits["train"][LABEL][:])

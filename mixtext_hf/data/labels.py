@@ -4,8 +4,10 @@ After `normalise_labels` every split has a column `label`: a class id (`ClassLab
 list of float32. `None` is a hidden label. Everything that does not fit is an error that names the split and the row.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +16,15 @@ from datasets.features.features import FeatureType
 
 from mixtext_hf.mixing.targets import ProblemType
 
+from .class_keys import LEFT_OUT, Naming, are_whole_numbers, check_map_is_used, class_keys
+from .class_matching import TRAIN, ClassMatching, say_matching, settle_classes
+from .class_names import are_placeholders
+from .label_lists import read_lists
+from .label_map import folded_keys, look_up
+from .multi_label import multi_hot
+
+
+logger = logging.getLogger(__name__)
 
 LABEL = "label"
 SINGLE_LABEL = "single_label_classification"
@@ -21,9 +32,27 @@ MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = get_args(ProblemType)
 
-_TRAIN = "train"
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
-_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class NormalisedLabels:
+    """
+    Splits with a column `label`, and what stands in it.
+
+    Args:
+        splits (`dict[str, datasets.Dataset]`): By name, with `label` in place of the original columns.
+        problem_type (`str`): One of [`PROBLEM_TYPES`].
+        names (`list[str]`): Names of the classes in the order of their ids; empty for regression.
+        matching ([`ClassMatching`]): How the labels were matched with classes that were given.
+        left_out (`dict[str, int]`): How many rows of a split a map of names left out.
+    """
+
+    splits: dict[str, Dataset]
+    problem_type: str
+    names: list[str]
+    matching: ClassMatching
+    left_out: dict[str, int]
 
 
 def has_labels(dataset: Dataset) -> bool:
@@ -33,7 +62,7 @@ def has_labels(dataset: Dataset) -> bool:
     """
     if LABEL not in dataset.column_names:
         return False
-    return any(label is not None and label != -1 for label in dataset[LABEL][:])
+    return any(label is not None and label not in (-1, "-1", "") for label in dataset[LABEL][:])
 
 
 def normalise_labels(
@@ -43,15 +72,16 @@ def normalise_labels(
     problem_type: str | None = None,
     text_columns: Sequence[str] = (),
     label_names: Sequence[str] | None = None,
-) -> tuple[dict[str, Dataset], str, list[str]]:
+    naming: Naming | None = None,
+) -> NormalisedLabels:
     """
     Bring the labels of all splits into one convention.
 
-    - Class names (`ClassLabel`) are kept. Strings become ids in the sorted order of the strings in the training
-      split, and so do integers, which stay what they are where they are 0..C-1 already.
+    - Class names (`ClassLabel`) are kept. Strings and integers become ids in the sorted order of those in the training
+      split; integers, also written as strings, stay what they are where they are 0..C-1 already.
     - Floats are scores (`"regression"`) unless all of them are whole numbers.
-    - Lists, of class names, class ids or 0/1, and several 0/1 columns are multi-label.
-    - `None`, `-1` and the empty string stand for a hidden label: allowed where a whole split has them, but not in
+    - Lists, of class names, class ids or 0/1, and several 0/1 columns are multi-label; so are strings that are lists.
+    - `None`, NaN, `-1` and the empty string stand for a hidden label: allowed where a whole split has them, but not in
       the training split. A score may be -1, so in regression it stands for hidden only where a split holds nothing
       else.
 
@@ -68,56 +98,66 @@ def normalise_labels(
         label_names (`Sequence[str]`, *optional*):
             Names of the classes in the order of their ids, as a trained model knows them: the data is brought to these
             classes, and has none of its own.
+        naming ([`Naming`], *optional*):
+            What names of the data mean, and what is done with those that look alike.
 
     Returns:
-        `tuple[dict[str, Dataset], str, list[str]]`: the splits with a column `label` in place of the original
-        columns, the problem type, and the names of the classes (empty for regression).
+        [`NormalisedLabels`]
     """
+    naming = naming or Naming()
     if LABEL in text_columns:
         raise ValueError("The label goes into a column named 'label', but that is a text column: rename the column.")
     columns = (label,) if isinstance(label, str) else label
     for name, split in splits.items():
         missing = [column for column in columns if column not in split.column_names]
-        if missing and (name == _TRAIN or len(missing) < len(columns)):
+        if missing and (name == TRAIN or len(missing) < len(columns)):
             raise ValueError(
                 f"The split {name!r} has no label column {missing}, it has {split.column_names}: "
                 "name a column that is there with --label_column."
             )
     raw = {name: _raw_labels(split, label, name) for name, split in splits.items()}
-    feature = _reference_feature(splits, label)
-    problem_type = problem_type or _infer_problem_type(feature, [v for values in raw.values() for v in values], label)
+    features = {name: split.features.get(label) if isinstance(label, str) else None for name, split in splits.items()}
+    if isinstance(label, str) and problem_type in (None, MULTI_LABEL):
+        raw, features = _lists_in_strings(raw, features, label, naming.separator)
+    reference = _reference_feature(features)
+    problem_type = problem_type or _infer_problem_type(
+        reference, [v for values in raw.values() for v in values], label
+    )
 
     values: Mapping[str, list[Any]]
     names: list[str]
     normalised: FeatureType
+    matching = ClassMatching()
     if problem_type == REGRESSION:
+        if naming.label_map:
+            raise ValueError("`label_map` is for names of classes, but the labels are scores: leave it out.")
         values, names = {name: _scores(labels, name, label) for name, labels in raw.items()}, []
         normalised = Value("float32")
     elif problem_type == MULTI_LABEL:
-        values, names = _multi_hot(raw, feature, label, label_names)
+        values, names, matching = multi_hot(raw, features, label, label_names, naming)
         normalised = List(Value("float32"))
     else:
         if isinstance(label, tuple):
             raise ValueError(f"`label` names several columns {label}, which is multi-label data, not {problem_type}.")
-        features = {name: split.features.get(label) for name, split in splits.items()}
-        if label_names is None:
-            values, names = _class_ids(raw, feature, features)
-        else:
-            values, names = _given_class_ids(raw, features, label_names), list(label_names)
+        values, names, matching = _class_ids(raw, features, reference, label, label_names, naming)
         # Only a data set whose labels are all hidden has no names: `ClassLabel` needs one.
         normalised = ClassLabel(names=names) if names else Value("int64")
 
     for name, labels in values.items():
         _check_hidden(labels, name)
-    if problem_type == SINGLE_LABEL and _TRAIN in values and len(set(values[_TRAIN])) < 2:
+    splits, values, left_out = _without_left_out(splits, values)
+    if problem_type == SINGLE_LABEL and TRAIN in values and len(set(values[TRAIN])) < 2:
         raise ValueError(
-            f"The label column {label!r} of the training split holds a single class ({raw[_TRAIN][0]!r}): "
+            f"The label column {label!r} of the training split holds a single class ({names[values[TRAIN][0]]!r}): "
             "classification needs at least 2. Check --label_column."
         )
-    return (
+    say_matching(matching, names)
+    return NormalisedLabels(
         {name: replace_labels(splits[name], columns, values[name], normalised) for name in splits},
         problem_type,
         names,
+        matching,
+        left_out,
     )
 
 
@@ -151,13 +191,23 @@ def _one_row(row: tuple[Any, ...], columns: tuple[str, ...], number: int, split_
     return [float(value) for value in row]
 
 
-def _reference_feature(splits: Mapping[str, Dataset], label: str | tuple[str, ...]) -> FeatureType | None:
+def _lists_in_strings(
+    raw: dict[str, list[Any]], features: dict[str, FeatureType | None], label: str, separator: str | None
+) -> tuple[dict[str, list[Any]], dict[str, FeatureType | None]]:
+    """The labels and the types of their column, with lists in place of strings that are lists."""
+    strings = (Value("string"), Value("large_string"), Value("null"), None)
+    lists = read_lists(raw, label, separator) if all(feature in strings for feature in features.values()) else None
+    if lists is None:
+        return raw, features
+    return dict(lists), {
+        name: None if feature in (None, Value("null")) else List(Value("string")) for name, feature in features.items()
+    }
+
+
+def _reference_feature(features: Mapping[str, FeatureType | None]) -> FeatureType | None:
     """The type of the label column in the training split, or else in the first split that has one with values."""
-    if isinstance(label, tuple):
-        return None
-    in_order = sorted(splits, key=lambda name: name != _TRAIN)
-    features = [splits[name].features[label] for name in in_order if label in splits[name].column_names]
-    return next((feature for feature in features if feature != Value("null")), None)
+    in_order = sorted(features, key=lambda name: name != TRAIN)
+    return next((features[name] for name in in_order if features[name] not in (None, Value("null"))), None)
 
 
 def _infer_problem_type(feature: FeatureType | None, values: list[Any], label: str | tuple[str, ...]) -> str:
@@ -167,7 +217,8 @@ def _infer_problem_type(feature: FeatureType | None, values: list[Any], label: s
         return SINGLE_LABEL
     dtype = feature.dtype if isinstance(feature, Value) else str(feature)
     if dtype.startswith("float"):
-        whole = all(value.is_integer() for value in values if isinstance(value, float))
+        # NaN is how a missing number is stored, and says nothing of the others.
+        whole = all(value.is_integer() for value in values if isinstance(value, float) and not math.isnan(value))
         return SINGLE_LABEL if whole else REGRESSION
     if dtype.startswith(("int", "uint")) or dtype in ("bool", "string", "large_string"):
         return SINGLE_LABEL
@@ -179,14 +230,15 @@ def _infer_problem_type(feature: FeatureType | None, values: list[Any], label: s
 
 def _check_hidden(labels: list[Any], split_name: str) -> None:
     hidden = [row for row, value in enumerate(labels) if value is None]
-    if hidden and split_name == _TRAIN:
+    if hidden and split_name == TRAIN:
         raise ValueError(
-            f"{len(hidden)} labels of the training split are hidden (None, -1 or empty), the first at row {hidden[0]}: "
-            "remove these rows from the training data, or give a class that is called -1 another value."
+            f"{len(hidden)} labels of the training split are hidden (None, NaN, -1 or empty), the first at row {hidden[0]}: "
+            "remove these rows from the training data, or give a class that is called -1 another name by --label_map."
         )
-    if 0 < len(hidden) < len(labels):
+    known = sum(value is not None and value is not LEFT_OUT for value in labels)
+    if hidden and known:
         raise ValueError(
-            f"{len(hidden)} of the {len(labels)} labels of the split {split_name!r} are hidden (None, -1 or empty), the "
+            f"{len(hidden)} of the {len(hidden) + known} labels of the split {split_name!r} are hidden (None, NaN, -1 or empty), the "
             f"first at row {hidden[0]}: either all or none may be. Remove these rows, or give the others a split of "
             "their own."
         )
@@ -213,191 +265,59 @@ def _scores(labels: list[Any], split_name: str, label: str | tuple[str, ...]) ->
 
 
 def _class_ids(
-    raw: Mapping[str, list[Any]], reference: FeatureType | None, features: Mapping[str, FeatureType | None]
-) -> tuple[dict[str, list[int | None]], list[str]]:
-    keys = {name: _class_keys(labels, features[name], reference, name) for name, labels in raw.items()}
-    if isinstance(reference, ClassLabel):
-        # Names for the splits whose own ids may differ, ids for those that have no names.
-        ids: dict[Any, int] = {key: i for i, name in enumerate(reference.names) for key in (name, i)}
-        names = list(reference.names)
-        if _TRAIN in keys:
-            # A name alone teaches nothing: the classes of training are those that occur in it.
-            occurring = {ids[key] for key in keys[_TRAIN] if key in ids}
-            ids = {key: i for key, i in ids.items() if i in occurring}
-    else:
-        known = _known_classes(keys)
-        ids = {key: i for i, key in enumerate(known)}
-        names = [str(key) for key in known]
-    for name, labels in keys.items():
-        unseen = sorted({str(key) for key in labels if key is not None and key not in ids})
-        if unseen:
-            raise ValueError(
-                f"The split {name!r} has labels that the training split does not have: {unseen[:_SHOWN]}. "
-                f"The classes are {names[:_SHOWN]}. Add examples to the training data, or remove these rows."
-            )
-    return {name: [None if key is None else ids[key] for key in labels] for name, labels in keys.items()}, names
-
-
-def _given_class_ids(
-    raw: Mapping[str, list[Any]], features: Mapping[str, FeatureType | None], names: Sequence[str]
-) -> dict[str, list[int | None]]:
-    ids: dict[str, list[int | None]] = {}
-    for split_name, labels in raw.items():
-        # The ids of a model that was never told names are those of its data set.
-        feature = None if _are_placeholders(names) else features[split_name]
-        keys = _class_keys(labels, feature, None, split_name)
-        ids[split_name] = _ids_among(names, keys, split_name)
-    return ids
-
-
-def _are_placeholders(names: Sequence[str]) -> bool:
-    """Whether these are the names that transformers gives to classes without a name."""
-    return list(names) == [f"LABEL_{i}" for i in range(len(names))]
-
-
-def _ids_among(names: Sequence[str], keys: list[Any], split_name: str) -> list[int | None]:
-    """Look classes up by their names; integers are ids, but where classes are named by numbers these are meant."""
-    ids: dict[Any, int] = {name: i for i, name in enumerate(names)}
-    if not any(name.removeprefix("-").isdecimal() for name in names):
-        ids |= {i: i for i in range(len(names))}
-    found = [None if key is None else ids.get(str(key), ids.get(key)) for key in keys]
-    unknown = sorted({str(key) for key, i in zip(keys, found, strict=True) if key is not None and i is None})
-    if unknown:
-        raise ValueError(
-            f"The split {split_name!r} has labels that the model does not have: {unknown[:_SHOWN]}. Its classes are "
-            f"{list(names[:_SHOWN])}. Remove these rows, or train the model on data that has these classes."
-        )
-    return found
-
-
-def _known_classes(keys: Mapping[str, list[Any]]) -> list[Any]:
-    known = {key for name, labels in keys.items() if name == _TRAIN or _TRAIN not in keys for key in labels}
-    return _sorted_classes(known - {None})
-
-
-def _sorted_classes(known: set[Any]) -> list[Any]:
-    kinds = {type(key).__name__ for key in known}
-    if len(kinds) > 1:
-        raise ValueError(f"The labels are of different types ({sorted(kinds)}): use one type in all splits.")
-    return sorted(known)
-
-
-def _class_keys(
-    labels: list[Any], feature: FeatureType | None, reference: FeatureType | None, split_name: str
-) -> list[Any]:
-    """What identifies the class of each row across splits: a name where there are names, otherwise an integer."""
-    if isinstance(feature, ClassLabel) and feature != reference and not _is_integer(reference):
-        return [None if label in (None, -1) else feature.int2str(label) for label in labels]
-    keys: list[Any] = []
-    for row, label in enumerate(labels):
-        if isinstance(label, float):
-            if not label.is_integer():
-                raise ValueError(
-                    f"The label of the split {split_name!r} is {label} at row {row}, which is no class: "
-                    "use whole numbers or names, or problem_type 'regression' for scores."
-                )
-            label = int(label)
-        if isinstance(label, list):
-            raise ValueError(
-                f"The label of the split {split_name!r} is the list {label} at row {row}: "
-                "use problem_type 'multi_label_classification' for lists of labels."
-            )
-        keys.append(None if label in (-1, "") else label)
-    return keys
-
-
-def _is_integer(feature: FeatureType | None) -> bool:
-    return isinstance(feature, Value) and not feature.dtype.endswith("string")
-
-
-def _multi_hot(
     raw: Mapping[str, list[Any]],
-    feature: FeatureType | None,
-    label: str | tuple[str, ...],
+    features: Mapping[str, FeatureType | None],
+    reference: FeatureType | None,
+    label: str,
     given: Sequence[str] | None,
-) -> tuple[dict[str, list[list[float] | None]], list[str]]:
-    lists = {name: [None if row in (None, [-1]) else row for row in labels] for name, labels in raw.items()}
-    if isinstance(label, tuple):
-        return _in_order(lists, label, given), list(given or label)
-    for name, labels in lists.items():
-        for row, value in enumerate(labels):
-            if value is not None and (not isinstance(value, list) or not all(map(_is_class_or_share, value))):
-                raise ValueError(
-                    f"The label column {label!r} of the split {name!r} holds {value!r} at row {row}: multi-label data "
-                    "needs a list of classes in every row, or one 0/1 column a class."
-                )
-    inner = feature.feature if isinstance(feature, List) else None
-    rows = [row for labels in lists.values() for row in labels if row is not None]
-    if not isinstance(inner, ClassLabel) and _is_multi_hot(rows):
-        if given is not None and len(rows[0]) != len(given):
-            raise ValueError(
-                f"The label column {label!r} holds {len(rows[0])} numbers a row, but the model has {len(given)} classes, "
-                f"{list(given[:_SHOWN])}: give one 0 or 1 for each of them."
-            )
-        return {
-            name: [None if row is None else [float(value) for value in row] for row in labels]
-            for name, labels in lists.items()
-        }, list(given or map(str, range(len(rows[0]))))
-
+    naming: Naming,
+) -> tuple[dict[str, list[Any]], list[str], ClassMatching]:
+    """The class of each row, `None` for a hidden label and [`LEFT_OUT`] for a row that is left out; names and matching."""
     if given is not None:
-        if isinstance(inner, ClassLabel) and not _are_placeholders(given):
-            lists = {
-                name: [None if row is None else [inner.names[key] for key in row] for row in labels]
-                for name, labels in lists.items()
-            }
-        lists = {
-            name: [None if row is None else _ids_among(given, row, name) for row in labels]
-            for name, labels in lists.items()
-        }
-        names, ids = list(given), {i: i for i in range(len(given))}
-    elif isinstance(inner, ClassLabel):
-        names, ids = list(inner.names), {i: i for i in range(len(inner.names))}
+        # The ids of a model that was never told names are those of its data set.
+        by_id = are_placeholders(given)
     else:
-        classes = {name: [key for row in labels if row is not None for key in row] for name, labels in lists.items()}
-        known = _known_classes(classes)
-        if any(isinstance(key, float) for key in known):
-            raise ValueError(
-                f"The label column {label!r} holds lists of floats that are not 0/1 of one length: "
-                "give one 0 or 1 a class, or lists of class names."
-            )
-        names, ids = [str(key) for key in known], {key: i for i, key in enumerate(known)}
-    for name, labels in lists.items():
-        unseen = sorted({str(key) for row in labels if row is not None for key in row if key not in ids})
-        if unseen:
-            raise ValueError(
-                f"The split {name!r} has labels that the training split does not have: {unseen[:_SHOWN]}. "
-                f"The classes are {names[:_SHOWN]}. Add examples to the training data, or remove these labels."
-            )
-    eye = np.eye(len(names))
-    return {
-        name: [
-            None if row is None else eye[[ids[key] for key in row]].any(axis=0).astype(float).tolist()
-            for row in labels
-        ]
-        for name, labels in lists.items()
-    }, names
-
-
-def _is_class_or_share(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
-
-
-def _in_order(
-    lists: dict[str, list[Any]], columns: tuple[str, ...], given: Sequence[str] | None
-) -> dict[str, list[list[float] | None]]:
-    """The 0/1 of several label columns in the order of the classes that were given."""
-    if given is None or (_are_placeholders(given) and len(given) == len(columns)):
-        return lists
-    if set(columns) != set(given):
-        raise ValueError(
-            f"`label` names the columns {columns}, but the model has the classes {list(given[:_SHOWN])}: name these with "
-            "--label_column."
+        by_id = are_whole_numbers(
+            reference, [value for name in raw for value in raw[name] if features[name] == reference]
         )
-    order = [columns.index(name) for name in given]
-    return {name: [None if row is None else [row[i] for i in order] for row in rows] for name, rows in lists.items()}
+    if naming.label_map:
+        plain = {name: class_keys(labels, features[name], name, {}, by_id=by_id) for name, labels in raw.items()}
+        check_map_is_used(plain, naming.label_map)
+    keys = {
+        name: class_keys(labels, features[name], name, naming.label_map, by_id=by_id) for name, labels in raw.items()
+    }
+    declared = None
+    if isinstance(reference, ClassLabel):
+        forms = folded_keys(naming.label_map)
+        meant = (look_up(name, naming.label_map, forms) for name in reference.names)
+        declared = list(dict.fromkeys(name for name in meant if name is not None))
+    named = {name: [None if key is LEFT_OUT else key for key in labels] for name, labels in keys.items()}
+    found = settle_classes(named, label, declared=declared, given=given, similar=naming.similar)
+    ids: dict[str, list[Any]] = {
+        name: [LEFT_OUT if key is LEFT_OUT else i for key, i in zip(labels, found.ids[name], strict=True)]
+        for name, labels in keys.items()
+    }
+    return ids, found.names, found.matching
 
 
-def _is_multi_hot(rows: list[list[Any]]) -> bool:
-    """Lists of class ids have no repeats and differ in length, save where all rows hold classes 0 and 1: no task."""
-    lengths = {len(row) for row in rows}
-    return len(lengths) == 1 and lengths != {0} and lengths != {1} and all(v in (0, 1) for row in rows for v in row)
+def _without_left_out(
+    splits: Mapping[str, Dataset], values: Mapping[str, list[Any]]
+) -> tuple[Mapping[str, Dataset], Mapping[str, list[Any]], dict[str, int]]:
+    """Splits and labels without the rows that a map of names leaves out, and how many these are."""
+    left_out = {name: n for name, labels in values.items() if (n := sum(value is LEFT_OUT for value in labels))}
+    if not left_out:
+        return splits, values, left_out
+    kept = {
+        name: [row for row, value in enumerate(labels) if value is not LEFT_OUT] for name, labels in values.items()
+    }
+    for name, count in left_out.items():
+        if not kept[name]:
+            raise ValueError(
+                f"`label_map` leaves out all {count} rows of the split {name!r}: name a class for some of them."
+            )
+        logger.info("--label_map leaves out %d of the %d rows of %s.", count, len(values[name]), name)
+    return (
+        {name: split.select(kept[name]) if name in left_out else split for name, split in splits.items()},
+        {name: [labels[row] for row in kept[name]] for name, labels in values.items()},
+        left_out,
+    )

@@ -43,6 +43,7 @@ def select_rows(
     seed: int,
     *,
     by_class: bool = True,
+    up_to: bool = False,
 ) -> Dataset | None:
     """
     Choose the rows of the splits, in place, by their column `"label"`.
@@ -58,6 +59,8 @@ def select_rows(
             The choice is a pure function of the seed and the labels.
         by_class (`bool`, *optional*, defaults to `True`):
             Whether the labels are classes, which the validation split has in the proportions of the training split.
+        up_to (`bool`, *optional*, defaults to `False`):
+            Whether all rows of a class that has fewer than `"labeled_per_class"` are taken.
 
     Returns:
         `datasets.Dataset`: what `labeled_per_class` leaves over of the training split, `None` without it.
@@ -69,7 +72,7 @@ def select_rows(
         train, held_out = hold_out(train, size, seed, LABEL if by_class else None)
         splits.validation = {"validation": held_out}
     if train is not None and labeled_per_class is not None:
-        train, rest = few_shot_split(train, LABEL, labeled_per_class, seed)
+        train, rest = few_shot_split(train, LABEL, labeled_per_class, seed, up_to=up_to)
     if train is not None and max_train_samples is not None:
         train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
     splits.train = train

@@ -6,11 +6,15 @@ texts joined by `unlabeled_parts.py`; here is the order of the steps, and the ch
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, Value
 
+from .class_keys import Naming, make_naming
+from .class_matching import ClassMatching
+from .class_names import SimilarLabels
 from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
 from .glue import GlueTask
 from .label_noise import LabelNoise, NoiseKind
@@ -58,6 +62,8 @@ class TextDatasets:
             Where the data came from and how it was selected, JSON-serialisable.
         rows (`dict[str, np.ndarray]`):
             Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
+        matching ([`ClassMatching`]):
+            How the labels were matched with the classes of a model, where those were given.
     """
 
     train: Dataset | None
@@ -71,6 +77,7 @@ class TextDatasets:
     metrics: tuple[str, ...]
     source: dict[str, Any]
     rows: dict[str, np.ndarray] = field(default_factory=dict)
+    matching: ClassMatching = field(default_factory=ClassMatching)
 
     @property
     def num_labels(self) -> int:
@@ -91,7 +98,11 @@ def load_text_datasets(
     label_column: str | Sequence[str] | None = None,
     problem_type: str | None = None,
     label_names: Sequence[str] | None = None,
+    label_map: str | Path | Mapping[str, str | None] | None = None,
+    similar_labels: SimilarLabels = "refuse",
+    label_separator: str | None = None,
     labeled_per_class: int | None = None,
+    up_to: bool = False,
     unlabeled_file: str | Sequence[str] | None = None,
     unlabeled_rest: bool | None = None,
     unlabeled_per_class: int | None = None,
@@ -138,8 +149,19 @@ def load_text_datasets(
         label_names (`Sequence[str]`, *optional*):
             Names of the classes in the order of their ids. For a trained model, whose outputs have a meaning already:
             the labels of the data are looked up among them, and they are the classes of data without labels.
+        label_map (`str`, `Path` or `Mapping[str, str | None]`, *optional*):
+            What the names in the data mean, those of `label_names` or others: a mapping, or a JSON, YAML or csv file of one.
+            A name that goes to nothing is one whose rows are left out; names that it does not have stay as they are. See
+            [`~mixtext_hf.data.label_map.read_label_map`].
+        similar_labels (`str`, *optional*, defaults to `"refuse"`):
+            What is done with names that differ by case, blanks or the form of letters alone: `"refuse"` them, `"merge"` them
+            into the most frequent one, or `"keep"` them apart.
+        label_separator (`str`, *optional*):
+            What stands between the classes of a row, such as `"|"`, in multi-label data that has them in one string.
         labeled_per_class (`int`, *optional*):
             Keep only this many training examples of each class; the others become `rest`.
+        up_to (`bool`, *optional*, defaults to `False`):
+            Whether of classes with fewer examples all are kept, which is an error otherwise.
         unlabeled_file (`str` or `Sequence[str]`, *optional*):
             Files of texts to learn from without labels, with the same text columns. A label column there is kept, and
             is for measuring alone.
@@ -185,6 +207,7 @@ def load_text_datasets(
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
         raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
+    naming = make_naming(label_map, similar_labels, label_separator)
     task = find_glue_task(task_name)
     if task is not None:
         problem_type = _problem_type_of(task, problem_type)
@@ -199,10 +222,10 @@ def load_text_datasets(
     check_selections(splits, limits, validation_split_fraction)
 
     found = _find_columns(splits, task, text_column, text_pair_column, label_column)
-    columns, problem_type, names = _normalise_labels(splits, found, problem_type, label_names)
+    columns, problem_type, names, matching = _normalise_labels(splits, found, problem_type, label_names, naming)
     if splits.unlabeled is not None:
         check_texts(splits.unlabeled, UNLABELED, columns)
-        splits.unlabeled = with_known_labels(splits.unlabeled, found.label, names)
+        splits.unlabeled = with_known_labels(splits.unlabeled, found.label, names, naming.label_map)
 
     single_label = problem_type == SINGLE_LABEL
     if labeled_per_class is not None and not single_label:
@@ -210,7 +233,7 @@ def load_text_datasets(
             f"`labeled_per_class` needs single-label classes, but the labels are {problem_type}: "
             "use `max_train_samples` to train on few examples."
         )
-    rest = select_rows(splits, limits, validation_split_fraction, seed, by_class=single_label)
+    rest = select_rows(splits, limits, validation_split_fraction, seed, by_class=single_label, up_to=up_to)
     unlabeled = join_unlabeled(
         rest if unlabeled_rest else None,
         splits.unlabeled,
@@ -219,6 +242,7 @@ def load_text_datasets(
         guess_column=guess_column,
         per_class=unlabeled_per_class,
         seed=seed,
+        up_to=up_to,
     )
     train, noise_source = noise.apply(splits.train, names, problem_type, seed)
     validation, test = splits.validation, splits.test
@@ -229,11 +253,14 @@ def load_text_datasets(
         "seed": seed,
         "validation_split_fraction": validation_split_fraction,
         **limits,
+        **({"up_to": True} if up_to else {}),
+        **naming.as_source(),
+        **matching.as_source(),
         **noise_source,
     }
     metrics = task.metrics if task is not None else _METRICS[problem_type]
     return TextDatasets(
-        train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source, splits.rows
+        train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source, splits.rows, matching
     )
 
 
@@ -303,15 +330,26 @@ def check_texts(split: Dataset, split_name: str, columns: TextColumns) -> None:
 
 
 def _normalise_labels(
-    splits: Splits, found: TextColumns, problem_type: str | None, label_names: Sequence[str] | None
-) -> tuple[TextColumns, str, list[str]]:
+    splits: Splits,
+    found: TextColumns,
+    problem_type: str | None,
+    label_names: Sequence[str] | None,
+    naming: Naming,
+) -> tuple[TextColumns, str, list[str], ClassMatching]:
     """Bring the labels of the splits, in place, into one convention; the columns after that, and what the labels are."""
     if found.label is None:
         problem_type = problem_type or SINGLE_LABEL
-        return found, problem_type, [] if problem_type == REGRESSION else list(label_names or ())
-    normalised, problem_type, names = normalise_labels(
-        splits.by_name(), found.label, problem_type=problem_type, text_columns=found.texts, label_names=label_names
+        names = [] if problem_type == REGRESSION else list(label_names or ())
+        return found, problem_type, names, ClassMatching("none")
+    labels = normalise_labels(
+        splits.by_name(),
+        found.label,
+        problem_type=problem_type,
+        text_columns=found.texts,
+        label_names=label_names,
+        naming=naming,
     )
-    splits.replace(normalised)
-    any_labels = any(has_labels(split) for split in normalised.values())
-    return TextColumns(found.text, found.text_pair, LABEL if any_labels else None), problem_type, names
+    splits.replace(labels.splits)
+    any_labels = any(has_labels(split) for split in labels.splits.values())
+    columns = TextColumns(found.text, found.text_pair, LABEL if any_labels else None)
+    return columns, labels.problem_type, labels.names, labels.matching

@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
+from .class_names import folded
 from .columns import TextColumns
 from .few_shot import few_shot_split
+from .label_map import LabelMap, folded_keys, look_up
 from .labels import LABEL
 
 
@@ -21,6 +23,7 @@ def join_unlabeled(
     guess_column: str | None = None,
     per_class: int | None,
     seed: int,
+    up_to: bool = False,
 ) -> Dataset | None:
     """
     Join the parts that there are, as texts, views, and labels if all parts have them.
@@ -40,12 +43,14 @@ def join_unlabeled(
             Take only this many texts of each class of `rest`.
         seed (`int`):
             Seed of that choice.
+        up_to (`bool`, *optional*, defaults to `False`):
+            Whether all texts of a class that has fewer are taken.
 
     Returns:
         `datasets.Dataset`: `None` if there is no part.
     """
     if rest is not None and per_class is not None:
-        rest, _ = few_shot_split(rest, LABEL, per_class, seed, argument="unlabeled_per_class")
+        rest, _ = few_shot_split(rest, LABEL, per_class, seed, argument="unlabeled_per_class", up_to=up_to)
     parts = [part for part in (rest, texts) if part is not None]
     if guess_column is not None and guess_column in (*columns.texts, *view_columns):
         raise ValueError(f"guess_column {guess_column!r} is a column of texts: name the one that holds the guesses.")
@@ -53,7 +58,9 @@ def join_unlabeled(
     return _join(parts, [*columns.texts, *view_columns, *more]) if parts else None
 
 
-def with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names: Sequence[str]) -> Dataset:
+def with_known_labels(
+    split: Dataset, label: str | tuple[str, ...] | None, names: Sequence[str], label_map: LabelMap | None = None
+) -> Dataset:
     """
     The unlabelled texts with what is known of their classes: ids of `names` in a column `"label"`, -1 where a class is
     hidden or unknown; without that column if they have none. Nothing about them is wrong, since nobody learns from them.
@@ -65,6 +72,8 @@ def with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names
             Column of the label, or one column a class, in the data as it was found.
         names (`Sequence[str]`):
             Names of the classes in the order of their ids.
+        label_map (`dict[str, str | None]`, *optional*):
+            What names are meant, by names in the data.
     """
     if not isinstance(label, str) or label not in split.column_names:
         return split.remove_columns(LABEL) if LABEL in split.column_names else split
@@ -76,13 +85,17 @@ def with_known_labels(split: Dataset, label: str | tuple[str, ...] | None, names
         return split.remove_columns(label)
     numbers = all(name.lstrip("-").isdigit() for name in names)
     ids = {name: number for number, name in enumerate(names)}
+    forms = {folded(name): number for name, number in ids.items()}
+    label_map = label_map or {}
+    map_forms = folded_keys(label_map)
 
     def id_of(value: str | int | None) -> int:
         if isinstance(value, int) and isinstance(feature, ClassLabel):
             value = feature.int2str(value) if 0 <= value < len(feature.names) else None
-        elif isinstance(value, int) and not numbers:
+        elif isinstance(value, int) and not numbers and str(value) not in label_map:
             return value if 0 <= value < len(names) else -1
-        return -1 if value is None else ids.get(str(value), -1)
+        meant = None if value is None else look_up(str(value), label_map, map_forms)
+        return -1 if meant is None else ids.get(meant, forms.get(folded(meant), -1))
 
     values = column.unique()
     known = pa.array([id_of(value) for value in values.to_pylist()], pa.int64())

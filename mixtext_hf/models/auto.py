@@ -26,6 +26,7 @@ from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
 from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
+from .new_head import draw_new_head
 from .stack import unwrap
 
 
@@ -57,6 +58,9 @@ class _MixableModel:
 
         Args:
             pretrained_model_name_or_path (`str`): Hub id or folder.
+            new_head (`bool`, *optional*, defaults to `False`):
+                Whether the head of a classifier is drawn anew, for other classes than those that it has learnt; with
+                `ignore_mismatched_sizes=True` where there are more of them, or fewer.
 
         Raises:
             `ValueError`: if the checkpoint is unsafe to load: see [`~mixtext_hf.models.checkpoint.check_checkpoint`].
@@ -196,8 +200,12 @@ def _made(
 def _load(
     load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Any, frozenset[str]]:
-    """`load(name, ...)` of a checkpoint that is safe, by arguments that keep it so; and the names of what it did not hold."""
+    """
+    `load(name, ...)` of a checkpoint that is safe, by arguments that keep it so; and the names of what it did not hold, or of the
+    head that `new_head=True` asks for.
+    """
     kwargs = {**kwargs, "trust_remote_code": kwargs.get("trust_remote_code") or False}
+    new_head = kwargs.pop("new_head", False)
     if kwargs.get("use_safetensors") is None:
         kwargs["use_safetensors"] = True
     where = _only(kwargs, WHERE_TO_LOOK)
@@ -206,11 +214,14 @@ def _load(
         # Elsewhere than the model: transformers finds it there.
         check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
     elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
+        if new_head:
+            raise ValueError(f"new_head is for whole models, and {name!r} is an adapter: start from its base model.")
         return _load_adapter(load, name, checkpoint.adapter, checkpoint.has_config, args, kwargs), frozenset()
     model, found = load(name, *args, **kwargs, output_loading_info=True)
     if checkpoint.adapter is not None and not kwargs.get("adapter_kwargs"):
         load_replaced_modules(model, None, kwargs.get("adapter_name", "default"), name, **where)
-    return model, frozenset(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
+    new = frozenset(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
+    return model, new | draw_new_head(model) if new_head else new
 
 
 def _load_adapter(

@@ -4,8 +4,9 @@ hand, and of every batch before it goes to a device, which would answer a class 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import datasets
 import numpy as np
@@ -16,16 +17,20 @@ from numpy.typing import NDArray
 from transformers import Trainer
 
 from mixtext_hf.data import MixDataCollator
+from mixtext_hf.data.class_names import are_placeholders, folded, listed
 from mixtext_hf.data.image_collator import ImageCollator, check_finite_pixels
 from mixtext_hf.data.label_noise import HIDDEN_LABELS
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
+from mixtext_hf.models.stack import unwrap
 
 
 if TYPE_CHECKING:
     from .trainer import MixTrainer
 
+
+logger = logging.getLogger(__name__)
 
 _IS_LIST = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
@@ -57,6 +62,7 @@ def check_label_columns(trainer: MixTrainer) -> None:
     )
     for argument, dataset in {"train_dataset": trainer.train_dataset, **splits}.items():
         _check_label_column(dataset, argument, trainer.data_collator, trainer.loss)
+        _check_class_names(dataset, argument, trainer)
 
 
 def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedLoss) -> None:
@@ -81,6 +87,33 @@ def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedL
         if isinstance(dataset, datasets.Dataset) and dataset.format["type"] is not None:
             is_hidden = np.zeros_like(is_hidden)
         _check_numbers(_float32(column)[~is_hidden], where, np.flatnonzero(~is_hidden), are_shares=False)
+
+
+def _check_class_names(dataset: Any, argument: str, trainer: MixTrainer) -> None:
+    """
+    Do the class names of a data set stand in the order of the model's outputs? Their ids alone would move each to another class.
+    """
+    found = _label_column(dataset, trainer.data_collator)
+    feature = dataset.features[found[0]] if found is not None and isinstance(dataset, datasets.Dataset) else None
+    config: Any = unwrap(cast(Any, trainer.model)).config
+    if not isinstance(feature, datasets.ClassLabel) or feature.num_classes != config.num_labels:
+        return
+    own = [str(config.id2label[i]) for i in range(config.num_labels)]
+    if are_placeholders(own) or list(map(folded, own)) == list(map(folded, feature.names)):
+        return
+    both = f"The classes of `{argument}` are [{listed(feature.names)}], those of model.config.id2label [{listed(own)}]"
+    if sorted(map(folded, own)) == sorted(map(folded, feature.names)):
+        raise ValueError(
+            f"{both}: the same in another order, so that each output would learn another class than it knows. Bring the data into the "
+            "order of the model, by load_text_datasets(label_names=...) or dataset.align_labels_with_mapping(model.config.label2id, "
+            f"{found[0] if found else None!r})."
+        )
+    if argument == "train_dataset":
+        logger.warning(
+            "%s: the head of the one goes on as that of the other, and its names stay. Give id2label and label2id to from_pretrained "
+            "if they are new, and new_head=True for a head that has learnt nothing.",
+            both,
+        )
 
 
 def _label_column(dataset: Any, collator: Any) -> tuple[str, pa.Array] | None:

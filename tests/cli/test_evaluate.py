@@ -272,6 +272,24 @@ def test_names_in_another_order_are_found(tmp_path, evaluated, classifier):
     assert found["results"] == evaluated[1]["results"] and found["data"]["matched_by"] == "name"
 
 
+@pytest.mark.parametrize("how", ["case", "map"])
+def test_classes_by_other_names(tmp_path, evaluated, classifier, how):
+    """The same texts with the classes written otherwise: the same accuracy, and the report says how they were matched."""
+    other = {name: f" {name.upper()}" if how == "case" else f"c{i}" for i, name in enumerate(NAMES)}
+    rows = [{**row, "label": other[row["label"]]} for row in text_rows(30, NAMES, seed=1)]
+    extra = [] if how == "case" else [{"text": "w1", "label": "junk"}]
+    test = write_table(tmp_path / "test.parquet", [*rows, *extra])
+    flags = []
+    if how == "map":
+        pairs = {**{name: NAMES[i] for i, name in enumerate(other.values())}, "junk": None}
+        (tmp_path / "map.json").write_text(json.dumps(pairs), encoding="utf-8")
+        flags = [f"--label_map={tmp_path / 'map.json'}"]
+    found = run(tmp_path / "out", classifier, test, *NO_NOISE, *flags)
+    assert found["results"]["metrics"] == evaluated[1]["results"]["metrics"]
+    said = found["data"]
+    assert said["matched_by"] == "name" and ("case and blanks aside" in said["matching"]) == (how == "case")
+
+
 def test_what_training_logged_of_wrong_labels(tmp_path, classifier, files):
     shutil.copytree(classifier, tmp_path / "model")
     history = [{"epoch": e, "noise_memorised": 0.1 * e, "noise_recovered": 0.5, "step": e} for e in (1, 2, 3)]

@@ -799,7 +799,7 @@ def test_a_classifier_of_another_number_of_classes(tmp_path, capsys, trained, ba
         make_run([f"--model_name_or_path={trained}", f"--output_dir={tmp_path / 'out'}", *COMMON, *flags])
     assert stopped.value.code == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert "model_name_or_path" in message and "--ignore_mismatched_sizes" in message
+    assert "['no', 'yes']" in message and str(NAMES) in message and "--new_head" in message
     run = make_run(
         [
             f"--model_name_or_path={trained}",

@@ -107,8 +107,21 @@ def test_held_out_rows_depend_on_the_seed_and_need_no_labels() -> None:
     assert not np.array_equal(sorted(few["row"]), list(held_out["row"]))
 
 
-def test_a_class_of_the_feature_without_examples_is_refused():
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b", "c"])})
-    dataset = Dataset.from_dict({"text": list("wxyz"), "label": [0, 0, 1, 1]}, features=features)
-    with pytest.raises(ValueError, match=r"`labeled_per_class` is 2, but class 'c' has only 0 examples: add examples"):
-        few_shot_split(dataset, "label", 2, seed=0)
+def test_a_name_of_the_feature_without_examples_is_no_class() -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "unused", "c"])})
+    dataset = Dataset.from_dict({"text": list("wxyz"), "label": [0, 0, 2, 2]}, features=features)
+    few, rest = few_shot_split(dataset, "label", 1, seed=0)
+    assert sorted(few["label"]) == [0, 2] == sorted(rest["label"])
+    assert few.features["label"].names == ["a", "unused", "c"]
+
+
+def test_all_classes_with_too_few_rows_are_named_or_taken_as_they_are() -> None:
+    features = Features({"label": ClassLabel(names=["a", "b", "c", "unused"])})
+    dataset = Dataset.from_dict({"label": [0, 1, 1, 2, 2, 2]}, features=features)
+    with pytest.raises(ValueError, match=r"is 3, but class 'a' has only 1, class 'b' has only 2 examples: .*up_to"):
+        few_shot_split(dataset, "label", 3, seed=0)
+    few, rest = few_shot_split(dataset, "label", 2, seed=0, up_to=True)
+    assert sorted(few["label"]) == [0, 1, 1, 2, 2] and rest["label"][:] == [2]
+    # The rows of a class that has enough are those of a draw that all classes can fill.
+    full, _ = few_shot_split(dataset.filter(lambda row: row["label"] == 2), "label", 2, seed=0)
+    assert len(full) == 2
