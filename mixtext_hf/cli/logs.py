@@ -50,9 +50,9 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     for name in _OF_THE_NETWORK:
         logging.getLogger(name).setLevel(logging.WARNING)
     hf_logging.set_verbosity(of_transformers)
-    # It has a handler of its own.
+    # It has a handler of its own; what others hang there is theirs.
     for own in logging.getLogger("transformers").handlers:
-        if not any(isinstance(one, OnceOnly) for one in own.filters):
+        if type(own) is logging.StreamHandler and not any(isinstance(one, OnceOnly) for one in own.filters):
             own.addFilter(OnceOnly())
     # "Flattening the indices", "Loading weights" and their like: steps of a moment. Those of training and of files from the Hub stay.
     datasets.disable_progress_bars()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hub_server import TOKEN, Fault, HubServer
+from processes import run_python
 from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
@@ -339,8 +340,6 @@ def test_a_run_that_does_not_push_asks_the_network_nothing(server, texts, tmp_pa
     environment = server.environment(tmp_path / "home")
     del environment["HF_ENDPOINT"]
     words = training(texts, tmp_path / "out", "--save_strategy=no")
-    done = subprocess.run(
-        [sys.executable, "-c", NO_NETWORK, *words], env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = run_python(NO_NETWORK, *words, environment=environment)
     assert done.returncode == 0 and "was tried" not in done.stderr, done.stderr
     assert (tmp_path / "out" / "README.md").is_file()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hub_server import TOKEN, Fault, HubServer
+from processes import run_python
 from tiny import tiny_model, tiny_tokenizer
 
 
@@ -49,8 +48,7 @@ def checkpoint(tmp_path_factory):
 
 
 def run(hub, home, code, *argv, **options):
-    command = [sys.executable, "-c", code, *map(str, argv)]
-    return subprocess.run(command, env=hub.environment(home, **options), capture_output=True, text=True, timeout=120)
+    return run_python(code, *argv, environment=hub.environment(home, **options), timeout=120)
 
 
 def test_what_is_pushed_is_loaded_by_another_process(hub, checkpoint, tmp_path):

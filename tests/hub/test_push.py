@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ import transformers
 from hub_server import TOKEN, HubServer
 from packaging.version import Version, parse
 from PIL import Image
+from processes import run_python
 from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
@@ -100,8 +99,7 @@ def texts(tmp_path_factory) -> list[str]:
 def start(hub, home, code, *argv, token=TOKEN):
     """A new process with the local Hub; its last line as JSON, if it has one."""
     home.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", code, *map(str, argv)]
-    return subprocess.run(command, env=hub.environment(home, token=token), capture_output=True, text=True, timeout=240)
+    return run_python(code, *argv, environment=hub.environment(home, token=token))
 
 
 def answer(*args, **options):

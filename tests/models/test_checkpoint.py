@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hub_server import HubServer, Repo
+from processes import run_python
 from safetensors.torch import save_file
 from tiny import DEPTH, tiny_batch, tiny_image_model, tiny_images, tiny_model, tiny_tokenizer, widen
 from transformers import AutoModelForSequenceClassification
@@ -626,10 +627,7 @@ def push(hub, repo, folder):
 
 
 def load_in_a_process(hub, home, name, **arguments):
-    command = [sys.executable, "-c", LOAD, name, repr(arguments)]
-    return subprocess.run(
-        command, env=hub.environment(home), capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL
-    )
+    return run_python(LOAD, name, repr(arguments), environment=hub.environment(home))
 
 
 def test_hostile_repositories(hub, folder, tmp_path, sentinel):
