@@ -30,8 +30,12 @@ def test_a_warning_passes_once():
 def test_a_warning_of_transformers_comes_once(capsys):
     for _ in range(2):
         set_up_logging()
-    for handler in logging.getLogger("transformers").handlers:
-        assert sum(isinstance(one, OnceOnly) for one in handler.filters) == 1
+    handlers = logging.getLogger("transformers").handlers
+    assert any(type(handler) is logging.StreamHandler for handler in handlers)
+    for handler in handlers:
+        # That of the tests, which others may add too, is left alone.
+        is_its_own = type(handler) is logging.StreamHandler
+        assert sum(isinstance(one, OnceOnly) for one in handler.filters) == is_its_own
 
 
 def test_requests_are_not_logged():
@@ -90,7 +94,7 @@ def test_a_new_head_is_one_line(base, caplog):
     assert "LOAD REPORT" not in caplog.text
     caplog.clear()
     # Whoever measures wants a head that was trained.
-    MixableModelForSequenceClassification.without_hooks(base, num_labels=3)
+    MixableModelForSequenceClassification.without_hooks(base, num_labels=3, may_be_new=False)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "does not hold classifier.bias, classifier.weight (2 weights of the head)" in record.getMessage()
 
