@@ -102,7 +102,7 @@ def check_max_length(argument: str, max_length: int, config: PreTrainedConfig, t
     longest = longest_text(config, tokenizer)
     if max_length > 1 and (longest is None or max_length <= longest):
         return
-    most = "at least 2" if longest is None else f"in 2..{longest}, which is what the model takes"
-    raise ValueError(
-        f"{argument}={max_length} must lie {most}." if longest else f"{argument}={max_length} must be {most}."
-    )
+    named = f"{argument} {max_length}" if argument.startswith("--") else f"{argument}={max_length}"
+    if longest is None:
+        raise ValueError(f"{named} must be at least 2.")
+    raise ValueError(f"{named} must lie in 2..{longest}, which is what the model takes.")
