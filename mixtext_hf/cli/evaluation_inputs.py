@@ -83,11 +83,21 @@ class DataArguments:
     validation_file: str | None = field(
         default=None,
         metadata={
-            "help": "parquet, csv, tsv, json or jsonl; commas, globs. Data that the model was not trained on, for the "
-            "temperature."
+            "help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs. Data that the "
+            "model was not trained on, for the temperature."
         },
     )
     test_file: str | None = field(default=None, metadata={"help": "What the model is measured on: files as above."})
+    delimiter: str | None = field(
+        default=None,
+        metadata={"help": "Between the cells of csv, tsv and txt files, such as ';' or tab; found if not given."},
+    )
+    encoding: str | None = field(
+        default=None,
+        metadata={
+            "help": "Encoding of the files of text that begin with no mark of one, such as latin-1; utf-8 if not given."
+        },
+    )
     eval_split: str | None = field(
         default=None,
         metadata={"help": "Measure on this split, such as validation for GLUE; the first test split if not given."},
@@ -327,6 +337,8 @@ class EvaluationInputs:
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
             "validation_split_fraction": a.validation_split_fraction,
+            "delimiter": a.delimiter,
+            "encoding": a.encoding,
             "cache_dir": self.model_args.cache_dir,
             "token": self.model_args.token,
         }
@@ -430,6 +442,8 @@ class EvaluationInputs:
             "test_file": a.ood_file,
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
+            "delimiter": a.delimiter,
+            "encoding": a.encoding,
             "cache_dir": self.model_args.cache_dir,
         }
         try:

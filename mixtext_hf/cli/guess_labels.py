@@ -29,7 +29,6 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf._files import whole_file
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.data.back_translation import default_device
-from mixtext_hf.data.files import read_files, resolve_files
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
@@ -42,7 +41,7 @@ from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
 from .parts import Parts
-from .text_files import check_output_file, find_text_column, hash_texts
+from .text_files import check_output_file, hash_texts, read_texts
 
 
 GUESS, PROBABILITIES = "guess", "guess_probabilities"
@@ -61,7 +60,9 @@ class GuessLabelsArguments:
     )
     train_file: str | None = field(
         default=None,
-        metadata={"help": "Labelled texts, for gaussian: parquet, csv, tsv, json or jsonl; commas, globs."},
+        metadata={
+            "help": "Labelled texts, for gaussian: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."
+        },
     )
     labeled_per_class: int | None = field(
         default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
@@ -70,6 +71,16 @@ class GuessLabelsArguments:
         default=None,
         metadata={
             "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
+        },
+    )
+    delimiter: str | None = field(
+        default=None,
+        metadata={"help": "Between the cells of csv, tsv and txt files, such as ';' or tab; found if not given."},
+    )
+    encoding: str | None = field(
+        default=None,
+        metadata={
+            "help": "Encoding of the files of text that begin with no mark of one, such as latin-1; utf-8 if not given."
         },
     )
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
@@ -109,7 +120,11 @@ def make_parser() -> HfArgumentParser:
         usage="mixtext-hf guess-labels IN OUT.parquet --train_file LABELLED [...]",
         description="Guess the classes of unlabelled texts, and write the guesses into columns beside them.",
     )
-    parser.add_argument("input_file", metavar="IN", help="The texts: parquet, csv, tsv, json or jsonl; commas, globs.")
+    parser.add_argument(
+        "input_file",
+        metavar="IN",
+        help="The texts: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs.",
+    )
     parser.add_argument(
         "output_file",
         metavar="OUT.parquet",
@@ -141,8 +156,7 @@ class GuessRun:
         if args.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
         self.device = default_device() if args.device is None else torch.device(args.device)
-        self.dataset = read_files("input_file", resolve_files("input_file", input_file), args.cache_dir)
-        self.text_column = find_text_column(self.dataset, args.text_column)
+        self.dataset, self.text_column = read_texts(input_file, args)
         self.texts = self.dataset.select_columns([self.text_column])
         there = [name for name in (GUESS, PROBABILITIES) if name in self.dataset.column_names]
         if there and not args.overwrite_columns:
@@ -279,6 +293,8 @@ class _Gaussian:
             text_column=args.text_column,
             labeled_per_class=args.labeled_per_class,
             seed=args.seed,
+            delimiter=args.delimiter,
+            encoding=args.encoding,
             cache_dir=args.cache_dir,
         )
         if data.problem_type != "single_label_classification" or data.train is None:
@@ -361,7 +377,11 @@ class _Taught:
         wanted = None
         if args.train_file is not None:
             wanted = load_text_datasets(
-                train_file=args.train_file, label_column=args.label_column, text_column=args.text_column
+                train_file=args.train_file,
+                label_column=args.label_column,
+                text_column=args.text_column,
+                delimiter=args.delimiter,
+                encoding=args.encoding,
             ).label_names
         self.name = name
         self.teacher = Teacher(name, wanted, device=device, batch_size=args.batch_size, max_length=args.max_seq_length)

@@ -78,9 +78,21 @@ class SelectionArguments:
     """Which files, and how many rows of them."""
 
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
-    train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    train_file: str | None = field(
+        default=None, metadata={"help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."}
+    )
     validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
     test_file: str | None = field(default=None, metadata={"help": "The same for test."})
+    delimiter: str | None = field(
+        default=None,
+        metadata={"help": "Between the cells of csv, tsv and txt files, such as ';' or tab; found if not given."},
+    )
+    encoding: str | None = field(
+        default=None,
+        metadata={
+            "help": "Encoding of the files of text that begin with no mark of one, such as latin-1; utf-8 if not given."
+        },
+    )
     labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
     split_seed: int | None = field(
         default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}

@@ -288,7 +288,8 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         delimiter = self._delimiter or "\n"
-        for self.number, line in enumerate(self._file, start=1):
+        for line in self._file:
+            self.number += 1
             if "\0" in line:
                 raise Unreadable(
                     f"line {self.number} holds a zero byte: the file is damaged, or in another encoding; name it by --encoding, "

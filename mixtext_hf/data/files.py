@@ -115,7 +115,9 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
                 f"{'' if remedy is None else f' ({remedy})'}, use one of {_SUFFIXES}, texts also packed as {', '.join(COMPRESSIONS)}."
             )
         if path.suffix.lower() in COMPRESSIONS and suffix_of(path) == ".parquet":
-            raise ValueError(f"`{argument}`: {str(path)!r} is a packed parquet file, which is packed already: unpack it.")
+            raise ValueError(
+                f"`{argument}`: {str(path)!r} is a packed parquet file, which is packed already: unpack it."
+            )
         if path.stat().st_size == 0:
             raise ValueError(f"`{argument}`: the file {str(path)!r} is empty. Give a file with at least one row.")
     return paths
@@ -201,22 +203,26 @@ def _read_file(argument: str, path: Path, cache_dir: str | None, how: Reading) -
     part: Dataset | pa.Table
     try:
         if suffix in USUAL:
-            part = read_delimited(
-                path, suffix, delimiter=how.delimiter, encoding=how.encoding, headless=how.headless
-            )
+            part = read_delimited(path, suffix, delimiter=how.delimiter, encoding=how.encoding, headless=how.headless)
         elif suffix in _JSON:
             part = Dataset(read_json(path, encoding=how.encoding))
         else:
             part = _read_parquet(path, cache_dir)
     except (ValueError, DatasetGenerationError) as error:
         # What this package raises says what to do.
-        remedy = "" if isinstance(error, Unreadable) else " Check that it has rows, and that its content is what its suffix says."
+        remedy = (
+            ""
+            if isinstance(error, Unreadable)
+            else " Check that it has rows, and that its content is what its suffix says."
+        )
         reason = str(error.__cause__ if isinstance(error, DatasetGenerationError) and error.__cause__ else error)
         raise ValueError(
             f"`{argument}`: the file {str(path)!r} could not be read as {suffix[1:]}: {reason.rstrip('.')}.{remedy}"
         ) from error
     if len(part) == 0:
-        raise ValueError(f"`{argument}`: the file {str(path)!r} has no rows. Check that it has rows, below its header.")
+        raise ValueError(
+            f"`{argument}`: the file {str(path)!r} has no rows. Check that it has rows, below its header."
+        )
     renamed = how.renamed(part.column_names)
     if not renamed:
         return part

@@ -41,7 +41,12 @@ def tables_in(folder: str) -> dict[str, list[Path]] | None:
         `ValueError`: names the files whose split cannot be told.
     """
     root = Path(folder)
-    if not root.is_dir() or (root / "dataset_dict.json").is_file() or (root / "state.json").is_file() or _has_card(root):
+    if (
+        not root.is_dir()
+        or (root / "dataset_dict.json").is_file()
+        or (root / "state.json").is_file()
+        or _has_card(root)
+    ):
         return None
     paths = [path for path in sorted(root.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(root))]
     if any(path.suffix.lower() in (*_IMAGES, ".py") for path in paths):

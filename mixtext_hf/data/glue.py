@@ -60,9 +60,7 @@ _TASKS = (
         metrics=("accuracy", "f1"),
         official={"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"},
     ),
-    GlueTask(
-        "qqp", "question1", "question2", metrics=("accuracy", "f1"), official={"is_duplicate": "label"}
-    ),
+    GlueTask("qqp", "question1", "question2", metrics=("accuracy", "f1"), official={"is_duplicate": "label"}),
     GlueTask(
         "stsb",
         "sentence1",

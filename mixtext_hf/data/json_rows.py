@@ -122,7 +122,9 @@ class _Column:
             except UnicodeEncodeError:
                 return Unreadable(f"{self._name!r} holds half a character (a lone surrogate) in {_where(row)}")
             except (pa.ArrowException, OverflowError) as own:
-                return Unreadable(f"{self._name!r} holds {_short(value)} in {_where(row)}, whose parts do not fit ({own})")
+                return Unreadable(
+                    f"{self._name!r} holds {_short(value)} in {_where(row)}, whose parts do not fit ({own})"
+                )
             if seen is not None and _kind(seen[1]) != _kind(value):
                 return Unreadable(
                     f"{self._name!r} holds {_short(value)} in {_where(row)}, and {_short(seen[1])} in {seen[0]}: write all of them "
@@ -197,7 +199,9 @@ def _documents(source: TextSource) -> Iterator[_Row]:
             for row, item in enumerate(inner):
                 yield _Row(f"row {row}", item)
             return
-        where = f"row {number} (line {text.count(chr(10), 0, position) + 1})" if number % 1000 == 0 else f"row {number}"
+        where = (
+            f"row {number} (line {text.count(chr(10), 0, position) + 1})" if number % 1000 == 0 else f"row {number}"
+        )
         yield _Row(where, _an_object(value, where))
         number, position = number + 1, _skip(text, end)
 

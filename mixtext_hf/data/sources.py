@@ -113,7 +113,9 @@ def load_files(
     for (argument, name, _), dataset in zip(groups, read, strict=True):
         found.setdefault(argument, {})[name] = dataset
     unlabeled = paths.pop(UNLABELED_FILE, None)
-    source: dict[str, Any] = {"files": {argument: [str(path) for path in of_kind] for argument, of_kind in paths.items()}}
+    source: dict[str, Any] = {
+        "files": {argument: [str(path) for path in of_kind] for argument, of_kind in paths.items()}
+    }
     if unlabeled is not None:
         source[UNLABELED_FILE] = [str(path) for path in unlabeled]
     return Splits(
@@ -271,7 +273,9 @@ def load_text_splits(
         splits = Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})
     else:
         hub_id, config_name = (str(dataset_name), dataset_config_name) if task is None else (_GLUE_ID, task.name)
-        splits = load_hub(hub_id, config_name, names=names, revision=revision, cache_dir=cache_dir, token=token, how=how)
+        splits = load_hub(
+            hub_id, config_name, names=names, revision=revision, cache_dir=cache_dir, token=token, how=how
+        )
     if task is not None:
         splits.source["task"] = task.name
     if unlabeled_file is not None and splits.unlabeled is None:

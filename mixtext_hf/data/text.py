@@ -199,8 +199,10 @@ def load_text_datasets(
         problem_type = _problem_type_of(task, problem_type)
 
     def columns_of(names: Sequence[str], require_label: bool = False) -> TextColumns:
-        text, pair = (task.text, text_pair_column or task.text_pair) if task is not None and text_column is None else (
-            text_column, text_pair_column
+        text, pair = (
+            (task.text, text_pair_column or task.text_pair)
+            if task is not None and text_column is None
+            else (text_column, text_pair_column)
         )
         return recognise_columns(names, text=text, text_pair=pair, label=label_column, require_label=require_label)
 

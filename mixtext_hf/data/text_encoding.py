@@ -12,6 +12,7 @@ import io
 import logging
 import lzma
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,24 +114,23 @@ class TextSource:
     def _where(self) -> str:
         """Which byte does not fit, in words."""
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        line, pending = 1, b""
+        ends: Counter[str] = Counter()
         with unpacking(self.path) as raw:
             while True:
                 chunk = raw.read(_CHUNK)
-                state = decoder.getstate()
                 try:
-                    line += decoder.decode(chunk, final=not chunk).count("\n")
+                    read = decoder.decode(chunk, final=not chunk)
                 except UnicodeDecodeError as error:
-                    # What came before the byte in this chunk.
-                    decoder.setstate(state)
-                    pending = error.object[: error.start]
-                    line += pending.decode(self.encoding, errors="replace").count("\n")
+                    before = error.object[: error.start].decode(self.encoding, errors="replace")
+                    ends.update({end: before.count(end) for end in "\n\r"})
+                    # Old files have carriage returns alone.
+                    line = 1 + (ends["\n"] or ends["\r"])
                     bad = error.object[error.start : error.start + 1].hex().upper()
-                    named = "the end of the file" if error.start >= len(error.object) else f"the byte 0x{bad}"
                     return (
-                        f"{named} in line {line} is not {self.encoding.removesuffix('-sig')} ({error.reason}). Name the encoding of "
-                        "the file by --encoding, such as latin-1 or cp1252 for western Europe, or save it as UTF-8"
+                        f"the byte 0x{bad} in line {line} is not {self.encoding.removesuffix('-sig')} ({error.reason}). Name the encoding "
+                        "of the file by --encoding, such as latin-1 or cp1252 for western Europe, or save it as UTF-8"
                     )
+                ends.update({end: read.count(end) for end in "\n\r"})
                 if not chunk:
                     return f"its bytes are not {self.encoding}. Name the encoding of the file by --encoding"
 
