@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables test test-faults test-gpu lint
+.PHONY: help help-texts demo demo-vision model-cards tables test test-dirty test-faults test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -26,6 +26,9 @@ help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from t
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-dirty: $(VENV)/.dev ## thousands of made-up files, whole and damaged, through the loaders
+	PYTHONPATH=.:tests $(BIN)/python tests/dirty_tables.py --count 3000
 
 test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, and go on; some ten minutes
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 100

@@ -30,12 +30,11 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf._files import whole_file
 from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, make_augmenter
 from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
-from mixtext_hf.data.files import read_files, resolve_files
 
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
 from .parts import Parts
-from .text_files import check_output_file, find_text_column, hash_texts
+from .text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 
 
 LANG = "{lang}"
@@ -49,10 +48,14 @@ _ROWS_AT_A_TIME = 10_000
 class AugmentTextArguments:
     """Which texts, and which other wordings of them."""
 
-    input_file: str = field(metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    input_file: str = field(
+        metadata={"help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."}
+    )
     output_file: str = field(
         metadata={"help": "The parquet file to write: all columns of the input, and a new one for each wording."}
     )
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     back_translate: list[str] = field(
         default_factory=list,
@@ -145,8 +148,7 @@ class AugmentRun:
         check_output_file(self.output, args.overwrite_output_file)
         self.augmenters = [make_augmenter(spec) for spec in args.augmenters]
         self.columns = _columns(args.back_translate, self.augmenters)
-        self.dataset = read_files("input_file", resolve_files("input_file", args.input_file), args.cache_dir)
-        self.text_column = find_text_column(self.dataset, args.text_column)
+        self.dataset, self.text_column = read_texts(args.input_file, args)
         self.replaced = self._replaced_columns()
         self.texts = self.dataset.select_columns([self.text_column])
         self.device = default_device() if args.device is None else torch.device(args.device)

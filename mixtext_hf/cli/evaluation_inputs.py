@@ -26,6 +26,7 @@ from .card import log_summary
 from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .output_dir import check_writable
 from .run import task_of
+from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,13 @@ class DataArguments:
     validation_file: str | None = field(
         default=None,
         metadata={
-            "help": "parquet, csv, tsv, json or jsonl; commas, globs. Data that the model was not trained on, for the "
-            "temperature."
+            "help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs. Data that the "
+            "model was not trained on, for the temperature."
         },
     )
     test_file: str | None = field(default=None, metadata={"help": "What the model is measured on: files as above."})
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
     eval_split: str | None = field(
         default=None,
         metadata={"help": "Measure on this split, such as validation for GLUE; the first test split if not given."},
@@ -265,6 +268,8 @@ class EvaluationInputs:
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
             "validation_split_fraction": a.validation_split_fraction,
+            "delimiter": a.delimiter,
+            "encoding": a.encoding,
             "cache_dir": self.model_args.cache_dir,
             "token": self.model_args.token,
         }
@@ -371,6 +376,8 @@ class EvaluationInputs:
             "test_file": a.ood_file,
             "max_predict_samples": a.max_predict_samples,
             "seed": a.split_seed,
+            "delimiter": a.delimiter,
+            "encoding": a.encoding,
             "cache_dir": self.model_args.cache_dir,
         }
         try:

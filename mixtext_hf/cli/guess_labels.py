@@ -30,7 +30,6 @@ from mixtext_hf._files import whole_file
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.data.back_translation import default_device
 from mixtext_hf.data.class_names import SimilarLabels
-from mixtext_hf.data.files import read_files, resolve_files
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.unlabeled_parts import with_known_labels
@@ -45,7 +44,7 @@ from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
 from .parts import Parts
-from .text_files import check_output_file, find_text_column, hash_texts
+from .text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 
 
 GUESS, PROBABILITIES = "guess", "guess_probabilities"
@@ -64,7 +63,9 @@ class GuessLabelsArguments:
     )
     train_file: str | None = field(
         default=None,
-        metadata={"help": "Labelled texts, for gaussian: parquet, csv, tsv, json or jsonl; commas, globs."},
+        metadata={
+            "help": "Labelled texts, for gaussian: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."
+        },
     )
     labeled_per_class: int | None = field(
         default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
@@ -75,6 +76,8 @@ class GuessLabelsArguments:
             "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
         },
     )
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_map: str | None = field(
@@ -119,7 +122,11 @@ def make_parser() -> HfArgumentParser:
         usage="mixtext-hf guess-labels IN OUT.parquet --train_file LABELLED [...]",
         description="Guess the classes of unlabelled texts, and write the guesses into columns beside them.",
     )
-    parser.add_argument("input_file", metavar="IN", help="The texts: parquet, csv, tsv, json or jsonl; commas, globs.")
+    parser.add_argument(
+        "input_file",
+        metavar="IN",
+        help="The texts: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs.",
+    )
     parser.add_argument(
         "output_file",
         metavar="OUT.parquet",
@@ -151,8 +158,7 @@ class GuessRun:
         if args.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
         self.device = default_device() if args.device is None else torch.device(args.device)
-        self.dataset = read_files("input_file", resolve_files("input_file", input_file), args.cache_dir)
-        self.text_column = find_text_column(self.dataset, args.text_column)
+        self.dataset, self.text_column = read_texts(input_file, args)
         self.texts = self.dataset.select_columns([self.text_column])
         there = [name for name in (GUESS, PROBABILITIES) if name in self.dataset.column_names]
         if there and not args.overwrite_columns:
@@ -294,6 +300,8 @@ class _Gaussian:
             text_column=args.text_column,
             labeled_per_class=args.labeled_per_class,
             seed=args.seed,
+            delimiter=args.delimiter,
+            encoding=args.encoding,
             cache_dir=args.cache_dir,
         )
         if data.problem_type != "single_label_classification" or data.train is None:
@@ -378,6 +386,8 @@ class _Taught:
                 label_map=args.label_map,
                 similar_labels=args.similar_labels,
                 text_column=args.text_column,
+                delimiter=args.delimiter,
+                encoding=args.encoding,
             ).label_names
         self.name = name
         self.teacher = Teacher(name, wanted, device=device, batch_size=args.batch_size, max_length=args.max_seq_length)

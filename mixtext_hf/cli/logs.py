@@ -54,6 +54,5 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     for own in logging.getLogger("transformers").handlers:
         if type(own) is logging.StreamHandler and not any(isinstance(one, OnceOnly) for one in own.filters):
             own.addFilter(OnceOnly())
-    # "Flattening the indices", "Loading weights" and their like: steps of a moment. Those of training and of files from the Hub stay.
+    # "Flattening the indices" and its like: steps of a moment.
     datasets.disable_progress_bars()
-    hf_logging.disable_progress_bar()

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import HfArgumentParser
 
-from mixtext_hf.data import recognise_columns
+from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.files import read_files, resolve_files
+from mixtext_hf.data.files import Reading, read_files, resolve_files
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.labels import PROBLEM_TYPES
@@ -50,6 +50,7 @@ from .logs import set_up_logging
 from .output_dir import check_new_file
 from .parsing import Parser, parse, reporting_bad_input
 from .run import task_of
+from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class PredictArguments:
     escape_formulas: bool = field(
         default=False, metadata={"help": "Put a ' before cells that a spreadsheet would take for formulas (csv, tsv)."}
     )
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
     text_column: str | None = field(
         default=None, metadata={"help": "That of the training, or recognised by its name, if not given."}
     )
@@ -214,29 +217,35 @@ class PredictRun:
             raise ValueError(
                 f"--image_column {a.image_column}: {self.classifier.name!r} is a text classifier; name a --text_column."
             )
-        split = read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir)
-        text, pair = a.text_column, a.text_pair_column
-        if text is None and pair is None:
-            text, pair = self._columns_in_training(split)
-        columns = recognise_columns(
-            split.column_names, text=text, text_pair=pair, label=self._label_column(split), require_label=False
-        )
+        split = self._read_table(Reading(a.delimiter, a.encoding, lambda names: self._columns(names).texts))
+        columns = self._columns(split.column_names)
         check_texts(split, "FILE", columns)
         self.texts, self.label = columns.texts, columns.label
         return split
 
-    def _columns_in_training(self, split: Dataset) -> tuple[str | None, str | None]:
+    def _read_table(self, how: Reading) -> Dataset:
+        return read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir, how)
+
+    def _columns(self, names: Sequence[str]) -> TextColumns:
+        text, pair = self.args.text_column, self.args.text_pair_column
+        if text is None and pair is None:
+            text, pair = self._columns_in_training(names)
+        return recognise_columns(
+            names, text=text, text_pair=pair, label=self._label_column(names), require_label=False
+        )
+
+    def _columns_in_training(self, names: Sequence[str]) -> tuple[str | None, str | None]:
         """The text columns that the model was trained on, where the file has them."""
         recorded = self.classifier.run_record().get("columns")
-        if not isinstance(recorded, list) or len(recorded) != 2 or recorded[0] not in split.column_names:
+        if not isinstance(recorded, list) or len(recorded) != 2 or recorded[0] not in names:
             return None, None
         text, pair = recorded
-        return (text, pair) if pair is None or pair in split.column_names else (None, None)
+        return (text, pair) if pair is None or pair in names else (None, None)
 
-    def _label_column(self, split: Dataset) -> str | Sequence[str] | None:
+    def _label_column(self, columns: Sequence[str]) -> str | Sequence[str] | None:
         """The one that is given, else the 0/1 columns that are called like the classes, else none yet."""
         names = self.label_names
-        are_columns = len(names) > 1 and set(names) <= set(split.column_names)
+        are_columns = len(names) > 1 and set(names) <= set(columns)
         if self.args.label_column is None and self.problem_type == MULTI_LABEL and are_columns:
             return tuple(names)
         return self.args.label_column
@@ -254,7 +263,7 @@ class PredictRun:
             split = self._split_of_files(found)
             self.label = _LABEL if _LABEL in split.column_names else None
         else:
-            split = read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir)
+            split = self._read_table(Reading(a.delimiter, a.encoding))
             columns = recognise_image_columns(split.column_names, image=a.image_column, label=a.label_column)
             self.label = columns.get("label_column")
             split = as_images(split, "FILE", columns["image_column"])

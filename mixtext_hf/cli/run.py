@@ -47,6 +47,7 @@ from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, check_writable, describe_rows, in_chunks, remove_results
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
+from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,9 @@ class SelectionArguments:
     """Which files, and how many rows of them."""
 
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
-    train_file: str | None = field(default=None, metadata={"help": "parquet, csv, tsv, json or jsonl; commas, globs."})
+    train_file: str | None = field(
+        default=None, metadata={"help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."}
+    )
     validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
     test_file: str | None = field(default=None, metadata={"help": "The same for test."})
     label_map: str | None = field(
@@ -101,6 +104,8 @@ class SelectionArguments:
         default="refuse",
         metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
     )
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
     labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
     strict_data: bool = field(
         default=False, metadata={"help": "Train only if nothing seems wrong with the data: every warning is an error."}

@@ -1,14 +1,20 @@
-"""What the commands that write new columns beside texts ask of the files they are given."""
+"""What the commands that read tables ask of the files that they are given."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import field
 from pathlib import Path
+from typing import Any, Protocol
 
 from datasets import Dataset
 
 from mixtext_hf.data import recognise_columns
 from mixtext_hf.data.columns import holds_texts, type_name
+from mixtext_hf.data.files import Reading, read_files, resolve_files
 
 from .output_dir import check_new_file
 
@@ -37,13 +43,57 @@ def hash_texts(dataset: Dataset, column: str) -> str:
     return digest.hexdigest()
 
 
-def find_text_column(dataset: Dataset, name: str | None) -> str:
-    names = dataset.column_names
+def delimiter_argument() -> Any:
+    """The field `delimiter` of the arguments of a command that reads tables."""
+    said = "Between the cells of csv, tsv and txt files, such as ';' or tab; found if not given."
+    return field(default=None, metadata={"help": said})
+
+
+def encoding_argument() -> Any:
+    """The field `encoding` of the arguments of a command that reads tables."""
+    said = "Encoding of the files of text that begin with no mark of one, such as latin-1; utf-8 if not given."
+    return field(default=None, metadata={"help": said})
+
+
+class ReadingArguments(Protocol):
+    """What the arguments of such a command say of its files."""
+
+    text_column: str | None
+    delimiter: str | None
+    encoding: str | None
+    cache_dir: str | None
+
+
+def read_texts(input_file: str, args: ReadingArguments) -> tuple[Dataset, str]:
+    """
+    Read the files of a command, and find their column of texts.
+
+    Args:
+        input_file (`str`): Paths or glob patterns.
+        args ([`ReadingArguments`]): Its arguments.
+
+    Returns:
+        `tuple[datasets.Dataset, str]`: the rows, and the name of the column.
+    """
+    # What is found in the files, such as their delimiter, is for the person to see.
+    logging.basicConfig(format="%(message)s", handlers=[logging.StreamHandler(sys.stderr)])
+    logging.getLogger("mixtext_hf.data").setLevel(logging.INFO)
+    paths = resolve_files("input_file", input_file)
+    how = Reading(args.delimiter, args.encoding, lambda names: [_text_column(names, args.text_column)])
+    dataset = read_files("input_file", paths, args.cache_dir, how)
+    name = _text_column(dataset.column_names, args.text_column)
+    if not holds_texts(dataset, name):
+        found = type_name(dataset.features[name])
+        raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
+    return dataset, name
+
+
+def _text_column(names: Sequence[str], name: str | None) -> str:
     if name is None:
         try:
             columns = recognise_columns(names, require_label=False)
         except ValueError as error:
-            raise ValueError(f"The text cannot be told from the columns {names}: give --text_column.") from error
+            raise ValueError(f"The text cannot be told from the columns {list(names)}: give --text_column.") from error
         if columns.text_pair is not None:
             raise ValueError(
                 f"The columns {columns.text} and {columns.text_pair} are a pair of texts: give --text_column for the "
@@ -52,7 +102,4 @@ def find_text_column(dataset: Dataset, name: str | None) -> str:
         name = columns.text
     if name not in names:
         raise ValueError(f"--text_column {name}: there is no such column, choose from {', '.join(names)}.")
-    if not holds_texts(dataset, name):
-        found = type_name(dataset.features[name])
-        raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
     return name

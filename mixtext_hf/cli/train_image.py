@@ -176,6 +176,8 @@ class ImageRun(Run):
             noisy_label_column=a.noisy_label_column,
             seed=self.args.seed if a.split_seed is None else a.split_seed,
             validation_split_fraction=a.validation_split_fraction,
+            delimiter=a.delimiter,
+            encoding=a.encoding,
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )

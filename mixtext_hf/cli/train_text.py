@@ -190,6 +190,8 @@ class TextRun(Run):
             noisy_label_column=a.noisy_label_column,
             seed=seed if a.split_seed is None else a.split_seed,
             validation_split_fraction=a.validation_split_fraction,
+            delimiter=a.delimiter,
+            encoding=a.encoding,
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )

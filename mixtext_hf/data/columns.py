@@ -20,6 +20,7 @@ _TEXT_PAIRS = (
     ("question", "passage"),
     ("text1", "text2"),
     ("text", "text_pair"),
+    ("#1 string", "#2 string"),
 )
 _TEXTS = (
     "text",
@@ -38,6 +39,7 @@ _TEXTS = (
 _LABEL_TIERS = (
     ("label", "labels"),
     ("coarse_label", "class", "category", "target", "intent", "topic", "emotion", "sentiment", "stars", "rating"),
+    ("gold_label", "is_duplicate", "quality"),
     ("score",),
 )
 

@@ -1,21 +1,81 @@
-"""Reading the rows of parquet, csv, tsv and json files. Knows nothing about which column is what."""
+"""Reading the rows of parquet, csv, tsv, txt and json files, packed or not. Knows nothing about which column is what."""
+
+from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
-from datasets import Dataset
+import pyarrow as pa
+from datasets import Dataset, Features, Value
 from datasets.exceptions import DatasetGenerationError
-from pyarrow import csv
+
+from .cell_types import with_numbers
+from .delimited import USUAL, check_delimiter, read_delimited
+from .json_rows import read_json
+from .text_encoding import COMPRESSIONS, Unreadable, check_encoding
 
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_BUILDERS = {".parquet": "parquet", ".json": "json", ".jsonl": "json"}
-_SUFFIXES = (*_BUILDERS, *_DELIMITERS)
-# The largest block pyarrow can read at once.
-_LARGEST_BLOCK = 2**31 - 1
+logger = logging.getLogger(__name__)
+
+_JSON = (".json", ".jsonl", ".ndjson")
+_SUFFIXES = (".parquet", *_JSON, *USUAL)
+# What people have, and what to do with it.
+_REMEDIES = {
+    ".xlsx": "save the sheet as csv",
+    ".xls": "save the sheet as csv",
+    ".zip": "unpack it",
+    ".tar": "unpack it",
+    ".tgz": "unpack it",
+    ".zst": "unpack it",
+    ".arrow": "give its folder as dataset_name, or save it as parquet",
+    ".feather": "save it as parquet",
+    ".pkl": "save it as parquet: unpickling runs code",
+    ".pickle": "save it as parquet: unpickling runs code",
+}
+# The most digits that a double holds for certain.
+_EXACT_DIGITS = 15
+
+
+@dataclass(frozen=True)
+class Reading:
+    """
+    How files are read, where they do not say it themselves.
+
+    Args:
+        delimiter (`str`, *optional*): Between the cells of csv, tsv and txt files; found if not given.
+        encoding (`str`, *optional*): Of files of text that do not begin with a mark; UTF-8 if not given.
+        texts (`Callable`, *optional*): Which of these columns are texts: they keep what is written, numbers too.
+        headless (`Callable`, *optional*): The names of the columns if these cells of the first line are no header.
+        renamed (`Mapping[str, str]`): Other names for columns that have these.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    texts: Callable[[Sequence[str]], Sequence[str]] = lambda names: ()
+    headless: Callable[[Sequence[str]], Sequence[str] | None] = lambda first: None
+    renamed: Callable[[Sequence[str]], Mapping[str, str]] = lambda names: {}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delimiter", check_delimiter(self.delimiter))
+        check_encoding(self.encoding)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file has the suffix of one that can be read."""
+    return suffix_of(path) in _SUFFIXES
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of a file, in lower case, without that of its packing."""
+    name = path.name.lower()
+    for packed in COMPRESSIONS:
+        name = name.removesuffix(packed)
+    return Path(name).suffix
 
 
 def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -48,19 +108,26 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
     for path in paths:
         if not path.is_file():
             raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files, for example {path}/*.parquet.")
-        if path.suffix.lower() not in _SUFFIXES:
-            raise ValueError(f"`{argument}`: {str(path)!r} has the suffix {path.suffix!r}, use one of {_SUFFIXES}.")
+        if not is_table(path):
+            remedy = _REMEDIES.get(path.suffix.lower())
+            raise ValueError(
+                f"`{argument}`: {str(path)!r} has the suffix {path.suffix!r}"
+                f"{'' if remedy is None else f' ({remedy})'}, use one of {_SUFFIXES}, texts also packed as {', '.join(COMPRESSIONS)}."
+            )
+        if path.suffix.lower() in COMPRESSIONS and suffix_of(path) == ".parquet":
+            raise ValueError(
+                f"`{argument}`: {str(path)!r} is a packed parquet file, which is packed already: unpack it."
+            )
         if path.stat().st_size == 0:
             raise ValueError(f"`{argument}`: the file {str(path)!r} is empty. Give a file with at least one row.")
     return paths
 
 
-def read_files(argument: str, paths: Sequence[Path], cache_dir: str | None = None) -> Dataset:
+def read_files(
+    argument: str, paths: Sequence[Path], cache_dir: str | None = None, how: Reading | None = None
+) -> Dataset:
     """
-    Read the files of one split into one dataset, row after row in the order of the files.
-
-    Csv and tsv files have a header line, and quotes as pandas and spreadsheets write them. An empty cell is an empty
-    string in a column of strings and missing in a column of numbers; "NA" and "null" are words.
+    Read the files of one split into one dataset, see [`read_groups`].
 
     Args:
         argument (`str`):
@@ -68,19 +135,61 @@ def read_files(argument: str, paths: Sequence[Path], cache_dir: str | None = Non
         paths (`Sequence[Path]`):
             The files, which must agree in their columns.
         cache_dir (`str`, *optional*):
-            Where `datasets` keeps its memory-mapped copies of parquet and json files.
+            Where `datasets` keeps its memory-mapped copies of parquet files.
+        how ([`Reading`], *optional*):
+            What the files do not say.
     """
-    parts = [_read_file(argument, path, cache_dir) for path in paths]
+    return read_groups([(argument, paths)], cache_dir, how)[0]
+
+
+def read_groups(
+    groups: Sequence[tuple[str, Sequence[Path]]], cache_dir: str | None = None, how: Reading | None = None
+) -> list[Dataset]:
+    """
+    Read the files of several splits, each into one dataset, row after row in the order of the files.
+
+    Csv, tsv and txt files have a header line. Whether they have quotes, as pandas and spreadsheets write them, and line breaks
+    within, is found, and so is their delimiter; no line is lost. A column is one of numbers if it is in all of the files, and if
+    they stand there as numbers are printed; an empty cell is then missing. Anywhere else it is an empty string; "NA" and "null"
+    are words, and so are "001" and "true".
+
+    Args:
+        groups (`Sequence[tuple[str, Sequence[Path]]]`):
+            Of each split the name of the argument the paths came from, for the errors, and its files, which must agree in their
+            columns.
+        cache_dir (`str`, *optional*):
+            Where `datasets` keeps its memory-mapped copies of parquet files.
+        how ([`Reading`], *optional*):
+            What the files do not say.
+
+    Raises:
+        `ValueError`: if a file cannot be read. Names the file, and the line where it is in one.
+    """
+    how = how or Reading()
+    raw = [[_read_file(argument, path, cache_dir, how) for path in paths] for argument, paths in groups]
+    flat = [part for parts in raw for part in parts]
+    written = [part for part in flat if isinstance(part, pa.Table)]
+    others = [part for part in flat if isinstance(part, Dataset)]
+    texts = how.texts(flat[0].column_names) if written else ()
+    typed = iter(with_numbers(written, others, texts=texts))
+    del flat, written
+    read = []
+    for (argument, paths), parts in zip(groups, raw, strict=True):
+        as_datasets = [Dataset(next(typed)) if isinstance(part, pa.Table) else part for part in parts]
+        parts.clear()
+        _check_agree(argument, paths, as_datasets)
+        read.append(as_datasets[0] if len(as_datasets) == 1 else datasets.concatenate_datasets(as_datasets))
+    return read
+
+
+def _check_agree(argument: str, paths: Sequence[Path], parts: Sequence[Dataset]) -> None:
     first = parts[0]
     for path, part in zip(paths, parts, strict=True):
-        if len(part) == 0:
-            raise ValueError(f"`{argument}`: the file {str(path)!r} has no rows. Give a file with at least one row.")
         if part.features != first.features:
             raise ValueError(
                 f"`{argument}`: the files of one split must have the same columns, but {str(paths[0])!r} has "
                 f"{_describe(first)} and {str(path)!r} has {_describe(part)}. Give only files that agree."
             )
-    return first if len(parts) == 1 else datasets.concatenate_datasets(parts)
 
 
 def _describe(dataset: Dataset) -> str:
@@ -88,29 +197,53 @@ def _describe(dataset: Dataset) -> str:
     return "{" + ", ".join(f"{name}: {types.field(name).type}" for name in dataset.column_names) + "}"
 
 
-def _read_file(argument: str, path: Path, cache_dir: str | None) -> Dataset:
-    suffix = path.suffix.lower()
+def _read_file(argument: str, path: Path, cache_dir: str | None, how: Reading) -> Dataset | pa.Table:
+    """The rows of a file; a table where cells are strings as they are written."""
+    suffix = suffix_of(path)
+    part: Dataset | pa.Table
     try:
-        if suffix in _DELIMITERS:
-            return _read_csv(path, _DELIMITERS[suffix])
-        return datasets.load_dataset(_BUILDERS[suffix], data_files=str(path), split="train", cache_dir=cache_dir)
+        if suffix in USUAL:
+            part = read_delimited(path, suffix, delimiter=how.delimiter, encoding=how.encoding, headless=how.headless)
+        elif suffix in _JSON:
+            part = Dataset(read_json(path, encoding=how.encoding))
+        else:
+            part = _read_parquet(path, cache_dir)
     except (ValueError, DatasetGenerationError) as error:
+        # What this package raises says what to do.
+        remedy = (
+            ""
+            if isinstance(error, Unreadable)
+            else " Check that it has rows, and that its content is what its suffix says."
+        )
+        reason = str(error.__cause__ if isinstance(error, DatasetGenerationError) and error.__cause__ else error)
         raise ValueError(
-            f"`{argument}`: the file {str(path)!r} could not be read as {suffix[1:]} ({error}). "
-            "Check that it has rows, and that its content is what its suffix says."
+            f"`{argument}`: the file {str(path)!r} could not be read as {suffix[1:]}: {reason.rstrip('.')}.{remedy}"
         ) from error
+    if len(part) == 0:
+        raise ValueError(
+            f"`{argument}`: the file {str(path)!r} has no rows. Check that it has rows, below its header."
+        )
+    renamed = how.renamed(part.column_names)
+    if not renamed:
+        return part
+    names = [renamed.get(name, name) for name in part.column_names]
+    return part.rename_columns(names) if isinstance(part, pa.Table) else part.rename_columns(dict(renamed))
 
 
-def _read_csv(path: Path, delimiter: str) -> Dataset:
-    # Not by `datasets`' csv builder: it reads with pandas, which turns texts such as "NA", "None" and "" into missing
-    # values. One block for the whole file, because pyarrow infers the column types from the first block only.
-    block_size = min(path.stat().st_size + 1, _LARGEST_BLOCK)
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(block_size=block_size),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(null_values=[""], strings_can_be_null=False),
-    )
-    if len(set(table.column_names)) < table.num_columns:
-        raise ValueError(f"the header {table.column_names} has a name twice")
-    return Dataset(table)
+def _read_parquet(path: Path, cache_dir: str | None) -> Dataset:
+    # Its "[" and "*" would be taken for a pattern.
+    dataset = datasets.load_dataset("parquet", data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir)
+    plain = {name: _plain(feature) for name, feature in dataset.features.items()}
+    return dataset if plain == dataset.features else dataset.cast(Features(plain))
+
+
+def _plain(feature: object) -> object:
+    """Types that say the same as a usual one."""
+    if isinstance(feature, Value):
+        if feature.dtype == "string_view":
+            return Value("string")
+        if feature.dtype.startswith("decimal"):
+            digits, scale = (int(part) for part in feature.dtype.split("(")[1].rstrip(")").split(","))
+            if digits <= _EXACT_DIGITS:
+                return Value("float64" if scale else "int64")
+    return feature

@@ -1,6 +1,7 @@
 """The GLUE tasks as data: which columns hold the text, which metrics the benchmark reports, which splits it has."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class GlueTask:
         problem_type (`str`): `"single_label_classification"` or `"regression"`.
         validation_splits (`tuple[str, ...]`): Names of the validation splits.
         test_splits (`tuple[str, ...]`): Names of the test splits; their labels are hidden on the Hub.
+        official (`Mapping[str, str]`): Names of columns in the benchmark's own files, and what they are called here.
+        without_header (`tuple[str, ...]`): The columns of those of its own files that have no header.
     """
 
     name: str
@@ -25,20 +28,54 @@ class GlueTask:
     problem_type: str = "single_label_classification"
     validation_splits: tuple[str, ...] = ("validation",)
     test_splits: tuple[str, ...] = ("test",)
+    official: Mapping[str, str] = field(default_factory=dict)
+    without_header: tuple[str, ...] = ()
+
+    def renamed(self, column_names: Sequence[str]) -> dict[str, str]:
+        """Of the columns of one of the benchmark's own files those that have another name here."""
+        if self.text in column_names:
+            pairs = {name: new for name, new in self.official.items() if new == "label"}
+        else:
+            pairs = dict(self.official)
+        return {name: new for name, new in pairs.items() if name in column_names and new not in column_names}
+
+    def names_without_header(self, first: Sequence[str]) -> tuple[str, ...] | None:
+        """The names of the columns if the cells of a first line are no header."""
+        is_row = len(first) == len(self.without_header) > 0 and self.text not in first
+        return self.without_header if is_row else None
 
 
 _TASKS = (
     GlueTask("sst2", "sentence"),
-    GlueTask("cola", "sentence", metrics=("matthews_correlation",)),
-    GlueTask("mrpc", "sentence1", "sentence2", metrics=("accuracy", "f1")),
-    GlueTask("qqp", "question1", "question2", metrics=("accuracy", "f1")),
-    GlueTask("stsb", "sentence1", "sentence2", metrics=("pearson", "spearman"), problem_type="regression"),
+    GlueTask(
+        "cola",
+        "sentence",
+        metrics=("matthews_correlation",),
+        without_header=("source", "label", "acceptability", "sentence"),
+    ),
+    GlueTask(
+        "mrpc",
+        "sentence1",
+        "sentence2",
+        metrics=("accuracy", "f1"),
+        official={"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"},
+    ),
+    GlueTask("qqp", "question1", "question2", metrics=("accuracy", "f1"), official={"is_duplicate": "label"}),
+    GlueTask(
+        "stsb",
+        "sentence1",
+        "sentence2",
+        metrics=("pearson", "spearman"),
+        problem_type="regression",
+        official={"score": "label"},
+    ),
     GlueTask(
         "mnli",
         "premise",
         "hypothesis",
         validation_splits=("validation_matched", "validation_mismatched"),
         test_splits=("test_matched", "test_mismatched"),
+        official={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
     ),
     GlueTask("qnli", "question", "sentence"),
     GlueTask("rte", "sentence1", "sentence2"),

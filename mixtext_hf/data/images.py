@@ -20,6 +20,7 @@ from .class_matching import ClassMatching
 from .class_names import SimilarLabels
 from .columns import rows_without_text, type_name
 from .digits import digits
+from .files import Reading
 from .image_arrays import to_array
 from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
@@ -128,6 +129,8 @@ def load_image_datasets(
     noisy_label_column: str | None = None,
     seed: int = 0,
     validation_split_fraction: float | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     revision: str | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
@@ -147,7 +150,8 @@ def load_image_datasets(
         dataset_config_name (`str`, *optional*):
             Configuration of `dataset_name`.
         train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
-            Parquet, csv, tsv, json or jsonl files: paths or glob patterns, several in a sequence or separated by commas.
+            Parquet, csv, tsv, txt, json or jsonl files, texts also packed (`.csv.gz`): paths or glob patterns, several in a
+            sequence or separated by commas.
             The images in them are encoded bytes (as `datasets` writes them, or plain), arrays of uint8 `(H, W)` or
             `(H, W, C)`, or paths of image files, seen from the working directory.
         image_column (`str`, *optional*):
@@ -180,6 +184,11 @@ def load_image_datasets(
         validation_split_fraction (`float`, *optional*):
             Share of the training split that becomes the validation split, of each class alike. Only for data that has no
             validation split.
+        delimiter (`str`, *optional*):
+            Character between the cells of csv, tsv and txt files; found by default.
+        encoding (`str`, *optional*):
+            Encoding of the files of text, such as `"latin-1"`, but for those that begin with a mark of UTF-8, UTF-16 or UTF-32;
+            UTF-8 by default.
         revision (`str`, *optional*):
             Branch, tag or commit of the data set on the Hub.
         cache_dir (`str`, *optional*):
@@ -207,13 +216,16 @@ def load_image_datasets(
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     naming = make_naming(label_map, similar_labels)
     check_one_source(dataset_name, dataset_config_name, list(given_files))
+    how = Reading(delimiter, encoding)
     if given_files:
-        splits = load_files(given_files, cache_dir=cache_dir)
+        splits = load_files(given_files, cache_dir=cache_dir, how=how)
     elif dataset_name in (None, DIGITS):
         train, test, versions = digits()
         splits = Splits(train, {}, {"test": test}, {"dataset": DIGITS, "package_versions": versions})
     else:
-        splits = load_hub(str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token)
+        splits = load_hub(
+            str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token, how=how
+        )
     check_selections(splits, limits, validation_split_fraction)
 
     # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.

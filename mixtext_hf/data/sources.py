@@ -4,8 +4,10 @@ Knows nothing of columns or labels. `load_hub` and `load_files` serve data of an
 tasks and the embedded corpus, is in `find_glue_task` and `load_text_splits` alone.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -14,11 +16,15 @@ from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
 from .docstrings import docstring_corpus
-from .files import read_files, resolve_files
+from .files import Reading, read_files, read_groups, resolve_files
+from .folders import tables_in
 from .glue import GLUE_TASKS, GlueTask
 
 
+logger = logging.getLogger(__name__)
+
 DOCSTRINGS = "docstrings"
+UNLABELED_FILE = "unlabeled_file"
 
 # A bare "glue" would be shadowed by a folder of that name in the working directory.
 _GLUE_ID = "nyu-mll/glue"
@@ -63,11 +69,13 @@ class Splits:
         self.validation = {name: splits[name] for name in self.validation}
         self.test = {name: splits[name] for name in self.test}
 
-    def add_unlabeled(self, files: str | Sequence[str], cache_dir: str | None = None) -> None:
+    def add_unlabeled(
+        self, files: str | Sequence[str], cache_dir: str | None = None, how: Reading | None = None
+    ) -> None:
         """Read `unlabeled_file`, paths or glob patterns of files."""
-        paths = resolve_files("unlabeled_file", files)
-        self.unlabeled = read_files("unlabeled_file", paths, cache_dir)
-        self.source["unlabeled_file"] = [str(path) for path in paths]
+        paths = resolve_files(UNLABELED_FILE, files)
+        self.unlabeled = read_files(UNLABELED_FILE, paths, cache_dir, how)
+        self.source[UNLABELED_FILE] = [str(path) for path in paths]
 
 
 def load_files(
@@ -75,34 +83,76 @@ def load_files(
     *,
     names: Mapping[str, Sequence[str]] | None = None,
     cache_dir: str | None = None,
+    how: Reading | None = None,
 ) -> Splits:
     """
-    Read splits from files.
+    Read splits from files. A column has one type in all of them.
 
     Args:
         files (`Mapping[str, str | Sequence[str]]`):
-            Paths or glob patterns for the arguments `"train_file"`, `"validation_file"` and `"test_file"`.
+            Paths or glob patterns for the arguments `"train_file"`, `"validation_file"`, `"test_file"` and `"unlabeled_file"`.
         names (`Mapping[str, Sequence[str]]`, *optional*):
             Names of the splits for `"validation"` and `"test"`, for data that has several of a kind: so many files are
             one split each.
         cache_dir (`str`, *optional*):
             Where `datasets` keeps its files.
+        how ([`Reading`], *optional*):
+            What the files do not say of themselves.
 
     Returns:
         [`Splits`]
     """
     # All paths are checked before the first file is read.
     paths = {argument: resolve_files(argument, value) for argument, value in files.items()}
-    found: dict[str, dict[str, Dataset]] = {"train": {}, "validation": {}, "test": {}}
+    groups: list[tuple[str, str, list[Path]]] = []  # argument, name of the split, files
     for argument, of_kind in paths.items():
         kind = argument.removesuffix("_file")
         several = (names or {}).get(kind, ())
-        groups = {kind: of_kind}
         if len(several) > 1 and len(several) == len(of_kind):
-            groups = {name: [path] for name, path in zip(several, of_kind, strict=True)}
-        found[kind] = {name: read_files(argument, group, cache_dir) for name, group in groups.items()}
-    source = {"files": {argument: [str(path) for path in of_kind] for argument, of_kind in paths.items()}}
-    return Splits(found["train"].get("train"), found["validation"], found["test"], source)
+            groups += [(argument, name, [path]) for name, path in zip(several, of_kind, strict=True)]
+        else:
+            groups.append((argument, kind, of_kind))
+    found: dict[str, dict[str, Dataset]] = {}
+    read = read_groups([(argument, of_split) for argument, _, of_split in groups], cache_dir, how)
+    for (argument, name, _), dataset in zip(groups, read, strict=True):
+        found.setdefault(argument, {})[name] = dataset
+    unlabeled = paths.pop(UNLABELED_FILE, None)
+    source: dict[str, Any] = {
+        "files": {argument: [str(path) for path in of_kind] for argument, of_kind in paths.items()}
+    }
+    if unlabeled is not None:
+        source[UNLABELED_FILE] = [str(path) for path in unlabeled]
+    return Splits(
+        found.get("train_file", {}).get("train"),
+        found.get("validation_file", {}),
+        found.get("test_file", {}),
+        source,
+        found.get(UNLABELED_FILE, {}).get("unlabeled"),
+    )
+
+
+def load_folder(name: str, files: Mapping[str, Sequence[Path]], cache_dir: str | None, how: Reading | None) -> Splits:
+    """
+    Read the splits of a folder of tables, as files that are given one by one.
+
+    Args:
+        name (`str`): The folder.
+        files (`Mapping[str, Sequence[Path]]`): Its files, see [`~mixtext_hf.data.folders.tables_in`].
+        cache_dir (`str`, *optional*): Where `datasets` keeps its files.
+        how ([`Reading`], *optional*): What the files do not say of themselves.
+    """
+    in_order = sorted(files, key=lambda split: ("train", "validation", "test").index(split.split("_")[0]))
+    groups = [("dataset_name", resolve_files("dataset_name", files[split])) for split in in_order]
+    read = dict(zip(in_order, read_groups(groups, cache_dir, how), strict=True))
+    logger.info(
+        "%s: %s.", name, "; ".join(f"{split} = {', '.join(p.name for p in files[split])}" for split in in_order)
+    )
+    return Splits(
+        read.get("train"),
+        {split: read[split] for split in in_order if split.startswith("validation")},
+        {split: read[split] for split in in_order if split.startswith("test")},
+        {"dataset": name, "config": None, "revision": None},
+    )
 
 
 def load_hub(
@@ -113,9 +163,11 @@ def load_hub(
     revision: str | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
+    how: Reading | None = None,
 ) -> Splits:
     """
-    Load the splits of a data set on the Hub, or of a local folder that `datasets.load_dataset` can read.
+    Load the splits of a data set on the Hub, or of a local folder: one of tables, or another one that `datasets.load_dataset` can
+    read.
 
     Args:
         name (`str`):
@@ -130,10 +182,15 @@ def load_hub(
             Where `datasets` keeps its files.
         token (`str` or `bool`, *optional*):
             Token for private data sets.
+        how ([`Reading`], *optional*):
+            What the files of a folder of tables do not say of themselves.
 
     Returns:
         [`Splits`]
     """
+    tables = tables_in(name) if config_name is None else None
+    if tables is not None:
+        return load_folder(name, tables, cache_dir, how)
     remedy = "or give local files with train_file, validation_file and test_file"
     what = repr(name) if config_name is None else f"{name!r} ({config_name})"
     try:
@@ -199,22 +256,32 @@ def load_text_splits(
     revision: str | None,
     cache_dir: str | None,
     token: str | bool | None,
+    how: Reading,
 ) -> Splits:
     """
     Load texts from the source that was named: files, a GLUE task, a data set, or, where nothing was, the embedded corpus.
     The arguments are those of [`load_text_datasets`], and `files` its files by the names of their arguments.
     """
     given_files = {argument: value for argument, value in files.items() if value is not None}
+    unlabeled_file = given_files.pop(UNLABELED_FILE, None)
     check_one_source(dataset_name, dataset_config_name, [*(["task_name"] if task is not None else []), *given_files])
-    if task is None and not given_files and dataset_name in (None, DOCSTRINGS):
-        train, test, versions = docstring_corpus()
-        return Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})
+    if given_files and unlabeled_file is not None:
+        given_files[UNLABELED_FILE] = unlabeled_file
     names = None if task is None else {"validation": task.validation_splits, "test": task.test_splits}
+    if task is not None:
+        how = replace(how, headless=task.names_without_header, renamed=task.renamed)
     if given_files:
-        splits = load_files(given_files, names=names, cache_dir=cache_dir)
+        splits = load_files(given_files, names=names, cache_dir=cache_dir, how=how)
+    elif task is None and dataset_name in (None, DOCSTRINGS):
+        train, test, versions = docstring_corpus()
+        splits = Splits(train, {}, {"test": test}, {"dataset": DOCSTRINGS, "package_versions": versions})
     else:
         hub_id, config_name = (str(dataset_name), dataset_config_name) if task is None else (_GLUE_ID, task.name)
-        splits = load_hub(hub_id, config_name, names=names, revision=revision, cache_dir=cache_dir, token=token)
+        splits = load_hub(
+            hub_id, config_name, names=names, revision=revision, cache_dir=cache_dir, token=token, how=how
+        )
     if task is not None:
         splits.source["task"] = task.name
+    if unlabeled_file is not None and splits.unlabeled is None:
+        splits.add_unlabeled(unlabeled_file, cache_dir, how)
     return splits

@@ -4,7 +4,7 @@ Splits are found by `sources.py`, columns by `columns.py`, labels brought into o
 texts joined by `unlabeled_parts.py`; here is the order of the steps, and the checks on their arguments.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .class_keys import Naming, make_naming
 from .class_matching import ClassMatching
 from .class_names import SimilarLabels
 from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
+from .files import Reading
 from .glue import GlueTask
 from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, has_labels, normalise_labels
@@ -116,6 +117,8 @@ def load_text_datasets(
     noisy_label_column: str | None = None,
     seed: int = 0,
     validation_split_fraction: float | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     revision: str | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
@@ -129,17 +132,17 @@ def load_text_datasets(
 
     Args:
         dataset_name (`str`, *optional*):
-            Id of a data set on the Hub, or a local folder that `datasets.load_dataset` can read. `"docstrings"`, also
-            the default when neither a data set, a task nor a file is named, is the embedded corpus of
-            [`docstring_corpus`].
+            Id of a data set on the Hub, or a local folder: of files as below, called `train`, `validation` and `test` (or in
+            sub-folders of these names), or whatever else `datasets.load_dataset` can read. `"docstrings"`, also the default when
+            neither a data set, a task nor a file is named, is the embedded corpus of [`docstring_corpus`].
         dataset_config_name (`str`, *optional*):
             Configuration of `dataset_name`.
         task_name (`str`, *optional*):
             A task of [`GLUE_TASKS`]: fixes columns, metrics and problem type. The data comes from the Hub unless files
             are given.
         train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
-            Parquet, csv, tsv, json or jsonl files: paths or glob patterns, several in a sequence or separated by
-            commas. For the task `mnli`, two files are the matched and the mismatched split.
+            Parquet, csv, tsv, txt, json or jsonl files, texts also packed (`.csv.gz`): paths or glob patterns, several in a
+            sequence or separated by commas. For the task `mnli`, two files are the matched and the mismatched split.
         text_column, text_pair_column (`str`, *optional*):
             Columns of the text and of the second text; recognised by their names by default.
         label_column (`str` or `Sequence[str]`, *optional*):
@@ -185,6 +188,11 @@ def load_text_datasets(
         validation_split_fraction (`float`, *optional*):
             Share of the training split that becomes the validation split, of each class alike. Only for data that has
             no validation split.
+        delimiter (`str`, *optional*):
+            Character between the cells of csv, tsv and txt files; found by default.
+        encoding (`str`, *optional*):
+            Encoding of the files of text, such as `"latin-1"`, but for those that begin with a mark of UTF-8, UTF-16 or UTF-32;
+            UTF-8 by default.
         revision (`str`, *optional*):
             Branch, tag or commit of the data set on the Hub.
         cache_dir (`str`, *optional*):
@@ -202,7 +210,12 @@ def load_text_datasets(
         "max_eval_samples": max_eval_samples,
         "max_predict_samples": max_predict_samples,
     }
-    files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
+    files = {
+        "train_file": train_file,
+        "validation_file": validation_file,
+        "test_file": test_file,
+        "unlabeled_file": unlabeled_file,
+    }
     check_limits(limits, seed, validation_split_fraction)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
@@ -211,17 +224,31 @@ def load_text_datasets(
     task = find_glue_task(task_name)
     if task is not None:
         problem_type = _problem_type_of(task, problem_type)
+
+    def columns_of(names: Sequence[str], require_label: bool = False) -> TextColumns:
+        text, pair = (
+            (task.text, text_pair_column or task.text_pair)
+            if task is not None and text_column is None
+            else (text_column, text_pair_column)
+        )
+        return recognise_columns(names, text=text, text_pair=pair, label=label_column, require_label=require_label)
+
     splits = load_text_splits(
-        files, task, dataset_name, dataset_config_name, revision=revision, cache_dir=cache_dir, token=token
+        files,
+        task,
+        dataset_name,
+        dataset_config_name,
+        revision=revision,
+        cache_dir=cache_dir,
+        token=token,
+        how=Reading(delimiter, encoding, lambda names: (*columns_of(names).texts, *view_columns)),
     )
-    if unlabeled_file is not None:
-        splits.add_unlabeled(unlabeled_file, cache_dir)
     if unlabeled_rest is None:
         unlabeled_rest = unlabeled_file is None
     _check_unlabeled_per_class(limits, unlabeled_rest)
     check_selections(splits, limits, validation_split_fraction)
 
-    found = _find_columns(splits, task, text_column, text_pair_column, label_column)
+    found = _find_columns(splits, columns_of)
     columns, problem_type, names, matching = _normalise_labels(splits, found, problem_type, label_names, naming)
     if splits.unlabeled is not None:
         check_texts(splits.unlabeled, UNLABELED, columns)
@@ -281,26 +308,12 @@ def _check_unlabeled_per_class(limits: Mapping[str, int | None], unlabeled_rest:
         )
 
 
-def _find_columns(
-    splits: Splits,
-    task: GlueTask | None,
-    text_column: str | None,
-    text_pair_column: str | None,
-    label_column: str | Sequence[str] | None,
-) -> TextColumns:
+def _find_columns(splits: Splits, columns_of: Callable[[Sequence[str], bool], TextColumns]) -> TextColumns:
     """The columns as they were found: the label has its own name still."""
     by_name = splits.by_name()
-    if task is not None and text_column is None:
-        text_column, text_pair_column = task.text, text_pair_column or task.text_pair
     # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.
     first = next(iter(by_name.values()))
-    columns = recognise_columns(
-        first.column_names,
-        text=text_column,
-        text_pair=text_pair_column,
-        label=label_column,
-        require_label=splits.train is not None,
-    )
+    columns = columns_of(first.column_names, splits.train is not None)
     for split_name, split in by_name.items():
         check_texts(split, split_name, columns)
     return columns

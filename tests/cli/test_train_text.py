@@ -741,14 +741,13 @@ def test_training_without_training_data(tmp_path, capsys, base, dev_csv):
     [
         ("", ["train_file", "is empty"]),
         ("text,label\n", ["train_file", "no rows"]),
-        ("text,label\n1,a\n2,b\n", ["'text'", "int64", "--text_column"]),
         ("text,label\nw1,0.5\nw2,nan\n", ["'label'", "nan", "row 1", "finite"]),
         ("text,label\nw1,a\nw2,a\n", ["'label'", "single class", "--label_column"]),
         ("text,label\nw1,a\nw2,\n", ["row 1", "hidden", "remove"]),
         ("body,label\nw1,a\nw2,b\n", ["['body', 'label']", "--text_column"]),
         ("text,klass\nw1,a\nw2,b\n", ["['text', 'klass']", "--label_column"]),
     ],
-    ids=["empty", "header", "numbers", "nan", "one-class", "hidden", "no-text", "no-label"],
+    ids=["empty", "header", "nan", "one-class", "hidden", "no-text", "no-label"],
 )
 def test_wrong_training_files(tmp_path, capsys, base, content, said):
     path = tmp_path / "train.csv"

@@ -1,0 +1,127 @@
+"""Which columns of written cells are numbers: those whose numbers, printed, are what is written, in all files alike.
+
+`001`, `+1`, `true`, dates and whole numbers that no int64 holds stay strings, so that a class is called what stands in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset
+
+
+_TEXT, _FLOAT, _INT, _EMPTY = "text", "float", "int", "empty"
+# "1e5" may be a code; what a program writes for a number has a point or a sign: 1.5e5, 1e+05.
+_PATTERNS = {
+    _INT: r"^(0|-?[1-9][0-9]{0,18})?$",
+    _FLOAT: r"^(-?(0|[1-9][0-9]{0,14})?\.[0-9]+([eE][-+]?[0-9]+)?|-?(0|[1-9][0-9]{0,14})(\.|[eE][-+][0-9]+)?|nan|NaN|-?inf|-?Infinity)?$",
+}
+# Rows that mostly tell.
+_FIRST = 1000
+# Rows of a chunk of a column: searching many small ones takes long.
+_CHUNK = 50_000
+
+
+def with_numbers(
+    written: Sequence[pa.Table], others: Iterable[Dataset] = (), *, texts: Sequence[str] = ()
+) -> list[pa.Table]:
+    """
+    Turn columns of strings into numbers where they are.
+
+    Args:
+        written (`Sequence[pa.Table]`): Tables of cells as they are written, strings all of them.
+        others (`Iterable[datasets.Dataset]`): What else is read beside them: a column that is no number there is none here.
+        texts (`Sequence[str]`): Columns that stay as they are.
+
+    Returns:
+        `list[pa.Table]`: with int64, float64 and string columns; an empty cell is missing in a column of numbers, an empty string
+        among strings, and a column of nothing but empty cells has the type null.
+    """
+    kinds: dict[str, set[str]] = {}
+    for dataset in others:
+        for name, feature in dataset.features.items():
+            if not isinstance(feature, ClassLabel):
+                kinds.setdefault(name, set()).add(_kind_of_type(dataset.data.schema.field(name).type))
+    for table in written:
+        for name in table.column_names:
+            found = kinds.setdefault(name, set())
+            if name in texts:
+                found.add(_TEXT)
+            elif _TEXT not in found:
+                found.add(_kind(table.column(name)))
+    types = {name: _type_of(found) for name, found in kinds.items()}
+    return [_cast(table, types) for table in written]
+
+
+def join_pieces(pieces: list[pa.Array], kind: pa.DataType) -> pa.ChunkedArray:
+    """
+    A column of many small arrays, which it takes out of the list, so that there are never two copies of all.
+
+    Args:
+        pieces (`list[pa.Array]`): Arrays that can be cast to `kind`; empty afterwards.
+        kind (`pa.DataType`): Type of the column.
+    """
+    pieces.reverse()
+    chunks = []
+    while pieces:
+        some, rows = [], 0
+        while pieces and rows < _CHUNK:
+            some.append(pieces.pop().cast(kind))
+            rows += len(some[-1])
+        chunks.append(pa.concat_arrays(some))
+    return pa.chunked_array(chunks, kind)
+
+
+def _kind(column: pa.ChunkedArray) -> str:
+    for kind, pattern in _PATTERNS.items():
+        if not _all_match(column.slice(0, _FIRST), pattern) or not _all_match(column, pattern):
+            continue
+        if not pc.any(pc.not_equal(column, "")).as_py():
+            return _EMPTY
+        return kind if kind != _INT or _fits_int64(column) else _TEXT
+    return _TEXT
+
+
+def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py() in (True, None))
+
+
+def _fits_int64(column: pa.ChunkedArray) -> bool:
+    try:
+        _numbers(column, pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _numbers(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(column, ""), None, column).cast(kind)
+
+
+def _kind_of_type(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return _INT
+    if pa.types.is_floating(kind):
+        return _FLOAT
+    return _EMPTY if pa.types.is_null(kind) else _TEXT
+
+
+def _type_of(kinds: set[str]) -> pa.DataType:
+    for kind, found in ((_TEXT, pa.string()), (_FLOAT, pa.float64()), (_INT, pa.int64())):
+        if kind in kinds:
+            return found
+    return pa.null()
+
+
+def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+    columns = {}
+    for name in table.column_names:
+        column, kind = table.column(name), types[name]
+        if pa.types.is_null(kind):
+            column = pa.chunked_array([pa.nulls(len(column))])
+        elif not pa.types.is_string(kind):
+            column = _numbers(column, kind)
+        columns[name] = column
+    return pa.table(columns)
