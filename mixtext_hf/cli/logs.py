@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import datasets
 from transformers.utils import logging as hf_logging
@@ -11,8 +13,18 @@ from transformers.utils import logging as hf_logging
 
 # They log every request.
 _OF_THE_NETWORK = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec")
+_SHORT_BARS = ("Loading weights", "Writing model shards")
+_WHOLE = "%(asctime)s - %(levelname)s - %(name)s - %(message)s"
 # The same for each model that is made of a checkpoint.
 _ONCE = ("mixtext_hf.models.load_report",)
+
+
+class _Plain(logging.Formatter):
+    """The message alone; before what is more than information, what it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = super().format(record)
+        return said if record.levelno <= logging.INFO else f"{record.levelname.capitalize()}: {said}"
 
 
 class OnceOnly(logging.Filter):
@@ -41,12 +53,8 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(OnceOnly())
-    logging.basicConfig(
-        format="%(asctime)s - %(levelname)s - %(name)s - %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[handler],
-        level=level,
-    )
+    handler.setFormatter(_Plain() if level > logging.DEBUG else logging.Formatter(_WHOLE))
+    logging.basicConfig(handlers=[handler], level=level)
     for name in _OF_THE_NETWORK:
         logging.getLogger(name).setLevel(logging.WARNING)
     hf_logging.set_verbosity(of_transformers)
@@ -56,3 +64,8 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
             own.addFilter(OnceOnly())
     # "Flattening the indices" and its like: steps of a moment.
     datasets.disable_progress_bars()
+    hf_logging.set_tqdm_hook(_without_short_bars)
+
+
+def _without_short_bars(bar: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return bar(*args, **{**kwargs, "disable": True} if kwargs.get("desc") in _SHORT_BARS else kwargs)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 
 from transformers import PreTrainedModel
-from transformers.utils import logging as hf_logging
 
 from mixtext_hf._quiet import holding_back
 
@@ -19,19 +17,9 @@ _LOGGERS = ("transformers.modeling_utils", "transformers.utils.loading_report")
 _SHOWN = 6
 
 
-@contextmanager
-def without_load_report() -> Iterator[None]:
-    """Within it transformers' table is held back, unless loading fails, and its bar of weights, which is of a moment; those of files from the Hub stay."""
-    previous = hf_logging.set_tqdm_hook(_without_bar_of_weights)
-    try:
-        with holding_back("LOAD REPORT", _LOGGERS, unless_it_fails=True):
-            yield
-    finally:
-        hf_logging.set_tqdm_hook(previous)
-
-
-def _without_bar_of_weights(bar: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return bar(*args, **{**kwargs, "disable": True} if kwargs.get("desc") == "Loading weights" else kwargs)
+def without_load_report() -> AbstractContextManager[None]:
+    """Within it transformers' table is held back, unless loading fails."""
+    return holding_back("LOAD REPORT", _LOGGERS, unless_it_fails=True)
 
 
 def say_new(model: PreTrainedModel, new: Collection[str], *, may_be_new: bool) -> None:
