@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 import torch
 
-from .image_arrays import to_array
+from .image_arrays import reading_error, to_array
 from .row_id import RowId
 from .two_streams import sized
 
@@ -103,11 +103,21 @@ class ImageRows(torch.utils.data.Dataset):
                 f"Row {index} has no column {error}, it has {sorted(row)}: rows need an image and a label (a transform that was "
                 "set on the data must leave both alone)."
             ) from error
-        # What PIL raises for files that are broken, and `to_array` for what is no image.
-        except (OSError, SyntaxError, TypeError, ValueError) as error:
+        except Exception as error:  # see `reading_error`
             raise ValueError(
-                f"Row {index}, column {self.image_column!r}: {error} Remove or replace this row."
+                f"Row {index}{self._path(index)}, column {self.image_column!r}: {reading_error(error)} Remove or replace this row "
+                "(check_images='full' finds all such images before training)."
             ) from error
+
+    def _path(self, index: int) -> str:
+        """The file of a row that is broken, where the data knows it."""
+        if not isinstance(self.dataset, datasets.Dataset):
+            return ""
+        if not isinstance(self.dataset.features.get(self.image_column), datasets.Image):
+            return ""
+        stored = self.dataset.with_format(None).cast_column(self.image_column, datasets.Image(decode=False))
+        image = stored[index][self.image_column]
+        return "" if image is None or image["path"] is None else f" ({image['path']})"
 
     def _rng(self, epoch: int, index: int, view: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, index, view])

@@ -6,8 +6,10 @@ texts; here are the columns, the forms that images are stored in, and the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import datasets
@@ -16,7 +18,10 @@ from datasets import Dataset, LargeList, List, Value
 
 from .columns import rows_without_text, type_name
 from .digits import digits
-from .image_arrays import to_array
+from .image_arrays import reading_error, to_array
+from .image_checks import CheckImages, look_at_images
+from .image_folders import load_image_folder, read_split_folder
+from .image_paths import find_image_files
 from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
@@ -32,7 +37,14 @@ _ROWS_LOOKED_AT = 64
 _READY = ("pixel_values", "views")
 
 # Names that data sets on the Hub use, in lower case. The first tier that has a match decides.
-_IMAGE_TIERS = (("image", "images", "img", "imgs"), ("picture", "photo", "pixels", "pixel_values"))
+_IMAGE_TIERS = (
+    ("image", "images", "img", "imgs"),
+    ("picture", "photo", "pixels", "pixel_values"),
+    # Of tables that name files.
+    ("image_path", "img_path", "image_file", "file_name", "filename", "file", "file_path", "filepath", "path"),
+    ("image_id", "img_id", "image_name", "id_code"),
+    ("id",),
+)
 _LABEL_TIERS = (
     ("label", "labels"),
     ("fine_label", "fine_labels"),
@@ -115,6 +127,8 @@ def load_image_datasets(
     noisy_label_column: str | None = None,
     seed: int = 0,
     validation_split_fraction: float | None = None,
+    check_images: CheckImages = "headers",
+    skip_broken_images: bool = False,
     revision: str | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
@@ -129,14 +143,16 @@ def load_image_datasets(
     Args:
         dataset_name (`str`, *optional*):
             Id of a data set on the Hub, or a local folder: one sub-folder of images for each class (in a folder for each
-            of `train`, `validation` and `test`, if there are several splits), or whatever else `datasets.load_dataset`
-            can read. `"digits"`, also the default when neither a data set nor a file is named, is [`digits`].
+            of `train`, `validation` and `test`, if there are several splits, see [`load_image_folder`]), or whatever else
+            `datasets.load_dataset` can read. `"digits"`, also the default when neither a data set nor a file is named, is
+            [`digits`].
         dataset_config_name (`str`, *optional*):
             Configuration of `dataset_name`.
         train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
             Parquet, csv, tsv, json or jsonl files: paths or glob patterns, several in a sequence or separated by commas.
             The images in them are encoded bytes (as `datasets` writes them, or plain), arrays of uint8 `(H, W)` or
-            `(H, W, C)`, or paths of image files, seen from the working directory.
+            `(H, W, C)`, or paths of image files, seen from the working directory or from the folder of the table, or their
+            names, see [`find_image_files`]. Or a folder of images, with a folder for each class in it.
         image_column (`str`, *optional*):
             Column of the image; recognised by its name by default.
         label_column (`str`, *optional*):
@@ -158,6 +174,11 @@ def load_image_datasets(
         validation_split_fraction (`float`, *optional*):
             Share of the training split that becomes the validation split, of each class alike. Only for data that has no
             validation split.
+        check_images (`str`, *optional*, defaults to `"headers"`):
+            How the image files of all splits are looked at: `"headers"`, which finds what is missing, no image, too large or
+            cut short; or `"full"`, which decodes every one.
+        skip_broken_images (`bool`, *optional*, defaults to `False`):
+            Leave images that cannot be used out, and say which, instead of refusing the data.
         revision (`str`, *optional*):
             Branch, tag or commit of the data set on the Hub.
         cache_dir (`str`, *optional*):
@@ -169,8 +190,8 @@ def load_image_datasets(
         [`ImageDatasets`]
 
     Raises:
-        `ValueError`: if an argument or the data is wrong. Images are not all decoded here: of each split the first one is,
-            and an image that is missing is found; one whose bytes are broken is named when it is read.
+        `ValueError`: if an argument or the data is wrong. Images that cannot be used are named together; with
+            `check_images="headers"`, one that is whole but for its pixels is named when it is read.
         `FileNotFoundError`: if there is no such file, folder or data set.
     """
     limits = {
@@ -185,12 +206,15 @@ def load_image_datasets(
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     check_one_source(dataset_name, dataset_config_name, list(given_files))
     if given_files:
-        splits = load_files(given_files, cache_dir=cache_dir)
+        splits = _load_files(given_files, cache_dir)
     elif dataset_name in (None, DIGITS):
         train, test, versions = digits()
         splits = Splits(train, {}, {"test": test}, {"dataset": DIGITS, "package_versions": versions})
     else:
-        splits = load_hub(str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token)
+        folder = load_image_folder(str(dataset_name)) if dataset_config_name is None and revision is None else None
+        splits = folder or load_hub(
+            str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token
+        )
     check_selections(splits, limits, validation_split_fraction)
 
     # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.
@@ -198,7 +222,14 @@ def load_image_datasets(
     found = recognise_image_columns(
         first.column_names, image=image_column, label=label_column, require_label=splits.train is not None
     )
-    splits.replace({name: _as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
+    splits.replace(
+        {
+            name: _as_images(split, name, found["image_column"], splits.source)
+            for name, split in splits.by_name().items()
+        }
+    )
+    usable, left_out = look_at_images(splits.by_name(), IMAGE, how=check_images, skip_broken=skip_broken_images)
+    splits.replace(usable)
     shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
     label, names = _normalise_labels(splits, found.get("label_column"), label_names)
     rest = select_rows(splits, limits, validation_split_fraction, seed)
@@ -213,8 +244,24 @@ def load_image_datasets(
         "validation_split_fraction": validation_split_fraction,
         **limits,
         **noise_source,
+        **({"broken_images_left_out": left_out} if left_out else {}),
     }
     return ImageDatasets(splits.train, splits.validation, splits.test, rest, IMAGE, label, names, shapes[0], source)
+
+
+def _load_files(files: Mapping[str, str | Sequence[str]], cache_dir: str | None) -> Splits:
+    """The splits of files, and of folders of images among them."""
+    folders = {argument: value for argument, value in files.items() if isinstance(value, str) and os.path.isdir(value)}
+    tables = {argument: value for argument, value in files.items() if argument not in folders}
+    splits = load_files(tables, cache_dir=cache_dir)
+    for argument, value in folders.items():
+        rows, kind = read_split_folder(argument, value), argument.removesuffix("_file")
+        if kind == "train":
+            splits.train = rows
+        else:
+            {"validation": splits.validation, "test": splits.test}[kind][kind] = rows
+        splits.source["files"][argument] = [value]
+    return splits
 
 
 def recognise_image_columns(
@@ -271,7 +318,7 @@ def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Seq
     return None
 
 
-def _as_images(split: Dataset, split_name: str, column: str) -> Dataset:
+def _as_images(split: Dataset, split_name: str, column: str, source: Mapping[str, Any]) -> Dataset:
     """The split with its images in the column `"image"`, decoded where they are files."""
     where = f"The image column {column!r} of the split {split_name!r}"
     if column not in split.column_names:
@@ -279,6 +326,8 @@ def _as_images(split: Dataset, split_name: str, column: str) -> Dataset:
             f"{where} does not exist, the columns are {split.column_names}: all splits need the same image column. Rename "
             "it, or name a common one with --image_column."
         )
+    tables = source.get("files", {}).get(f"{split_name}_file", ())
+    split = find_image_files(split, split_name, column, list(dict.fromkeys(Path(table).parent for table in tables)))
     feature = split.features[column]
     if _holds_files(feature):
         # `datasets.Image` knows all of these, and decodes them when a row is read.
@@ -311,10 +360,9 @@ def _holds_files(feature: Any) -> bool:
 def _shape(split: Dataset, split_name: str, row: int) -> tuple[int, int, int]:
     try:
         height, width, channels = to_array(split.select_columns([IMAGE])[row][IMAGE]).shape
-    # What PIL raises for files that are broken, and `to_array` for what is no image.
-    except (OSError, SyntaxError, TypeError, ValueError) as error:
+    except Exception as error:  # see `reading_error`
         raise ValueError(
-            f"The image in row {row} of the split {split_name!r} cannot be used: {error} Name another --image_column, or correct "
+            f"The image in row {row} of the split {split_name!r} cannot be used: {reading_error(error)} Name another --image_column, or correct "
             "the data."
         ) from error
     return height, width, channels
