@@ -23,6 +23,7 @@ from transformers import HfArgumentParser, ResNetConfig, set_seed
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from mixtext_hf.data.image_checks import CheckImages
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
@@ -61,10 +62,22 @@ class DataArguments(SelectionArguments):
 
     dataset_name: str | None = field(
         default=None,
-        metadata={"help": "Hub id, or a folder of images with one folder a class; 'digits' is the embedded set."},
+        metadata={
+            "help": "Hub id, or a folder of images with one folder a class (in train, val and test, if there are several "
+            "splits); 'digits' is the embedded set."
+        },
     )
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    check_images: CheckImages = field(
+        default="headers",
+        metadata={
+            "help": "How all image files are looked at before training; 'full' decodes every one, which takes longer."
+        },
+    )
+    skip_broken_images: bool = field(
+        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
+    )
     image_size: int | None = field(
         default=None,
         metadata={"help": "Side in pixels that images are resized to; that of the image processor if not given."},
@@ -166,6 +179,8 @@ class ImageRun(Run):
             noisy_label_column=a.noisy_label_column,
             seed=self.args.seed if a.split_seed is None else a.split_seed,
             validation_split_fraction=a.validation_split_fraction,
+            check_images=a.check_images,
+            skip_broken_images=a.skip_broken_images,
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )

@@ -82,8 +82,10 @@ def _decode(file: Any) -> Image.Image:
         image.load()
         return ImageOps.exif_transpose(image)
     except Exception as error:  # see `reading_error`
-        what = f"the image {file}" if isinstance(file, str) else "the image"
-        raise ValueError(f"{what} cannot be read ({reading_error(error)}): remove or replace it.") from error
+        why = reading_error(error)
+        if isinstance(file, str) and file not in why:
+            why = f"{file}: {why}"
+        raise ValueError(f"the image cannot be read ({why}): remove or replace it.") from error
 
 
 def is_remote(path: str) -> bool:

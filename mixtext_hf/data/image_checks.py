@@ -114,11 +114,12 @@ def look_at_images(
     lines = [line for of_split in broken.values() for line in of_split.values()]
     if not lines:
         return dict(splits), {}
-    shown = "\n".join(f"  {line}" for line in lines[:_SHOWN])
-    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    # A command makes one line of it.
+    shown = ";\n".join(f"  {line}" for line in lines[:_SHOWN])
+    more = f";\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     if not skip_broken:
         raise ValueError(
-            f"{len(lines)} of {total} images cannot be used:\n{shown}{more}\nReplace or remove them, or leave them out by "
+            f"{len(lines)} of {total} images cannot be used:\n{shown}{more}.\nReplace or remove them, or leave them out by "
             "--skip_broken_images True (skip_broken_images=True)."
         )
     logger.warning("%d of %d images cannot be used and are left out:\n%s%s", len(lines), total, shown, more)
@@ -126,7 +127,7 @@ def look_at_images(
     for name, of_split in broken.items():
         if len(of_split) == len(splits[name]):
             raise ValueError(
-                f"No image of the split {name!r} can be used:\n{shown}{more}\nName other images, or another --image_column."
+                f"No image of the split {name!r} can be used:\n{shown}{more}.\nName other images, or another --image_column."
             )
         if of_split:
             kept[name] = splits[name].select([row for row in range(len(splits[name])) if row not in of_split])
@@ -214,9 +215,9 @@ def _seems_whole(image: Image.Image, file: Any, size: int) -> bool:
 def _say(said: Counter[str]) -> None:
     if said["deep"]:
         logger.warning(
-            "%d images are grey with 16 bits a pixel: 65535 is taken for white, and they are brought to 8 bits (divided by 257). "
+            "Grey images with 16 bits a pixel: %d. 65535 is taken for white, and they are brought to 8 bits (divided by 257). "
             "If their white is another number, as that of 12 bits is 4095, scale them before.",
             said["deep"],
         )
     if said["frames"]:
-        logger.warning("%d images have several frames: the first of each is taken.", said["frames"])
+        logger.warning("Images with several frames: %d. The first of each is taken.", said["frames"])

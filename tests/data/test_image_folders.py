@@ -118,7 +118,7 @@ def test_a_split_named_by_its_folder(folder):
         "test": {None: ["other/1.png"]},
     }
     (folder / "empty").mkdir()
-    with pytest.raises(ValueError, match="`test_file`: the folder '.*empty' has no images"):
+    with pytest.raises(ValueError, match=r"`test_file`: the folder '.*empty' has no images"):
         load_image_datasets(train_file=str(folder / "mine"), test_file=str(folder / "empty"))
     with pytest.raises(ValueError, match="has 1 images and no folders of classes, and a train split needs labels"):
         load_image_datasets(train_file=str(folder / "other"))
@@ -175,7 +175,7 @@ def test_classes_in_one_more_folder(folder, caplog):
 
 def test_one_class_is_refused(folder):
     draw(folder, "train/images_of_cats/1.png", "train/images_of_cats/2.png")
-    with pytest.raises(ValueError, match="has a single class, 'images_of_cats'.*first folder below the split"):
+    with pytest.raises(ValueError, match=r"has a single class, 'images_of_cats'.*first folder below the split"):
         load_image_datasets(dataset_name=str(folder))
 
 
@@ -413,7 +413,7 @@ def test_more_broken_files_than_are_shown(folder):
     for i in range(8):
         (folder / f"cat/{i}.png").write_bytes(b"\0")
         (folder / f"dog/{i}.png").write_bytes(b"\0")
-    with pytest.raises(ValueError, match=r"16 of 16 images cannot be used:\n(.*\n){10}  and 6 more\n"):
+    with pytest.raises(ValueError, match=r"16 of 16 images cannot be used:\n(.*\n){10}  and 6 more\.\n"):
         load_image_datasets(dataset_name=str(folder))
 
 
@@ -457,7 +457,7 @@ def test_16_bits_are_brought_to_8(folder, caplog):
     Image.fromarray(levels).save(folder / "cat/2.png")
     Image.fromarray(levels).save(folder / "dog/2.tiff")
     data = load_image_datasets(dataset_name=str(folder))
-    assert "2 images are grey with 16 bits a pixel: 65535 is taken for white" in caplog.text
+    assert "Grey images with 16 bits a pixel: 2. 65535 is taken for white" in caplog.text
     for row in (1, 3):
         np.testing.assert_array_equal(to_array(data.train[row]["image"])[0, :, 0], [0, 0, 0, 1, 1, 128, 255])
 
@@ -467,7 +467,7 @@ def test_an_animation_gives_its_first_frame(folder, caplog):
     frames = [Image.new("RGB", (5, 5), (shade, 0, 0)) for shade in (200, 10)]
     frames[0].save(folder / "cat/2.gif", save_all=True, append_images=frames[1:])
     data = load_image_datasets(dataset_name=str(folder))
-    assert "1 images have several frames: the first of each is taken" in caplog.text
+    assert "Images with several frames: 1. The first of each is taken" in caplog.text
     assert to_array(data.train[1]["image"])[0, 0].tolist() == [200, 0, 0]
 
 
