@@ -31,6 +31,7 @@ from transformers.utils import logging as hf_logging
 from mixtext_hf._files import whole_file
 from mixtext_hf._lock import FolderLock
 from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.image_resize import model_resize
 from mixtext_hf.evaluation.from_logits import (
     MAX_CONFUSION_CLASSES,
     assess_classes,
@@ -220,7 +221,10 @@ class Evaluation(EvaluationInputs):
         missing = left_out_corruptions(channels)
         if missing:
             self.left_out["corruptions"] = f"Not for grey images: {', '.join(missing)}."
-        return under_corruptions(self._predict, rows, self.data.image_column, channels, indices, **settings)
+        resize = model_resize(self.processor, self._channels())
+        return under_corruptions(
+            self._predict, rows, self.data.image_column, channels, indices, resize=resize, **settings
+        )
 
     def _measure_attacks(self, rows: Dataset) -> dict[str, Any]:
         args = self.args
