@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-vision model-cards tables test test-faults test-gpu lint
+.PHONY: help demo demo-vision model-cards tables test test-dirty test-faults test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +29,9 @@ test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, an
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 18 --signal SIGINT
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 18 --signal SIGTERM
 	MIXTEXT_HF_ALL_FAULTS=1 $(BIN)/python -m pytest -q tests/cli/test_failures.py -k full_disk
+
+test-dirty: $(VENV)/.dev ## generated files as people have them through the loaders: what is right, and what is refused, is counted
+	PYTHONPATH=.:tests $(BIN)/python tests/dirty_images.py --count 1000
 
 test-gpu: $(VENV)/.dev ## the tests that need a GPU, and those of tensors on it
 	$(BIN)/python -m pytest --device cuda tests/training/test_gpu.py tests/mixing

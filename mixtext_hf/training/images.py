@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.augmix import AugMixChains
 from mixtext_hf.data.image_augmentations import RandomResizedCrop, make_image_augmentation
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
-from mixtext_hf.data.image_resize import model_resize
+from mixtext_hf.data.image_resize import ModelResize, model_resize
 from mixtext_hf.data.image_rows import EpochSampler, ImageRows
 from mixtext_hf.data.images import recognise_image_columns
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
@@ -87,7 +88,11 @@ def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bo
     if crops and resize.size is not None:
         step: Any = partial(crops[0].to_size, size=resize.size, resample=resize.resample)
         return {"augmentations": [a for a in before if a not in crops], "resize": step, "after_resize": after}
-    return {"augmentations": before, "resize": lambda image, rng: resize(image), "after_resize": after}
+    return {"augmentations": before, "resize": partial(_resized, resize), "after_resize": after}
+
+
+def _resized(resize: ModelResize, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return resize(image)
 
 
 def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
