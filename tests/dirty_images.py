@@ -231,7 +231,9 @@ def layouts(rng: Rng) -> tuple[dict[str, list[Place]], str | None]:
         ({**split, train: ("train", None)}, "beside the folders of classes"),
         ({**split, f"{test}/{c}": ("test", c)}, "labels that the training split does not have"),
     ]
-    return kinds[rng.integers(len(kinds))]
+    wants_error = rng.random() < 0.15
+    fitting = [kind for kind in kinds if (kind[1] is not None) == wants_error]
+    return fitting[rng.integers(len(fitting))]
 
 
 def other_files(root: Path, folder: str, rng: Rng) -> None:

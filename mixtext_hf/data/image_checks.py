@@ -104,7 +104,8 @@ def look_at_images(
         for name, split in in_files.items():
             broken[name] = {}
             for batch in _batches(split, column, name):
-                for row, path, look in pool.map(lambda item: (*item[:2], _look(*item[1:], how)), batch):
+                looks = pool.map(lambda item: _look(item[1], item[2], how), batch)
+                for (row, path, _), look in zip(batch, looks, strict=True):
                     if look.reason is not None:
                         where = f"row {row} of the split {name!r}"
                         broken[name][row] = f"{where if path is None else f'{path} ({where})'}: {look.reason}"

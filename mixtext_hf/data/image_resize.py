@@ -74,14 +74,16 @@ def model_resize(image_processor: Any, num_channels: int | None) -> ModelResize 
             resized = ModelResize(image_processor, None)(probe)
             in_two = np.asarray(_processed(image_processor, resized, **NO_RESIZE))
         except (TypeError, ValueError) as error:
-            return _cannot(image_processor, str(error))
+            _say_why(image_processor, str(error))
+            return None
         if resized.dtype != np.uint8 or in_two.shape != at_once.shape or not np.allclose(in_two, at_once, atol=1e-5):
-            return _cannot(image_processor, "another result")
+            _say_why(image_processor, "another result")
+            return None
         sizes.add(resized.shape[:2])
     return ModelResize(image_processor, sizes.pop() if len(sizes) == 1 else None)
 
 
-def _cannot(image_processor: Any, why: str) -> None:
+def _say_why(image_processor: Any, why: str) -> None:
     logger.warning(
         "%s does not resize images apart from the rest (%s): they are augmented and corrupted as they are, before it.",
         type(image_processor).__name__,

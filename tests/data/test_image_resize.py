@@ -52,7 +52,7 @@ def test_resizing_first_gives_the_same_pixels(name):
     for image in (picture(), picture(70, 31), picture(40, 60, 1)):
         resized = resize(image)
         # CLIP's makes RGB of grey.
-            assert resized.shape[:2] == size and resized.dtype == np.uint8
+        assert resized.shape[:2] == size and resized.dtype == np.uint8
         in_two = collate([{"image": resized, AT_SIZE: True}])["pixel_values"]
         torch.testing.assert_close(in_two, collate([{"image": image}])["pixel_values"], rtol=0, atol=1e-5)
 
