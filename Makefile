@@ -29,6 +29,7 @@ test: $(VENV)/.dev ## the test suite
 
 test-dirty: $(VENV)/.dev ## thousands of made-up files, whole and damaged, through the loaders
 	PYTHONPATH=.:tests $(BIN)/python tests/dirty_tables.py --count 3000
+	PYTHONPATH=.:tests $(BIN)/python tests/dirty_images.py --count 1000
 
 test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, and go on; some ten minutes
 	PYTHONPATH=.:tests $(BIN)/python tests/faults.py --kills 100

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
+from transformers import AutoTokenizer, BertForSequenceClassification
 
 from mixtext_hf.methods import make_method
 from mixtext_hf.mixing import MixPlan
@@ -28,6 +28,7 @@ from .embedded import MINILM
 from .measuring import (
     NUM_LABELS,
     interleaved_times,
+    load_config,
     load_model,
     make_trainer,
     memory_in_child,
@@ -289,7 +290,7 @@ def make_rounds(args: argparse.Namespace) -> list[Round]:
     if args.text_file is None and args.view_columns is not None:
         raise ValueError("--view_columns are columns of --text_file, and there is none: name it, or drop them.")
     path = model_path(args.model_name_or_path)
-    config = AutoConfig.from_pretrained(path)
+    config = load_config(path)
     sizes = {"labeled": LABELED, "unlabeled": UNLABELED, "views": VIEWS}
     if args.text_file is None:
         batches = random_batches(seq_length, config.vocab_size, **sizes)
@@ -297,7 +298,7 @@ def make_rounds(args: argparse.Namespace) -> list[Round]:
         batches = text_batches(
             args.text_file,
             seq_length,
-            AutoTokenizer.from_pretrained(path),
+            AutoTokenizer.from_pretrained(path, trust_remote_code=False),
             text_column=args.text_column,
             view_columns=args.view_columns or (),
             **sizes,

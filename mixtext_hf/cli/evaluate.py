@@ -32,6 +32,7 @@ from mixtext_hf._lock import FolderLock
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.image_resize import model_resize
 from mixtext_hf.data.labels import LABEL
 from mixtext_hf.evaluation.from_logits import (
     MAX_CONFUSION_CLASSES,
@@ -249,7 +250,10 @@ class Evaluation(EvaluationInputs):
         missing = left_out_corruptions(channels)
         if missing:
             self.left_out["corruptions"] = f"Not for grey images: {', '.join(missing)}."
-        return under_corruptions(self._predict, rows, self.data.image_column, channels, indices, **settings)
+        resize = model_resize(self.classifier.processor, self.classifier.channels)
+        return under_corruptions(
+            self._predict, rows, self.data.image_column, channels, indices, resize=resize, **settings
+        )
 
     def _measure_attacks(self, rows: Dataset) -> dict[str, Any]:
         args = self.args

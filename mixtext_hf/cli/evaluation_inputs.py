@@ -65,6 +65,9 @@ class DataArguments:
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    skip_broken_images: bool = field(
+        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
+    )
     label_column: str | None = field(
         default=None, metadata={"help": "Recognised by its name if not given; several, with commas, for multi-label."}
     )
@@ -251,7 +254,12 @@ class EvaluationInputs:
         for name in ("text_column", "text_pair_column", "task_name", "label_separator", "max_seq_length"):
             if getattr(a, name) is not None:
                 raise ValueError(f"--{name} {getattr(a, name)}: {self.name!r} is an image classifier; leave it out.")
-        return load_image_datasets(**self._sources(), image_column=a.image_column, label_names=names)
+        return load_image_datasets(
+            **self._sources(),
+            image_column=a.image_column,
+            label_names=names,
+            skip_broken_images=a.skip_broken_images,
+        )
 
     def _sources(self) -> dict[str, Any]:
         a = self.data_args

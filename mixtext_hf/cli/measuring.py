@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from mixtext_hf.models.checkpoint import check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import MINILM, minilm_path
@@ -32,8 +33,14 @@ def model_path(name: str) -> str:
 
 def load_model(name: str) -> Any:
     """A classifier with a new head of `NUM_LABELS` classes."""
-    config = AutoConfig.from_pretrained(model_path(name), num_labels=NUM_LABELS)
-    return AutoModelForSequenceClassification.from_pretrained(model_path(name), config=config)
+    config = load_config(model_path(name), num_labels=NUM_LABELS)
+    return AutoModelForSequenceClassification.from_pretrained(model_path(name), config=config, trust_remote_code=False)
+
+
+def load_config(path: str, **settings: Any) -> Any:
+    """The config of a checkpoint that is safe to load."""
+    check_checkpoint(path)
+    return AutoConfig.from_pretrained(path, trust_remote_code=False, **settings)
 
 
 def make_trainer(

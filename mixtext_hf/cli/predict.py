@@ -31,6 +31,7 @@ from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.files import Reading, read_files, resolve_files
 from mixtext_hf.data.image_arrays import to_array
+from mixtext_hf.data.image_checks import look_at_images
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
@@ -56,6 +57,7 @@ from .text_files import delimiter_argument, encoding_argument
 logger = logging.getLogger(__name__)
 
 _LABEL = "label"
+_NUMBER = "number of the row"
 _SHOWN = 10
 # Texts are sorted by their length within so many batches; images are large, and need no order.
 _BATCHES_OF_TEXTS, _BATCHES_OF_IMAGES = 64, 4
@@ -82,6 +84,9 @@ class PredictArguments:
     )
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    skip_broken_images: bool = field(
+        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
+    )
     label_column: str | None = field(
         default=None,
         metadata={
@@ -163,6 +168,7 @@ class PredictRun:
         self.classifier = TrainedClassifier(model_args)
         self.classifier.check_classes()
         self.problem_type = self._find_problem_type()
+        self.numbers: NDArray | None = None
         names = [str(name) for _, name in sorted(self.classifier.config.id2label.items())]
         self.label_names = [] if self.problem_type == REGRESSION else names
         self.is_text = self.classifier.modality == "text"
@@ -170,7 +176,11 @@ class PredictRun:
         split = self._read_texts() if self.is_text else self._read_images()
         chosen = choose_rows(len(split), args.max_predict_samples, args.seed)
         self.split = split if chosen is None else split.select(chosen)
-        self.described = self._describe(split, chosen)
+        if chosen is None or self.numbers is None:
+            numbers = self.numbers if chosen is None else chosen
+        else:
+            numbers = self.numbers[chosen]
+        self.described = self._describe(split, numbers)
         self.model = self.classifier.load(self.problem_type, device_of(args.use_cpu))
         self.collator: Any
         if self.is_text:
@@ -266,8 +276,17 @@ class PredictRun:
             split = self._read_table(Reading(a.delimiter, a.encoding))
             columns = recognise_image_columns(split.column_names, image=a.image_column, label=a.label_column)
             self.label = columns.get("label_column")
-            split = as_images(split, "FILE", columns["image_column"])
-        return split
+            split = as_images(split, "FILE", columns["image_column"], resolve_files("FILE", self.file))
+        return self._usable(split)
+
+    def _usable(self, split: Dataset) -> Dataset:
+        """The rows whose images can be used; the numbers that they have in the file are kept."""
+        numbered = split.add_column(_NUMBER, np.arange(len(split)))
+        usable, left_out = look_at_images({"FILE": numbered}, IMAGE, skip_broken=self.args.skip_broken_images)
+        if not left_out:
+            return split
+        self.numbers = np.asarray(usable["FILE"][_NUMBER][:])
+        return usable["FILE"].remove_columns(_NUMBER)
 
     def _split_of_files(self, files: list[Path]) -> Dataset:
         """Image files as rows: the folder that a file lies in is its label, where that is a class."""

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_gradient_magnitude
-from transformers import AutoConfig, AutoModelForImageClassification, AutoTokenizer, HfArgumentParser
+from transformers import AutoConfig, AutoTokenizer, HfArgumentParser
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import logging as hf_logging
 
@@ -42,6 +42,8 @@ from mixtext_hf.mixing.plan import Padding
 from mixtext_hf.mixing.puzzle import puzzle_mix, transport_pair
 from mixtext_hf.mixing.saliency import block_saliency, channel_saliency
 from mixtext_hf.mixing.transport import move_blocks
+from mixtext_hf.models import MixableModelForImageClassification
+from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
 
 from .embedded import minilm_path
 from .failures import reporting_failures
@@ -319,8 +321,11 @@ class Texts:
 
 def read_texts(texts: Sequence[str], model: str) -> Texts:
     """The tokens of two texts, padded a little beyond the longer one, as beside a third in the batch."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    depth = getattr(AutoConfig.from_pretrained(model), "num_hidden_layers", None)
+    check_tokenizer(model)
+    # Its weights are not read, be they what they may.
+    check_checkpoint(model, use_safetensors=False)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    depth = getattr(AutoConfig.from_pretrained(model, trust_remote_code=False), "num_hidden_layers", None)
     if depth is None:
         raise ValueError(
             f"--text_model {model} does not say in its config how many layers it has: name a text encoder."
@@ -390,8 +395,9 @@ def edge_saliency(images: torch.Tensor) -> torch.Tensor:
 
 def model_saliency(images: torch.Tensor, name: str) -> torch.Tensor:
     """The saliency `(B, H, W)` of images `(B, 3, H, W)` in `[0, 1]` as PuzzleMix takes it, at the class predicted."""
-    processor = AutoImageProcessor.from_pretrained(name, backend="pil")
-    model = AutoModelForImageClassification.from_pretrained(name).eval()
+    check_image_processor(name)
+    processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
+    model: Any = MixableModelForImageClassification.without_hooks(name).eval()
     mean, std = pixel_statistics(processor, images.shape[1])
     pixels = ((images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).requires_grad_()
     try:

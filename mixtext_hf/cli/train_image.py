@@ -23,6 +23,7 @@ from transformers import HfArgumentParser, ResNetConfig, set_seed
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from mixtext_hf.data.image_checks import CheckImages
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
@@ -34,6 +35,7 @@ from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
+from mixtext_hf.training.last_batch import check_last_batch
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
 from .kept_classes import load_for_training
@@ -63,10 +65,22 @@ class DataArguments(SelectionArguments):
 
     dataset_name: str | None = field(
         default=None,
-        metadata={"help": "Hub id, or a folder of images with one folder a class; 'digits' is the embedded set."},
+        metadata={
+            "help": "Hub id, or a folder of images with one folder a class (in train, val and test, if there are several "
+            "splits); 'digits' is the embedded set."
+        },
     )
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    check_images: CheckImages = field(
+        default="headers",
+        metadata={
+            "help": "How all image files are looked at before training; 'full' decodes every one, which takes longer."
+        },
+    )
+    skip_broken_images: bool = field(
+        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
+    )
     image_size: int | None = field(
         default=None,
         metadata={"help": "Side in pixels that images are resized to; that of the image processor if not given."},
@@ -178,6 +192,8 @@ class ImageRun(Run):
             validation_split_fraction=a.validation_split_fraction,
             delimiter=a.delimiter,
             encoding=a.encoding,
+            check_images=a.check_images,
+            skip_broken_images=a.skip_broken_images,
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )
@@ -279,6 +295,9 @@ class ImageRun(Run):
                 f"model_name_or_path={self.model_name!r} does not take images of {height} x {width} pixels, to which its "
                 f"image processor brings them, see --image_size: {error}"
             ) from error
+        if self.args.do_train and self.data.train is not None:
+            one_row = {PIXELS: pixels.to(model.device, model.dtype)}
+            check_last_batch(model, len(self.data.train), self.args, one_row)
 
     def _check_fgsm_arguments(self) -> None:
         epsilon, args = self.data_args.fgsm_epsilon, self.args

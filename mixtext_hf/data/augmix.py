@@ -94,41 +94,44 @@ def _draw_solarize(severity: float, size: Size, rng: np.random.Generator) -> Ope
 
 def _draw_rotate(severity: float, size: Size, rng: np.random.Generator) -> Operation:
     degrees = _either_way(int_parameter(sample_level(severity, rng), 30), rng)
-    return _with_pil(lambda image: image.rotate(degrees, resample=Image.Resampling.BILINEAR))
+    return with_pil(lambda image: image.rotate(degrees, resample=Image.Resampling.BILINEAR))
 
 
 def _draw_shear_x(severity: float, size: Size, rng: np.random.Generator) -> Operation:
     shear = _either_way(float_parameter(sample_level(severity, rng), 0.3), rng)
-    return _affine(size, (1, shear, 0, 0, 1, 0))
+    return affine(size, (1, shear, 0, 0, 1, 0))
 
 
 def _draw_shear_y(severity: float, size: Size, rng: np.random.Generator) -> Operation:
     shear = _either_way(float_parameter(sample_level(severity, rng), 0.3), rng)
-    return _affine(size, (1, 0, 0, shear, 1, 0))
+    return affine(size, (1, 0, 0, shear, 1, 0))
 
 
 def _draw_translate_x(severity: float, size: Size, rng: np.random.Generator) -> Operation:
     pixels = _either_way(int_parameter(sample_level(severity, rng), size[0] / 3), rng)
-    return _affine(size, (1, 0, pixels, 0, 1, 0))
+    return affine(size, (1, 0, pixels, 0, 1, 0))
 
 
 def _draw_translate_y(severity: float, size: Size, rng: np.random.Generator) -> Operation:
     pixels = _either_way(int_parameter(sample_level(severity, rng), size[1] / 3), rng)
-    return _affine(size, (1, 0, 0, 0, 1, pixels))
+    return affine(size, (1, 0, 0, 0, 1, pixels))
 
 
 def _either_way(strength: float, rng: np.random.Generator) -> float:
     return -strength if rng.random() > 0.5 else strength
 
 
-def _affine(size: Size, matrix: Sequence[float]) -> Operation:
+def affine(size: Size, matrix: Sequence[float]) -> Operation:
+    """An affine map from where a pixel comes to where it is seen, as `PIL.Image.transform` has it."""
     # What comes in from outside the image is black.
-    return _with_pil(
+    return with_pil(
         lambda image: image.transform(size, Image.Transform.AFFINE, matrix, resample=Image.Resampling.BILINEAR)
     )
 
 
-def _with_pil(change: Callable[[Image.Image], Image.Image]) -> Operation:
+def with_pil(change: Callable[[Image.Image], Image.Image]) -> Operation:
+    """The operation that PIL does to an image; to each channel, where they are not one or three."""
+
     def operation(image: np.ndarray) -> np.ndarray:
         if image.shape[2] == 3:
             return np.asarray(change(Image.fromarray(image)))

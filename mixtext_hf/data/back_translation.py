@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+
 
 # The longest input where neither the model nor its tokenizer says one.
 _DEFAULT_MAX_LENGTH = 512
@@ -64,8 +66,12 @@ class Translator:
         self.batch_size = batch_size
         dtype = dtype or default_dtype(self.device)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.name, cache_dir=cache_dir)
-            self.model = AutoModelForSeq2SeqLM.from_pretrained(self.name, dtype=dtype, cache_dir=cache_dir)
+            # Most Marian models on the Hub have no other weights than pickles, which torch reads as numbers alone.
+            check_checkpoint(self.name, use_safetensors=False, cache_dir=cache_dir)
+            check_tokenizer(self.name, cache_dir=cache_dir)
+            where: dict[str, Any] = {"cache_dir": cache_dir, "trust_remote_code": False}
+            self.tokenizer = AutoTokenizer.from_pretrained(self.name, **where)
+            self.model = AutoModelForSeq2SeqLM.from_pretrained(self.name, dtype=dtype, weights_only=True, **where)
         except (OSError, ValueError, ImportError) as error:
             raise ValueError(
                 f"No translation model could be loaded from {self.name!r} ({type(error).__name__}: {error}). Check "

@@ -1,6 +1,7 @@
-"""Augmentations of training images that need nothing but an array. Pure functions of an image and a random generator.
+"""Augmentations of training images. Pure functions of an image and a random generator.
 
-Images are uint8 arrays `(H, W, C)`, a grey one has `C = 1`. Shape and dtype never change.
+Images are uint8 arrays `(H, W, C)`, a grey one has `C = 1`. Shape and dtype never change, but that a random resized crop may
+be asked for another size.
 """
 
 from __future__ import annotations
@@ -9,6 +10,17 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
+from PIL import Image
+
+from .augmix import with_pil
+from .rand_augment import MAX_MAGNITUDE, rand_augment
+
+
+# Widths by heights of random resized crops: Szegedy et al. (2015).
+_RATIOS_OF_CROPS = (3 / 4, 4 / 3)
+# Zhong et al. (2020): the share of the image, and heights by widths.
+_ERASED, _RATIOS_OF_ERASED = (0.02, 0.33), (0.3, 3.3)
+_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -16,6 +28,8 @@ class ImageAugmentation:
     """Base of all augmentations of images. One has one number, its only field, whose default tells its type."""
 
     name: ClassVar[str]
+    after_resize: ClassVar[bool] = False
+    """Whether it is done at the size of the model, after all that are done at the image's own."""
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """
@@ -83,7 +97,116 @@ class Crop(ImageAugmentation):
         return np.ascontiguousarray(framed[top : top + height, left : left + width])
 
 
-IMAGE_AUGMENTATIONS: dict[str, type[ImageAugmentation]] = {kind.name: kind for kind in (Flip, Crop)}
+@dataclass(frozen=True)
+class RandomResizedCrop(ImageAugmentation):
+    """
+    A piece of the image, of a size and a place drawn at random, brought to the size of the whole: Szegedy et al. (2015). It
+    takes the place of the image processor's resizing, and is done once, with its filter.
+
+    Args:
+        smallest (`float`, *optional*, defaults to 0.08): Share of the image that a piece has at least, above 0 and at most 1.
+    """
+
+    smallest: float = 0.08
+
+    name: ClassVar[str] = "random_resized_crop"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= 1:
+            raise ValueError(f"{self.name}: smallest must be above 0 and at most 1, got {self.smallest!r}.")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.to_size(image, rng, image.shape[:2], Image.Resampling.BILINEAR)
+
+    def to_size(
+        self, image: np.ndarray, rng: np.random.Generator, size: tuple[int, ...], resample: Image.Resampling
+    ) -> np.ndarray:
+        """
+        Args:
+            image (`np.ndarray` of shape `(H, W, C)`, uint8), rng (`numpy.random.Generator`): As for all augmentations.
+            size (`tuple[int, int]`): Height and width of what comes out.
+            resample (`PIL.Image.Resampling`): The filter.
+
+        Returns:
+            `np.ndarray` of shape `(*size, C)`, uint8
+        """
+        top, left, height, width = self._draw(image.shape[0], image.shape[1], rng)
+        box = (left, top, left + width, top + height)
+        return with_pil(lambda whole: whole.resize((size[1], size[0]), resample, box=box))(image)
+
+    def _draw(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        low, high = _RATIOS_OF_CROPS
+        for _ in range(_TRIALS):
+            area = height * width * rng.uniform(self.smallest, 1)
+            ratio = np.exp(rng.uniform(np.log(low), np.log(high)))
+            w, h = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+        # As large a piece of an allowed shape as there is, from the middle.
+        w, h = min(width, max(1, round(height * high))), min(height, max(1, round(width / low)))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+@dataclass(frozen=True)
+class RandAugment(ImageAugmentation):
+    """
+    Two operations, drawn from fourteen, of one strength: Cubuk et al. (2020), see `rand_augment.py`.
+
+    Args:
+        magnitude (`float`, *optional*, defaults to 9.0): From 0 to 30.
+    """
+
+    magnitude: float = 9.0
+
+    name: ClassVar[str] = "rand_augment"
+    after_resize: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.magnitude <= MAX_MAGNITUDE:
+            raise ValueError(f"{self.name}: magnitude must lie in 0..{MAX_MAGNITUDE}, got {self.magnitude!r}.")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return rand_augment(image, self.magnitude, rng)
+
+
+@dataclass(frozen=True)
+class Erasing(ImageAugmentation):
+    """
+    A box of 2% to 33% of the image is filled with random pixels: random erasing, Zhong et al. (2020).
+
+    Args:
+        probability (`float`, *optional*, defaults to 0.25): The chance of it, above 0 and at most 1.
+    """
+
+    probability: float = 0.25
+
+    name: ClassVar[str] = "erasing"
+    after_resize: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability <= 1:
+            raise ValueError(f"{self.name}: probability must be above 0 and at most 1, got {self.probability!r}.")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() >= self.probability:
+            return image
+        height, width, channels = image.shape
+        low, high = _RATIOS_OF_ERASED
+        for _ in range(_TRIALS):
+            area = height * width * rng.uniform(*_ERASED)
+            ratio = np.exp(rng.uniform(np.log(low), np.log(high)))
+            h, w = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if 0 < h < height and 0 < w < width:
+                top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+                erased = image.copy()
+                erased[top : top + h, left : left + w] = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
+                return erased
+        return image
+
+
+IMAGE_AUGMENTATIONS: dict[str, type[ImageAugmentation]] = {
+    kind.name: kind for kind in (Flip, Crop, RandomResizedCrop, RandAugment, Erasing)
+}
 
 
 def make_image_augmentation(spec: str) -> ImageAugmentation:

@@ -12,6 +12,7 @@ import torch
 
 from .collator import label_tensor
 from .image_arrays import to_array
+from .image_resize import AT_SIZE, NO_RESIZE
 
 
 _PIXELS = "pixel_values"
@@ -58,7 +59,7 @@ class ImageCollator:
     @property
     def columns(self) -> list[str]:
         """The columns of a dataset it reads; whoever removes unused columns must keep these."""
-        return list(dict.fromkeys([self.image_column, _IMAGE, _PIXELS, _VIEWS, *self.label_columns]))
+        return list(dict.fromkeys([self.image_column, _IMAGE, _PIXELS, _VIEWS, AT_SIZE, *self.label_columns]))
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -101,7 +102,9 @@ class ImageCollator:
             raise ValueError(f"The rows of a batch have {sorted(counts)} views: all must have as many.")
         (num_views,) = counts
         images += [self._fit(view) for of_row in views for view in of_row]
-        pixels = self._process(images)
+        # A column of that name holds `True` where the rows were made by those who know what it means.
+        at_size = all(row.get(AT_SIZE) is True for row in features)
+        pixels = self._process(images, **(NO_RESIZE if at_size else {}))
         batch = {_PIXELS: pixels[: len(features)]}
         if num_views:
             batch[_VIEWS] = pixels[len(features) :].unflatten(0, (len(features), num_views))
@@ -138,8 +141,8 @@ class ImageCollator:
             )
         return image
 
-    def _process(self, images: list[np.ndarray]) -> torch.Tensor:
-        output = self.image_processor(images=images, input_data_format="channels_last")[_PIXELS]
+    def _process(self, images: list[np.ndarray], **settings: bool) -> torch.Tensor:
+        output = self.image_processor(images=images, input_data_format="channels_last", **settings)[_PIXELS]
         try:
             pixels = _stack(output)
         except ValueError as error:

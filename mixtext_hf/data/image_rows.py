@@ -12,7 +12,8 @@ import datasets
 import numpy as np
 import torch
 
-from .image_arrays import to_array
+from .image_arrays import reading_error, to_array
+from .image_resize import AT_SIZE
 from .row_id import RowId
 from .two_streams import sized
 
@@ -30,6 +31,10 @@ class ImageRows(torch.utils.data.Dataset):
         label_column (`str`, *optional*, defaults to `"label"`): Column of the label.
         augmentations (`Sequence[Callable]`, *optional*):
             Each takes `(image, rng)` and gives an image, uint8 arrays `(H, W, C)`; applied one after the other.
+        resize (`Callable`, *optional*):
+            Brings an augmented image to the size of the model: `(image, rng)` to an image. The collator then leaves its size.
+        after_resize (`Sequence[Callable]`, *optional*):
+            As `augmentations`, of the image after that.
         views (`Callable`, *optional*):
             Makes a view of the augmented image, as [`AugMixChains`] does: `(image, rng)` to an image.
         num_views (`int`, *optional*, defaults to 0): How many views.
@@ -49,6 +54,8 @@ class ImageRows(torch.utils.data.Dataset):
         image_column: str = "image",
         label_column: str = "label",
         augmentations: Sequence[Augmentation] = (),
+        resize: Augmentation | None = None,
+        after_resize: Sequence[Augmentation] = (),
         views: Augmentation | None = None,
         num_views: int = 0,
         seed: int = 0,
@@ -64,7 +71,9 @@ class ImageRows(torch.utils.data.Dataset):
             dataset = _plain(dataset, image_column, label_column)
         self.dataset = dataset
         self.image_column, self.label_column = image_column, label_column
-        self.augmentations = tuple(augmentations)
+        self.augmentations, self.resize = tuple(augmentations), resize
+        # In this order, all of one row's chance.
+        self._changes = (*augmentations, *([] if resize is None else [resize]), *after_resize)
         self.views, self.num_views = views, num_views
         self.seed = seed
 
@@ -82,14 +91,16 @@ class ImageRows(torch.utils.data.Dataset):
         """
         index, epoch = which.row, which.round
         image, label = self._read(index)
-        if self.augmentations:
+        if self._changes:
             rng = self._rng(epoch, index, 0)
             try:
-                for augmentation in self.augmentations:
-                    image = augmentation(image, rng)
+                for change in self._changes:
+                    image = change(image, rng)
             except ValueError as error:
                 raise ValueError(f"Row {index}, column {self.image_column!r}: {error}") from error
         row = {"image": image, "label": label}
+        if self.resize is not None:
+            row[AT_SIZE] = True
         if self.views is not None:
             row["views"] = [self.views(image, self._rng(epoch, index, view)) for view in range(1, self.num_views + 1)]
         return row
@@ -103,11 +114,21 @@ class ImageRows(torch.utils.data.Dataset):
                 f"Row {index} has no column {error}, it has {sorted(row)}: rows need an image and a label (a transform that was "
                 "set on the data must leave both alone)."
             ) from error
-        # What PIL raises for files that are broken, and `to_array` for what is no image.
-        except (OSError, SyntaxError, TypeError, ValueError) as error:
+        except Exception as error:  # see `reading_error`
             raise ValueError(
-                f"Row {index}, column {self.image_column!r}: {error} Remove or replace this row."
+                f"Row {index}{self._path(index)}, column {self.image_column!r}: {reading_error(error)} Remove or replace this row "
+                "(check_images='full' finds all such images before training)."
             ) from error
+
+    def _path(self, index: int) -> str:
+        """The file of a row that is broken, where the data knows it."""
+        if not isinstance(self.dataset, datasets.Dataset):
+            return ""
+        if not isinstance(self.dataset.features.get(self.image_column), datasets.Image):
+            return ""
+        stored = self.dataset.with_format(None).cast_column(self.image_column, datasets.Image(decode=False))
+        image = stored[index][self.image_column]
+        return "" if image is None or image["path"] is None else f" ({image['path']})"
 
     def _rng(self, epoch: int, index: int, view: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, index, view])

@@ -6,6 +6,7 @@ texts; here are the columns, the forms that images are stored in, and the order 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,10 @@ from .class_names import SimilarLabels
 from .columns import rows_without_text, type_name
 from .digits import digits
 from .files import Reading
-from .image_arrays import to_array
+from .image_arrays import reading_error, to_array
+from .image_checks import CheckImages, look_at_images
+from .image_folders import load_image_folder, read_split_folder
+from .image_paths import find_image_files
 from .label_noise import LabelNoise, NoiseKind
 from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
@@ -37,7 +41,14 @@ _ROWS_LOOKED_AT = 64
 _READY = ("pixel_values", "views")
 
 # Names that data sets on the Hub use, in lower case. The first tier that has a match decides.
-_IMAGE_TIERS = (("image", "images", "img", "imgs"), ("picture", "photo", "pixels", "pixel_values"))
+_IMAGE_TIERS = (
+    ("image", "images", "img", "imgs"),
+    ("picture", "photo", "pixels", "pixel_values"),
+    # Of tables that name files.
+    ("image_path", "img_path", "image_file", "file_name", "filename", "file", "file_path", "filepath", "path"),
+    ("image_id", "img_id", "image_name", "id_code"),
+    ("id",),
+)
 _LABEL_TIERS = (
     ("label", "labels"),
     ("fine_label", "fine_labels"),
@@ -131,6 +142,8 @@ def load_image_datasets(
     validation_split_fraction: float | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    check_images: CheckImages = "headers",
+    skip_broken_images: bool = False,
     revision: str | None = None,
     cache_dir: str | None = None,
     token: str | bool | None = None,
@@ -145,15 +158,17 @@ def load_image_datasets(
     Args:
         dataset_name (`str`, *optional*):
             Id of a data set on the Hub, or a local folder: one sub-folder of images for each class (in a folder for each
-            of `train`, `validation` and `test`, if there are several splits), or whatever else `datasets.load_dataset`
-            can read. `"digits"`, also the default when neither a data set nor a file is named, is [`digits`].
+            of `train`, `validation` and `test`, if there are several splits, see [`load_image_folder`]), or whatever else
+            `datasets.load_dataset` can read. `"digits"`, also the default when neither a data set nor a file is named, is
+            [`digits`].
         dataset_config_name (`str`, *optional*):
             Configuration of `dataset_name`.
         train_file, validation_file, test_file (`str` or `Sequence[str]`, *optional*):
             Parquet, csv, tsv, txt, json or jsonl files, texts also packed (`.csv.gz`): paths or glob patterns, several in a
             sequence or separated by commas.
             The images in them are encoded bytes (as `datasets` writes them, or plain), arrays of uint8 `(H, W)` or
-            `(H, W, C)`, or paths of image files, seen from the working directory.
+            `(H, W, C)`, or paths of image files, seen from the working directory or from the folder of the table, or their
+            names, see [`find_image_files`]. Or a folder of images, with a folder for each class in it.
         image_column (`str`, *optional*):
             Column of the image; recognised by its name by default.
         label_column (`str`, *optional*):
@@ -189,6 +204,11 @@ def load_image_datasets(
         encoding (`str`, *optional*):
             Encoding of the files of text, such as `"latin-1"`, but for those that begin with a mark of UTF-8, UTF-16 or UTF-32;
             UTF-8 by default.
+        check_images (`str`, *optional*, defaults to `"headers"`):
+            How the image files of all splits are looked at: `"headers"`, which finds what is missing, no image, too large or
+            cut short; or `"full"`, which decodes every one.
+        skip_broken_images (`bool`, *optional*, defaults to `False`):
+            Leave images that cannot be used out, and say which, instead of refusing the data.
         revision (`str`, *optional*):
             Branch, tag or commit of the data set on the Hub.
         cache_dir (`str`, *optional*):
@@ -200,8 +220,8 @@ def load_image_datasets(
         [`ImageDatasets`]
 
     Raises:
-        `ValueError`: if an argument or the data is wrong. Images are not all decoded here: of each split the first one is,
-            and an image that is missing is found; one whose bytes are broken is named when it is read.
+        `ValueError`: if an argument or the data is wrong. Images that cannot be used are named together; with
+            `check_images="headers"`, one that is whole but for its pixels is named when it is read.
         `FileNotFoundError`: if there is no such file, folder or data set.
     """
     limits = {
@@ -218,12 +238,13 @@ def load_image_datasets(
     check_one_source(dataset_name, dataset_config_name, list(given_files))
     how = Reading(delimiter, encoding)
     if given_files:
-        splits = load_files(given_files, cache_dir=cache_dir, how=how)
+        splits = _load_files(given_files, cache_dir, how)
     elif dataset_name in (None, DIGITS):
         train, test, versions = digits()
         splits = Splits(train, {}, {"test": test}, {"dataset": DIGITS, "package_versions": versions})
     else:
-        splits = load_hub(
+        folder = load_image_folder(str(dataset_name)) if dataset_config_name is None and revision is None else None
+        splits = folder or load_hub(
             str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token, how=how
         )
     check_selections(splits, limits, validation_split_fraction)
@@ -233,7 +254,15 @@ def load_image_datasets(
     found = recognise_image_columns(
         first.column_names, image=image_column, label=label_column, require_label=splits.train is not None
     )
-    splits.replace({name: as_images(split, name, found["image_column"]) for name, split in splits.by_name().items()})
+    tables = splits.source.get("files", {})
+    splits.replace(
+        {
+            name: as_images(split, name, found["image_column"], tables.get(f"{name}_file", ()))
+            for name, split in splits.by_name().items()
+        }
+    )
+    usable, left_out = look_at_images(splits.by_name(), IMAGE, how=check_images, skip_broken=skip_broken_images)
+    splits.replace(usable)
     shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
     label, names, matching = _normalise_labels(splits, found.get("label_column"), label_names, naming)
     rest = select_rows(splits, limits, validation_split_fraction, seed, up_to=up_to)
@@ -251,6 +280,7 @@ def load_image_datasets(
         **naming.as_source(),
         **matching.as_source(),
         **noise_source,
+        **({"broken_images_left_out": left_out} if left_out else {}),
     }
     return ImageDatasets(
         splits.train,
@@ -265,6 +295,21 @@ def load_image_datasets(
         splits.rows,
         matching,
     )
+
+
+def _load_files(files: Mapping[str, str | Sequence[str]], cache_dir: str | None, how: Reading) -> Splits:
+    """The splits of files, and of folders of images among them."""
+    folders = {argument: value for argument, value in files.items() if isinstance(value, str) and os.path.isdir(value)}
+    tables = {argument: value for argument, value in files.items() if argument not in folders}
+    splits = load_files(tables, cache_dir=cache_dir, how=how)
+    for argument, value in folders.items():
+        rows, kind = read_split_folder(argument, value), argument.removesuffix("_file")
+        if kind == "train":
+            splits.train = rows
+        else:
+            {"validation": splits.validation, "test": splits.test}[kind][kind] = rows
+        splits.source["files"][argument] = [value]
+    return splits
 
 
 def recognise_image_columns(
@@ -321,14 +366,15 @@ def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Seq
     return None
 
 
-def as_images(split: Dataset, split_name: str, column: str) -> Dataset:
-    """The split with its images in the column `"image"`, decoded where they are files."""
+def as_images(split: Dataset, split_name: str, column: str, tables: Sequence[str | Path] = ()) -> Dataset:
+    """The split with its images in the column `"image"`, decoded where they are files; `tables` name them, if they do."""
     where = f"The image column {column!r} of the split {split_name!r}"
     if column not in split.column_names:
         raise ValueError(
             f"{where} does not exist, the columns are {split.column_names}: all splits need the same image column. Rename "
             "it, or name a common one with --image_column."
         )
+    split = find_image_files(split, split_name, column, list(dict.fromkeys(Path(table).parent for table in tables)))
     feature = split.features[column]
     if _holds_files(feature):
         # `datasets.Image` knows all of these, and decodes them when a row is read.
@@ -361,10 +407,9 @@ def _holds_files(feature: Any) -> bool:
 def _shape(split: Dataset, split_name: str, row: int) -> tuple[int, int, int]:
     try:
         height, width, channels = to_array(split.select_columns([IMAGE])[row][IMAGE]).shape
-    # What PIL raises for files that are broken, and `to_array` for what is no image.
-    except (OSError, SyntaxError, TypeError, ValueError) as error:
+    except Exception as error:  # see `reading_error`
         raise ValueError(
-            f"The image in row {row} of the split {split_name!r} cannot be used: {error} Name another --image_column, or correct "
+            f"The image in row {row} of the split {split_name!r} cannot be used: {reading_error(error)} Name another --image_column, or correct "
             "the data."
         ) from error
     return height, width, channels

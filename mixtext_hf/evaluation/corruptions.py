@@ -9,8 +9,8 @@ spatter. A mean over what is here is therefore not the mCE of the paper.
 The strengths are those of the data sets that the authors published: of CIFAR-10-C (32 x 32) for images whose smaller side
 is below `LARGE`, 64 pixels, and of ImageNet-C (224 x 224) for the others. Lengths among them are in pixels, and are not
 scaled with the image: an image much larger than these is blurred less, for its size. ImageNet-C corrupts what the model
-is given, a crop of 224 x 224; to do as it does, resize and crop before. Unlike in the data sets, results are rounded to the nearest grey level, not down, and are not stored
-as JPEG.
+is given, a crop of 224 x 224, and so does `mixtext-hf evaluate`, which resizes and crops before. Unlike in the data sets,
+results are rounded to the nearest grey level, not down, and are not stored as JPEG.
 
 Randomness is counted: a corrupted image is a pure function of the image, the seed, its index, the severity and the name.
 Nothing here knows a model.

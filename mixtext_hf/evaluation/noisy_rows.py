@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mixtext_hf.data.image_arrays import to_array
+from mixtext_hf.data.image_resize import AT_SIZE
 
 from .corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruptions_for
 from .metrics import accuracy, expected_calibration_error, softmax
@@ -24,6 +25,7 @@ from .text_noise import LEVELS, NOISES, add_noise
 
 # From rows, and what they are for the progress bar, to logits and labels.
 Predict = Callable[[Rows, str], tuple[NDArray, NDArray | None]]
+Resize = Callable[[np.ndarray], np.ndarray]
 
 
 class NoisyTexts:
@@ -58,7 +60,7 @@ class NoisyTexts:
 
 class CorruptedImages:
     """
-    Rows with corrupted images, made when they are read: as they are stored, before the image processor.
+    Rows with corrupted images, made when they are read: at the size of the model, as ImageNet-C has them, or as they are stored.
 
     Args:
         rows ([`~mixtext_hf.evaluation.predicting.Rows`]): With the column of images.
@@ -68,6 +70,7 @@ class CorruptedImages:
         name (`str`): One of [`CORRUPTIONS`].
         severity (`int`): From 1 to 5.
         seed (`int`): At least 0.
+        resize (`Callable`, *optional*): Brings an image to the size of the model, as [`ModelResize`] does.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class CorruptedImages:
         name: str,
         severity: int,
         seed: int,
+        resize: Resize | None = None,
     ):
         self.rows, self.column, self.channels, self.indices = rows, column, channels, indices
+        self.resize = resize
         self.name, self.severity, self.seed = name, severity, seed
 
     def __len__(self) -> int:
@@ -92,6 +97,9 @@ class CorruptedImages:
         image = to_array(row[self.column])
         if image.shape[2] == 1 and self.channels == 3:
             image = np.repeat(image, 3, axis=2)
+        if self.resize is not None:
+            image = self.resize(image)
+            row[AT_SIZE] = True
         index = int(self.indices[place])
         row[self.column] = corrupt(image, self.name, self.severity, seed=self.seed, index=index)
         return row
@@ -145,6 +153,7 @@ def under_corruptions(
     channels: int,
     indices: Sequence[int],
     *,
+    resize: Resize | None = None,
     seed: int = 0,
     n_bins: int = 15,
 ) -> dict[str, Any]:
@@ -153,7 +162,7 @@ def under_corruptions(
 
     Args:
         predict (`Callable`): As for [`under_text_noise`].
-        rows, column, channels, indices, seed: As for [`CorruptedImages`]. With one channel, those that need colours are
+        rows, column, channels, indices, resize, seed: As for [`CorruptedImages`]. With one channel, those that need colours are
             left out.
         n_bins (`int`, *optional*, defaults to 15): Bins of the calibration error.
 
@@ -170,7 +179,9 @@ def under_corruptions(
                     "level": severity,
                     **_measured(
                         predict,
-                        CorruptedImages(rows, column, channels, indices, name=name, severity=severity, seed=seed),
+                        CorruptedImages(
+                            rows, column, channels, indices, name=name, severity=severity, seed=seed, resize=resize
+                        ),
                         f"{name} {severity}",
                         n_bins,
                     ),

@@ -79,8 +79,9 @@ class MixTrainingArguments(TrainingArguments):
             alone. Not given: 200.
         image_augmentations (`list[str]`, *optional*):
             Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
-            size). Pixels are those of the data: the image processor resizes afterwards. Drawn for each image and epoch,
-            whatever the number of workers.
+            size), whose pixels are those of the data; `"random_resized_crop:0.08"` (a piece of at least that share), in place
+            of the image processor's resizing; then, at the size of the model, `"rand_augment:9"` (magnitude of 30) and
+            `"erasing:0.25"` (probability). Drawn for each image and epoch, whatever the number of workers.
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
@@ -186,7 +187,8 @@ class MixTrainingArguments(TrainingArguments):
     image_augmentations: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Augmentations of raw training images, before they are resized: flip, crop:4 (pad by 4 pixels, then crop)."
+            "help": "Augmentations of raw training images: flip, crop:4 (pad by 4 pixels, then crop), random_resized_crop:0.08 (smallest "
+            "share); after they are resized: rand_augment:9 (magnitude of 30), erasing:0.25 (probability)."
         },
     )
     head_learning_rate: float | None = field(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.augmix import AugMixChains
-from mixtext_hf.data.image_augmentations import make_image_augmentation
+from mixtext_hf.data.image_augmentations import RandomResizedCrop, make_image_augmentation
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
+from mixtext_hf.data.image_resize import ModelResize, model_resize
 from mixtext_hf.data.image_rows import EpochSampler, ImageRows
 from mixtext_hf.data.images import recognise_image_columns
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
@@ -60,7 +63,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
             dataset,
             image_column=collator.image_column,
             label_column=collator.label_column,
-            augmentations=[make_image_augmentation(spec) for spec in args.image_augmentations or ()],
+            **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
             views=chains,
             num_views=AugMix.num_views if chains is not None else 0,
             seed=data_seed(args),
@@ -77,6 +80,29 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
             "column 'image' and the image processor as `processing_class`."
         )
     return None
+
+
+def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bool) -> dict[str, Any]:
+    """What is done to an image before it is resized, the resizing where something is done afterwards, and that."""
+    augmentations = [make_image_augmentation(spec) for spec in specs]
+    before = [augmentation for augmentation in augmentations if not augmentation.after_resize]
+    after = [augmentation for augmentation in augmentations if augmentation.after_resize]
+    crops = [augmentation for augmentation in before if isinstance(augmentation, RandomResizedCrop)]
+    if len(crops) > 1:
+        raise ValueError(f"image_augmentations={list(specs)}: {crops[0].name} is there twice; give it once.")
+    if not (at_size or after or crops):
+        return {"augmentations": before}
+    resize = model_resize(collator.image_processor, collator.num_channels)
+    if resize is None:
+        return {"augmentations": augmentations}
+    if crops and resize.size is not None:
+        step: Any = partial(crops[0].to_size, size=resize.size, resample=resize.resample)
+        return {"augmentations": [a for a in before if a not in crops], "resize": step, "after_resize": after}
+    return {"augmentations": before, "resize": partial(_resized, resize), "after_resize": after}
+
+
+def _resized(resize: ModelResize, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return resize(image)
 
 
 def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:

