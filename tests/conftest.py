@@ -10,9 +10,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import datasets
 import pytest
 import torch
 from timm_models import timm as timm
+from transformers.utils import logging as hf_logging
 
 
 # The models are tiny: threads only get in each other's way.
@@ -78,3 +80,12 @@ def device(pytestconfig):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _bars():
+    """Commands set up the bars of their process: here it is that of all tests."""
+    yield
+    hf_logging.set_tqdm_hook(None)
+    hf_logging.enable_progress_bar()
+    datasets.enable_progress_bars()

@@ -1,22 +1,26 @@
 """
-Scripts in processes of their own, with an environment of their own, that need not import everything anew: each is a fork of a server
+Scripts in processes of their own, with an environment of their own, that need not import everything anew: each is a fork of a process
 that holds what reads no variable of the environment when it is imported, torch above all. What does so (the client of the Hub,
 transformers, datasets) is imported by the script.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 
-_PRELOADED = (
+_HELD = (
     "torch",
     "torch._dynamo",
     "torch.distributed.tensor",
@@ -49,23 +53,57 @@ def run_python(
     Raises:
         `subprocess.TimeoutExpired`: if it takes longer.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    if not hasattr(os, "fork"):
         command = [sys.executable, "-c", code, *map(str, argv)]
         return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=timeout)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*_PRELOADED])
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = context.Process(
-            target=_run, args=(code, [str(word) for word in argv], dict(environment), os.getcwd(), str(out), str(err))
-        )
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        task = {
+            "code": code,
+            "argv": [str(word) for word in argv],
+            "environment": dict(environment),
+            "folder": os.getcwd(),
+            "out": str(out),
+            "err": str(err),
+        }
+        server = _server()
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(json.dumps(task) + "\n")
+        server.stdin.flush()
+        if not select.select([server.stdout], [], [], timeout)[0]:
+            _stop(server)
+            _server.cache_clear()
             raise subprocess.TimeoutExpired(code, timeout, out.read_bytes(), err.read_bytes())
-        return subprocess.CompletedProcess(code, process.exitcode or 0, out.read_text(), err.read_text())
+        return subprocess.CompletedProcess(code, int(server.stdout.readline()), out.read_text(), err.read_text())
+
+
+@cache
+def _server() -> subprocess.Popen[str]:
+    """One for all tests of this process; a group of its own, so that what it forked ends with it."""
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen([sys.executable, __file__], text=True, start_new_session=True, **pipes)
+    atexit.register(_stop, server)
+    return server
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    if server.poll() is None:
+        os.killpg(server.pid, 9)
+        server.wait()
+
+
+# ---- in the server, and in what it forks ----
+
+
+def _serve() -> None:
+    for name in _HELD:
+        import_module(name)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _run(**json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _run(code: str, argv: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> None:
@@ -78,5 +116,11 @@ def _run(code: str, argv: list[str], environment: dict[str, str], folder: str, o
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = ["-c", *argv]
+    sys.argv, sys.path = ["-c", *argv], [path for path in sys.path if path != str(Path(__file__).parent)]
+    # Ends the process as the interpreter does: with the traceback, or the status of `sys.exit`.
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    _serve()

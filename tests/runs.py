@@ -147,6 +147,9 @@ class SumOfTwo(MixMethod):
     name = "sum_of_two"
     mixes = False
 
+    def default_layers(self, depth):  # type: ignore[no-untyped-def]
+        return (2,)
+
     def losses(self, step):  # type: ignore[no-untyped-def]
         yield {
             "loss_plain": step.loss(step.forward(step.inputs), step.labels),
@@ -159,6 +162,9 @@ class TwoLosses(MixMethod):
 
     name = "two_losses"
     mixes = False
+
+    def default_layers(self, depth):  # type: ignore[no-untyped-def]
+        return (2,)
 
     def passes(self, plan):  # type: ignore[no-untyped-def]
         return 2

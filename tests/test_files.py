@@ -107,7 +107,11 @@ def writes(call: ast.Call) -> bool:
 _OTHERS = {
     ("cli/augment_text.py", "writer.write_table"),  # of a writer to `partial`
     ("cli/guess_labels.py", "writer.write_table"),
+    ("cli/help_texts.py", "(TEXTS / f'{command}.txt').write_text"),  # part of the package, for `make help-texts`
     ("cli/planned_run.py", "(self.folder / LOG).open"),  # read while it is written
+    ("evaluation/prediction_file.py", "self.path.open"),  # its writers are given `partial`
+    ("evaluation/prediction_file.py", "pq.ParquetWriter"),
+    ("evaluation/prediction_file.py", "self._parquet.write_table"),
     ("evaluation/report_plots.py", "figure.savefig"),  # into memory
     ("training/guesses/shared.py", "mark.write_text"),  # gone in a moment
 }

@@ -154,7 +154,7 @@ def test_a_teacher_guesses(files, tmp_path):
         (["--guesser=checkpoint:"], ["names no checkpoint"]),
         (["--guess_shares=0.5,0.5"], ["guess_shares has 2 numbers", "3 classes"]),
         (["--guess_shares=even"], ["guess_shares", "uniform", "even"]),
-        (["--text_column=id"], ["--text_column id"]),
+        (["--text_column=nowhere"], ["nowhere", "--text_column"]),
         (["--max_seq_length=1000"], ["--max_seq_length 1000"]),
         (["--batch_size=0"], ["--batch_size must be at least 1"]),
     ],
