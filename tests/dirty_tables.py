@@ -29,7 +29,29 @@ from mixtext_hf.data import load_text_datasets
 
 
 WORDS = [
-    *"the parcel never came twice and nobody told me why it costs so much NA None null nan 007 42 1.50".split(),
+    *[
+        "the",
+        "parcel",
+        "never",
+        "came",
+        "twice",
+        "and",
+        "nobody",
+        "told",
+        "me",
+        "why",
+        "it",
+        "costs",
+        "so",
+        "much",
+        "NA",
+        "None",
+        "null",
+        "nan",
+        "007",
+        "42",
+        "1.50",
+    ],
     *["façade", "naïve", "Straße", "чай", "東京", "🙂", "é", 'said "no"', '5" wide', "it's", "#1", "", "\\n"],
 ]
 CLASSES = [
