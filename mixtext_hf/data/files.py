@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-import logging
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,6 @@ from .delimited import USUAL, check_delimiter, read_delimited
 from .json_rows import read_json
 from .text_encoding import COMPRESSIONS, Unreadable, check_encoding
 
-
-logger = logging.getLogger(__name__)
 
 _JSON = (".json", ".jsonl", ".ndjson")
 _SUFFIXES = (".parquet", *_JSON, *USUAL)
@@ -72,10 +70,12 @@ def is_table(path: Path) -> bool:
 
 def suffix_of(path: Path) -> str:
     """The suffix of a file, in lower case, without that of its packing."""
-    name = path.name.lower()
-    for packed in COMPRESSIONS:
-        name = name.removesuffix(packed)
-    return Path(name).suffix
+    return unpacked(path).suffix.lower()
+
+
+def unpacked(path: Path) -> Path:
+    """The path without the suffix of the packing."""
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
 
 
 def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -175,11 +175,22 @@ def read_groups(
     del flat, written
     read = []
     for (argument, paths), parts in zip(groups, raw, strict=True):
-        as_datasets = [Dataset(next(typed)) if isinstance(part, pa.Table) else part for part in parts]
+        as_datasets = [_dataset(next(typed)) if isinstance(part, pa.Table) else part for part in parts]
         parts.clear()
         _check_agree(argument, paths, as_datasets)
         read.append(as_datasets[0] if len(as_datasets) == 1 else datasets.concatenate_datasets(as_datasets))
     return read
+
+
+def _dataset(table: pa.Table) -> Dataset:
+    """The rows of a table; what is made of the same rows has the same fingerprint."""
+    # That of `Dataset` itself is of a pickled copy, for which there may be no room.
+    digest = hashlib.blake2b(str(table.schema).encode(), digest_size=8)
+    for column in table.columns:
+        for chunk in column.chunks:
+            for buffer in chunk.buffers():
+                digest.update(b"|" if buffer is None else buffer)
+    return Dataset(table, fingerprint=digest.hexdigest())
 
 
 def _check_agree(argument: str, paths: Sequence[Path], parts: Sequence[Dataset]) -> None:
@@ -205,7 +216,7 @@ def _read_file(argument: str, path: Path, cache_dir: str | None, how: Reading) -
         if suffix in USUAL:
             part = read_delimited(path, suffix, delimiter=how.delimiter, encoding=how.encoding, headless=how.headless)
         elif suffix in _JSON:
-            part = Dataset(read_json(path, encoding=how.encoding))
+            part = _dataset(read_json(path, encoding=how.encoding))
         else:
             part = _read_parquet(path, cache_dir)
     except (ValueError, DatasetGenerationError) as error:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .files import is_table, suffix_of
+from .files import is_table, suffix_of, unpacked
 
 
 SPLIT_WORDS = {
@@ -106,7 +106,10 @@ def _check_formats(folder: str, found: Mapping[str, list[Path]]) -> None:
     for split, paths in found.items():
         first = paths[0]
         other = next((path for path in paths if suffix_of(path) != suffix_of(first)), None)
-        other = other or next((path for path in paths[1:] if path.with_suffix("") == first.with_suffix("")), None)
+        if other is None:
+            plain = {unpacked(path): path for path in paths}
+            other = next((path for path in paths if plain[unpacked(path)] != path), None)
+            first = first if other is None else plain[unpacked(other)]
         if other is not None:
             raise ValueError(
                 f"`dataset_name` is the folder {folder!r}, where {first.name} and {other.name} are both the split {split!r}: leave one of "

@@ -33,6 +33,7 @@ REGRESSION = "regression"
 PROBLEM_TYPES = get_args(ProblemType)
 
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
+_TRUTH = {word: int(word.lower() == "true") for word in ("True", "False", "true", "false", "TRUE", "FALSE")}
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,8 @@ def _raw_labels(split: Dataset, label: str | tuple[str, ...], split_name: str) -
 
 def _one_row(row: tuple[Any, ...], columns: tuple[str, ...], number: int, split_name: str) -> list[float] | None:
     """The 0/1 labels of one row of several label columns; a row of nothing but `None` or -1 is hidden."""
+    # As pandas writes them to csv.
+    row = tuple(_TRUTH.get(value, value) if isinstance(value, str) else value for value in row)
     if all(value is None or value == -1 for value in row):
         return None
     for column, value in zip(columns, row, strict=True):

@@ -53,7 +53,8 @@ def check_encoding(encoding: str | None) -> None:
     if encoding is None:
         return
     try:
-        b"".decode(encoding)
+        # Of no bytes at all, Python does not ask for the name.
+        " ".encode(encoding)
     except (LookupError, ValueError) as error:
         raise ValueError(
             f"`encoding` is {encoding!r}, which is no encoding: name one such as utf-8, latin-1, cp1252, utf-16 or gb18030."

@@ -132,6 +132,20 @@ def test_other_files_and_no_model(tmp_path, suffix):
         assert sorted(view.split()) == sorted(text.split()) and view != text
 
 
+def test_files_in_another_dialect(tmp_path, capsys):
+    path, out = tmp_path / "a.csv", tmp_path / "out.parquet"
+    path.write_bytes("id;text\n007;ça va\n008;où est-il\n".encode("latin-1"))
+    flags = [f"--input_file={path}", f"--output_file={out}", "--augmenters", "word_swap"]
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2 and "0xE7 in line 2" in capsys.readouterr().err and not out.exists()
+    main([*flags, "--encoding=latin-1"])
+    assert read(out)[:] == {"id": ["007", "008"], "text": ["ça va", "où est-il"], "word_swap": ["va ça", "est-il où"]}
+    path.write_bytes(b"id^text\n007^1\n008^2\n")
+    main([*flags, "--delimiter=^", "--overwrite_output_file"])
+    assert read(out)["text"][:] == ["1", "2"]
+
+
 def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
     """More chunks than are written at a time, and a last one that is not full."""
     monkeypatch.setattr(augment_text, "_ROWS_AT_A_TIME", 10)

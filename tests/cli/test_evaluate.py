@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -242,6 +243,14 @@ def test_the_summary_is_printed(tmp_path, capsys, classifier, files):
     html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "no labelled validation split" in html and "Left out by --skip." in html
     assert f"--model_name_or_path={classifier}" in html.replace("<wbr>", "")
+
+
+def test_files_in_another_dialect(tmp_path, evaluated, classifier, files):
+    lines = Path(files["test"]).read_text(encoding="utf-8").replace(",", "^")
+    (tmp_path / "test.csv").write_text(lines, encoding="utf-16-le")
+    flags = ["--delimiter=^", "--encoding=utf-16-le", *NO_NOISE]
+    report = run(tmp_path / "out", classifier, tmp_path / "test.csv", *flags)
+    assert report["results"]["metrics"] == evaluated[1]["results"]["metrics"]
 
 
 def test_labels_without_names_are_numbers(tmp_path, evaluated, classifier, files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -154,7 +155,7 @@ def test_a_teacher_guesses(files, tmp_path):
         (["--guesser=checkpoint:"], ["names no checkpoint"]),
         (["--guess_shares=0.5,0.5"], ["guess_shares has 2 numbers", "3 classes"]),
         (["--guess_shares=even"], ["guess_shares", "uniform", "even"]),
-        (["--text_column=nowhere"], ["nowhere", "--text_column"]),
+        (["--text_column=nowhere"], ["--text_column nowhere"]),
         (["--max_seq_length=1000"], ["--max_seq_length 1000"]),
         (["--batch_size=0"], ["--batch_size must be at least 1"]),
     ],
@@ -183,3 +184,15 @@ def test_files_are_not_overwritten_unasked(files, base, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*no_labels, "--overwrite_output_file"])
     assert "needs labelled texts: give --train_file" in capsys.readouterr().err
+
+
+def test_files_in_another_dialect(files, base, tmp_path):
+    for name in ("labelled", "texts"):
+        table = datasets.load_dataset("csv", data_files=files[name], split="train")
+        lines = ["id^text^label", *("^".join(map(str, row.values())) for row in table)]
+        Path(files[name]).write_text("\n".join(lines).replace("w1 ", "ç "), encoding="utf-16-le")
+    more = ["--delimiter=^", "--encoding=utf-16-le"]
+    main(arguments(files, base, *more))
+    table = pq.read_table(files["out"])
+    assert table.num_rows == 50 and any("ç" in text for text in table["text"].to_pylist())
+    assert set(table["guess"].to_pylist()) <= set(NAMES)

@@ -101,6 +101,17 @@ def results_of(output_dir: Path) -> dict[str, float]:
 # ---- from files to results ----
 
 
+def test_files_in_another_dialect(tmp_path, base):
+    lines = ["text^label", *(f"{row['text']}^0{i % 3}" for i, row in enumerate(rows(12)))]
+    for name in ("train.csv", "dev.txt"):
+        (tmp_path / name).write_text("\n".join(lines).replace("w1 ", "ç "), encoding="cp1252")
+    files = [f"--train_file={tmp_path / 'train.csv'}", f"--validation_file={tmp_path / 'dev.txt'}"]
+    flags = [f"--model_name_or_path={base}", f"--output_dir={tmp_path / 'out'}", "--delimiter=^", "--encoding=cp1252"]
+    run = make_run([*files, *flags, *COMMON, "--do_train"])
+    assert run.data.label_names == ["00", "01", "02"] and len(run.data.validation["validation"]) == 12
+    assert run.model_args is not None and run.config.id2label == {0: "00", 1: "01", 2: "02"}
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
 def test_train_evaluate_and_predict(tmp_path, base, suffix):
     out = tmp_path / "out"
@@ -741,13 +752,14 @@ def test_training_without_training_data(tmp_path, capsys, base, dev_csv):
     [
         ("", ["train_file", "is empty"]),
         ("text,label\n", ["train_file", "no rows"]),
+        ("text,label\nw1,a\nw2\n", ["train_file", "train.csv", "line 3", "1 cell"]),
         ("text,label\nw1,0.5\nw2,nan\n", ["'label'", "nan", "row 1", "finite"]),
         ("text,label\nw1,a\nw2,a\n", ["'label'", "single class", "--label_column"]),
         ("text,label\nw1,a\nw2,\n", ["row 1", "hidden", "remove"]),
         ("body,label\nw1,a\nw2,b\n", ["['body', 'label']", "--text_column"]),
         ("text,klass\nw1,a\nw2,b\n", ["['text', 'klass']", "--label_column"]),
     ],
-    ids=["empty", "header", "nan", "one-class", "hidden", "no-text", "no-label"],
+    ids=["empty", "header", "short", "nan", "one-class", "hidden", "no-text", "no-label"],
 )
 def test_wrong_training_files(tmp_path, capsys, base, content, said):
     path = tmp_path / "train.csv"
