@@ -125,7 +125,7 @@ def as_finished(trainer: MixTrainer, checkpoint: str) -> TrainOutput | None:
     loss_sum = trainer._memory.loss_sum
     if "train_loss" not in metrics and loss_sum is not None:
         metrics["train_loss"] = loss_sum / state.global_step
-    metrics["epoch"] = state.epoch
+    metrics |= {"epoch": state.epoch, "total_flos": state.total_flos}
     _finish_last_save(trainer, Path(checkpoint))
     return TrainOutput(state.global_step, metrics.get("train_loss", float("nan")), metrics)
 

@@ -167,4 +167,10 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_finished_by_the_comm
         assert_same_weights(load_file(tmp_path / "out" / "model.safetensors"), model)
         after = (tmp_path / "out" / "all_results.json").read_text()
         assert (json.loads(after) == json.loads(results)) is not killed
-        assert json.loads(after)["train_samples"] == 40
+        # How long training took nobody knows any more.
+        times = ("runtime", "per_second")
+        told, expected = (
+            {name: value for name, value in json.loads(one).items() if not name.endswith(times)}
+            for one in (after, results)
+        )
+        assert told == pytest.approx(expected) and told["train_samples"] == 40
