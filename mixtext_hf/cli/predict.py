@@ -10,7 +10,6 @@ texts or images, or a folder of image files. Rows are read, predicted and writte
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from transformers import HfArgumentParser
 
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.files import Reading, read_files, resolve_files
+from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_checks import look_at_images
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
@@ -176,11 +175,9 @@ class PredictRun:
         split = self._read_texts() if self.is_text else self._read_images()
         chosen = choose_rows(len(split), args.max_predict_samples, args.seed)
         self.split = split if chosen is None else split.select(chosen)
-        if chosen is None or self.numbers is None:
-            numbers = self.numbers if chosen is None else chosen
-        else:
-            numbers = self.numbers[chosen]
-        self.described = self._describe(split, numbers)
+        if chosen is not None:
+            self.numbers = chosen if self.numbers is None else self.numbers[chosen]
+        self.described = self._describe(split)
         self.model = self.classifier.load(self.problem_type, device_of(args.use_cpu))
         self.collator: Any
         if self.is_text:
@@ -227,14 +224,16 @@ class PredictRun:
             raise ValueError(
                 f"--image_column {a.image_column}: {self.classifier.name!r} is a text classifier; name a --text_column."
             )
-        split = self._read_table(Reading(a.delimiter, a.encoding, lambda names: self._columns(names).texts))
+        split, _ = self._read_table(Reading(a.delimiter, a.encoding, lambda names: self._columns(names).texts))
         columns = self._columns(split.column_names)
         check_texts(split, "FILE", columns)
         self.texts, self.label = columns.texts, columns.label
         return split
 
-    def _read_table(self, how: Reading) -> Dataset:
-        return read_files("FILE", resolve_files("FILE", self.file), self.classifier.args.cache_dir, how)
+    def _read_table(self, how: Reading) -> tuple[Dataset, list[Path]]:
+        """The rows, and the files that they are in."""
+        files = resolve_files("FILE", self.file)
+        return read_files("FILE", files, self.classifier.args.cache_dir, how), files
 
     def _columns(self, names: Sequence[str]) -> TextColumns:
         text, pair = self.args.text_column, self.args.text_pair_column
@@ -268,15 +267,15 @@ class PredictRun:
                     f"--{name} {getattr(a, name)}: {self.classifier.name!r} is an image classifier; leave it out."
                 )
         self.texts = ()
-        found = find_image_files(self.file)
+        found = named_image_files(self.file)
         if found is not None:
             split = self._split_of_files(found)
             self.label = _LABEL if _LABEL in split.column_names else None
         else:
-            split = self._read_table(Reading(a.delimiter, a.encoding))
+            split, tables = self._read_table(Reading(a.delimiter, a.encoding))
             columns = recognise_image_columns(split.column_names, image=a.image_column, label=a.label_column)
             self.label = columns.get("label_column")
-            split = as_images(split, "FILE", columns["image_column"], resolve_files("FILE", self.file))
+            split = as_images(split, "FILE", columns["image_column"], tables)
         return self._usable(split)
 
     def _usable(self, split: Dataset) -> Dataset:
@@ -299,7 +298,7 @@ class PredictRun:
             columns[_LABEL] = of_folders
         return Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
 
-    def _describe(self, split: Dataset, chosen: NDArray | None) -> DescribedRows:
+    def _describe(self, split: Dataset) -> DescribedRows:
         labels = () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
         # Of all rows: those that were chosen may be unique by chance.
         id_column = find_id_column(split, [*self.texts, IMAGE, *labels], self.args.id_column)
@@ -313,7 +312,7 @@ class PredictRun:
             problem_type=self.problem_type,
             label_names=self.label_names,
             id_column=id_column,
-            numbers=chosen,
+            numbers=self.numbers,
         )
 
     def _try_first_row(self) -> None:
@@ -397,7 +396,7 @@ class PredictRun:
         return "\n".join(lines)
 
 
-def find_image_files(given: str) -> list[Path] | None:
+def named_image_files(given: str) -> list[Path] | None:
     """
     The image files that are named: a file, a pattern, several with commas, or a folder with all that are below it; `None` if it is
     tables that are named.
@@ -416,16 +415,10 @@ def find_image_files(given: str) -> list[Path] | None:
                 f"FILE: the folder {given!r} holds no images: name the folder of the image files, or a table."
             )
         return found
-    patterns = [given] if os.path.exists(given) else [part.strip() for part in given.split(",") if part.strip()]
+    patterns = patterns_in(given)
     if not patterns or not all(Path(pattern).suffix.lower() in suffixes for pattern in patterns):
         return None
-    files = []
-    for pattern in patterns:
-        matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-        if not matches:
-            raise FileNotFoundError(f"FILE: there is no file {pattern!r}. Check the path.")
-        files += [Path(match) for match in matches]
-    return files
+    return matching_files("FILE", patterns)
 
 
 if __name__ == "__main__":

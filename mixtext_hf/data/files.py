@@ -92,19 +92,12 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
         `list[Path]`: in the order given; the matches of a pattern in alphabetical order.
     """
     if isinstance(files, str):
-        # Not `Path.exists`, which raises for a list of files that is too long to be a name.
-        patterns = [files] if os.path.exists(files) else [part.strip() for part in files.split(",") if part.strip()]
+        patterns = patterns_in(files)
     else:
         patterns = [str(files)] if isinstance(files, Path) else [str(file) for file in files]
     if not patterns:
         raise ValueError(f"`{argument}` is {files!r}: give the path of a file.")
-    paths = []
-    for pattern in patterns:
-        # A path that exists is taken as it is, even when it has a "[" or "*" in its name.
-        matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
-        if not matches:
-            raise FileNotFoundError(f"`{argument}`: there is no file {pattern!r}. Check the path.")
-        paths += [Path(match) for match in matches]
+    paths = matching_files(argument, patterns)
     for path in paths:
         if not path.is_file():
             raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files, for example {path}/*.parquet.")
@@ -120,6 +113,24 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
             )
         if path.stat().st_size == 0:
             raise ValueError(f"`{argument}`: the file {str(path)!r} is empty. Give a file with at least one row.")
+    return paths
+
+
+def patterns_in(files: str) -> list[str]:
+    """The paths and glob patterns of a string that may hold several, separated by commas."""
+    # Not `Path.exists`, which raises for a list of files that is too long to be a name.
+    return [files] if os.path.exists(files) else [part.strip() for part in files.split(",") if part.strip()]
+
+
+def matching_files(argument: str, patterns: Sequence[str]) -> list[Path]:
+    """What patterns stand for, the matches of each in alphabetical order; a `FileNotFoundError` if one stands for nothing."""
+    paths = []
+    for pattern in patterns:
+        # A path that exists is taken as it is, even when it has a "[" or "*" in its name.
+        matches = [pattern] if os.path.exists(pattern) else sorted(glob.glob(pattern, recursive=True))
+        if not matches:
+            raise FileNotFoundError(f"`{argument}`: there is no file {pattern!r}. Check the path.")
+        paths += [Path(match) for match in matches]
     return paths
 
 

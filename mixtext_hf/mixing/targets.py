@@ -188,13 +188,13 @@ class MixedLoss:
         """
         if (index is None) != (lam is None):
             raise ValueError("`index` and `lam` belong together: give both, or neither for an unmixed batch.")
-        labelled = counts = has_label(labels)
+        counts = has_label(labels)
         if index is None or lam is None:
             targets = to_targets(labels, num_labels=self.num_labels, problem_type=self.problem_type)
         else:
             index, lam = to_device(index, labels.device), to_device(lam, labels.device)
             targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
-            counts = labelled & (labelled[index] | (lam == 1))
+            counts = counts & (counts[index] | (lam == 1))
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform

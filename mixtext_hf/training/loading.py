@@ -61,6 +61,11 @@ class LoadingTrainer(CheckedLoaders):
     _labelled_rows: torch.Tensor | None
     _micro_step: int
 
+    @property
+    def learns_from_guesses(self) -> bool:
+        """Whether this trainer trains on guesses that are made before its first step."""
+        return self.train_dataset is not None and isinstance(self.method, MixText) and not self.method.online
+
     def _choose_collator(self, given: Any) -> None:
         self._has_default_collator = False
         if given is not None:
@@ -212,7 +217,7 @@ class LoadingTrainer(CheckedLoaders):
         self.unlabeled_dataset = as_rows_of_texts(self.unlabeled_dataset, self.data_collator)
         check_same_kind(self.train_dataset, self.unlabeled_dataset)
         self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
-        if self.guesses is not None and isinstance(self.method, MixText) and not self.method.online:
+        if self.guesses is not None and self.learns_from_guesses:
             self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
         two_stream_sampler(self.train_dataset, self.unlabeled_texts, self.args, self.args.per_device_train_batch_size)
 
@@ -242,9 +247,7 @@ class LoadingTrainer(CheckedLoaders):
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
     """Names for the columns of raw text; `None` if the rows are tokenised, or there are none to look at."""
     names = column_names(dataset)
-    if names is None:
-        return None
-    if "input_ids" in names:
+    if names is None or "input_ids" in names:
         return None
     columns = recognise_columns(names, require_label=require_label)
     if isinstance(columns.label, tuple):

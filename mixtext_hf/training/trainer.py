@@ -257,11 +257,6 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
         self._finite.check_weights()
         super().save_model(*args, **kwargs)
 
-    @property
-    def learns_from_guesses(self) -> bool:
-        """Whether this trainer trains on guesses that are made before its first step."""
-        return self.train_dataset is not None and isinstance(self.method, MixText) and not self.method.online
-
     def call_model_init(self, trial: Any = None) -> nn.Module:
         model = super().call_model_init(trial)
         # In a search the arguments are still those of the last trial; `_hp_search_setup` settles with the new ones.
