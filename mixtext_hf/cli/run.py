@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -37,6 +38,7 @@ from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 from mixtext_hf.training.own_folder import own_folder
+from mixtext_hf.training.ranks import leave_group
 from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
@@ -302,6 +304,12 @@ class Run:
             self.trainer.push_to_hub(overwrite=self.model_args.overwrite_card)
         return results
 
+    def leave(self) -> None:
+        """Leave the group of processes, if there are several, and with it the trainer: nothing can be run any more."""
+        if self.args.world_size > 1:
+            del self.trainer
+            leave_group()
+
     def train(self) -> dict[str, float]:
         trainer, data = self.trainer, self.data
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
@@ -497,7 +505,8 @@ def launched(command: str, world_size: int) -> str:
 def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
     """
     Say in a line what there is to say, and exit: of what went wrong with status 1 (see [`reporting_failures`]), of a training that
-    a signal stopped with 128 and its number. What is kept and how to go on is part of it.
+    a signal stopped with 128 and its number. What is kept and how to go on is part of it. A run that is done, or was stopped, leaves
+    the group of its processes and has no trainer any more.
     """
 
     def kept() -> str:
@@ -517,6 +526,10 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
         with reporting_failures(prog, kept):
             yield
     except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Stopped):
+            # All processes stopped at this step, and none waits for another.
+            traceback.clear_frames(interrupt.__traceback__)
+            run.leave()
         status = getattr(interrupt, "exit_code", 130)
         if run.args.process_index != 0:
             sys.exit(status)  # the first process says it for all
@@ -525,6 +538,7 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
         else:
             again = kept()
         leave(f"{str(interrupt) or 'Interrupted.'} {again}".rstrip(), interrupt, status)
+    run.leave()
 
 
 def starting_anew(command: str) -> str:

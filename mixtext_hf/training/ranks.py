@@ -1,6 +1,8 @@
-"""What several processes must agree on: the buffers of the model, and the mean loss of an evaluation."""
+"""What several processes must agree on: the buffers of the model, the mean loss of an evaluation, and the end of their group."""
 
 from __future__ import annotations
+
+import gc
 
 import torch
 from accelerate import Accelerator
@@ -66,3 +68,17 @@ class MeanLoss:
         parts = gather_object([own]) if self.accelerator.num_processes > 1 else [own]
         total, count = (sum(column) for column in zip(*parts, strict=True))
         return total / max(count, 1)
+
+
+def leave_group() -> None:
+    """
+    Leave the group of processes, if this one is in any, before it ends; called when all of them are done.
+
+    The group has threads, which let go of the tensors that they have sent. One that does so while the interpreter ends aborts the
+    process (status -6, "terminate called without an active exception"), with all its work done: a launcher then calls the run a
+    failure. The threads end with the last model that was wrapped for the group, so those that nobody refers to any more are collected
+    first.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.destroy_process_group()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import PartialState
 from image_runs import image_rows, make_image_trainer
 from runs import MODELS, arguments, group_plan, make_trainer, tiny_rows, weights
 from table_files import write_table
@@ -30,7 +31,7 @@ from mixtext_hf.methods import PuzzleMix
 from mixtext_hf.models import make_mixable
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training import trainer as trainer_module
-from mixtext_hf.training.ranks import share_buffers
+from mixtext_hf.training.ranks import leave_group, share_buffers
 from mixtext_hf.training.stopping import Stopped
 
 
@@ -38,8 +39,13 @@ def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     results = {name: PARTS[name](folder) for name in sys.argv[2:]}
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    leave_group()
+
+
+def threads_of_the_group() -> list[str]:
+    """Those that would touch tensors while the interpreter ends; where the system tells the names of threads."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    return sorted(name for name in names if "gloo" in name)
 
 
 def sums(model: torch.nn.Module) -> dict[str, float]:
@@ -221,26 +227,39 @@ class SlowTrainer(MixTrainer):
 
 
 def command(folder: Path) -> dict[str, Any]:
-    """The command until somebody stops it: with which status."""
+    """The command until somebody stops it: with which status, and what is left of the group."""
     train_text.MixTrainer = SlowTrainer  # type: ignore[misc]
+    return run_command(folder, "out", 300)
+
+
+def whole_command(folder: Path) -> dict[str, Any]:
+    """The command until it is done, too."""
+    if os.environ["RANK"] == "0":
+        prepare_command(folder)
+    PartialState().wait_for_everyone()
+    return run_command(folder, "done", 2)
+
+
+def run_command(folder: Path, output: str, steps: int) -> dict[str, Any]:
     given = [
         f"--train_file={folder / 'train.csv'}",
         f"--model_name_or_path={folder / 'base'}",
-        f"--output_dir={folder / 'out'}",
+        f"--output_dir={folder / output}",
     ]
     flags = [
-        "--max_steps=300",
+        f"--max_steps={steps}",
         "--max_seq_length=16",
         "--do_train",
         "--save_strategy=no",
         "--report_to=none",
         "--use_cpu",
     ]
+    status = None
     try:
         cli.main(["train-text", *given, *flags])
     except SystemExit as ended:
-        return {"status": ended.code}
-    return {"status": None}
+        status = ended.code
+    return {"status": status, "left": threads_of_the_group()}
 
 
 def prepare_command(folder: Path) -> None:
@@ -259,6 +278,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "sharded": sharded,
     "signals": signals,
     "command": command,
+    "whole_command": whole_command,
 }
 
 if __name__ == "__main__":

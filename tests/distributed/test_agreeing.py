@@ -101,11 +101,13 @@ def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
     endpoint = f"--rdzv_endpoint=127.0.0.1:{free_port()}"
     options = ["--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", endpoint, "--local_addr=127.0.0.1"]
     folder = tmp_path / "nodes"
-    found = results(folder, *(launch(folder, ["texts"], options) for _ in range(2)))
+    found = results(folder, *(launch(folder, ["texts", "whole_command"], options) for _ in range(2)))
     assert found[0]["texts"] == found[1]["texts"] == ranks[0]["texts"] == ranks[1]["texts"]
     assert found[0]["texts"]["erm"] != found[0]["texts"]["tmix"]
     for method in ("erm", "tmix"):
         assert newest_whole(folder / method) == (folder / method / "checkpoint-3", {})
+    # A command that is done has left the group: else one process in twenty would end as if it had failed.
+    assert [rank["whole_command"] for rank in found] == [{"status": None, "left": []}] * 2
 
 
 def test_torchrun_that_is_ended_ends_the_command_with_a_checkpoint(tmp_path):
@@ -122,6 +124,8 @@ def test_torchrun_that_is_ended_ends_the_command_with_a_checkpoint(tmp_path):
     launcher.wait(timeout=SECONDS)
     said = output.read_text()
     for rank in (0, 1):
-        assert json.loads((tmp_path / f"rank{rank}.json").read_text())["command"] == {"status": 143}, said[-5000:]
+        assert json.loads((tmp_path / f"rank{rank}.json").read_text())["command"] == {"status": 143, "left": []}, said[
+            -5000:
+        ]
     checkpoint, damaged = newest_whole(tmp_path / "out")
     assert checkpoint is not None and not damaged and f"{checkpoint} is kept. To go on: torchrun " in said

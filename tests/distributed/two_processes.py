@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from agreeing import threads_of_the_group
 from image_runs import image_rows, make_image_trainer, run_images
 from runs import (
     RecordingTrainer,
@@ -33,6 +34,7 @@ from mixtext_hf.evaluation.robustness import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import shared as shared_guesses
+from mixtext_hf.training.ranks import leave_group
 
 
 def main() -> None:
@@ -58,7 +60,8 @@ def main() -> None:
         "fgsm": fgsm_accuracy(folder, 4),
     }
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
-    torch.distributed.destroy_process_group()
+    leave_group()
+    assert not threads_of_the_group()
 
 
 def uneven_labels(folder: Path) -> dict[str, list[float]]:
