@@ -285,7 +285,7 @@ def _class_ids(
         )
     if naming.label_map:
         plain = {name: class_keys(labels, features[name], name, {}, by_id=by_id) for name, labels in raw.items()}
-        check_map_is_used(plain, naming.label_map)
+        check_map_is_used(plain, naming)
     keys = {
         name: class_keys(labels, features[name], name, naming.label_map, by_id=by_id) for name, labels in raw.items()
     }
