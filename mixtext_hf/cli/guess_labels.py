@@ -81,7 +81,10 @@ class GuessLabelsArguments:
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_map: str | None = field(
-        default=None, metadata={"help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."}
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."
+        },
     )
     similar_labels: SimilarLabels = field(
         default="refuse",

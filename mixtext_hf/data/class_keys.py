@@ -10,6 +10,7 @@ from datasets.features.features import FeatureType
 
 from .class_names import SIMILAR_LABELS, SimilarLabels, cleaned, is_whole_number
 from .label_map import LabelMap, folded_keys, look_up, read_label_map
+from .written_numbers import plain_number
 
 
 # Floats hold all whole numbers up to this one.
@@ -111,7 +112,7 @@ def are_whole_numbers(feature: FeatureType | None, labels: list[Any]) -> bool:
         return False
     if not feature.dtype.endswith("string"):
         return True
-    written = {label for label in labels if isinstance(label, str) and cleaned(label)}
+    written = {plain_number(label) for label in labels if isinstance(label, str) and cleaned(label)}
     return bool(written) and all(map(is_whole_number, written))
 
 
@@ -159,7 +160,7 @@ def _key(
         return LEFT_OUT
     if meant != name:
         return meant
-    if names is None and (cleaned(name) in ("", "-1")):
+    if names is None and plain_number(cleaned(name)) in ("", "-1"):
         return None
     return label if isinstance(label, bool) else name
 

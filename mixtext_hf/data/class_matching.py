@@ -14,9 +14,9 @@ from typing import Any, Literal
 from .class_names import (
     SimilarLabels,
     are_placeholders,
-    cleaned,
     folded,
     in_order,
+    is_number,
     is_whole_number,
     listed,
     look_alikes,
@@ -112,7 +112,9 @@ def settle_classes(
     )
 
 
-def match_outputs(wanted: Sequence[str], own: Sequence[str], label_map: LabelMap | None = None) -> list[list[int]] | None:
+def match_outputs(
+    wanted: Sequence[str], own: Sequence[str], label_map: LabelMap | None = None
+) -> list[list[int]] | None:
     """
     Which outputs of a model are the classes that are wanted: by the map, else by name, by name without regard to case and blanks,
     or by number, as [`settle_classes`] finds them; what was not the same is said.
@@ -184,8 +186,8 @@ class ClassFinder:
         self.exact = {name: i for i, name in enumerate(names)}
         forms = Counter(map(folded, names))
         self.forms = {folded(name): i for i, name in enumerate(names) if forms[folded(name)] == 1}
-        # Where classes are named by numbers these are meant.
-        self.by_number = by_number and not any(map(is_whole_number, names))
+        # Where classes are named by numbers, in whatever form, these are meant.
+        self.by_number = by_number and not any(map(is_number, names))
         self.renamed: dict[str, str] = {}
         self.numbered = False
         self.found: dict[tuple[type, Any], int | None] = {}
@@ -207,7 +209,7 @@ class ClassFinder:
         if form in self.forms:
             self.renamed[name] = self.names[self.forms[form]]
             return self.forms[form]
-        name = str(int(key)) if isinstance(key, bool) else cleaned(name)
+        name = str(int(key)) if isinstance(key, bool) else form
         if self.by_number and is_whole_number(name) and 0 <= int(name) < len(self.names):
             self.numbered = True
             return int(name)
@@ -226,7 +228,7 @@ def _merge(
     if similar == "refuse":
         said = "; ".join(map(_spellings, list(groups.values())[:10]))
         raise ValueError(
-            f"The label column {column!r} has names that differ by case, blanks or the form of letters alone: {said}. Make them "
+            f"The label column {column!r} has names that differ by case, blanks or the form of letters or numbers alone: {said}. Make them "
             "one class each by --similar_labels merge, or keep them apart by --similar_labels keep."
         )
     for name, group in groups.items():

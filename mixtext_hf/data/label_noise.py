@@ -181,9 +181,7 @@ def _given_labels(train: Dataset, column: str, names: list[str], naming: Naming)
     if not changes_any(written, naming.label_map):
         naming = replace(naming, label_map={})
     try:
-        found = normalise_labels(
-            {"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names, naming=naming
-        )
+        found = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names, naming=naming)
     except ValueError as error:
         raise ValueError(f"`noisy_label_column` {column!r}: {error}") from error
     if found.left_out:
