@@ -43,10 +43,16 @@ def with_numbers(
         among strings, and a column of nothing but empty cells has the type null. Whole numbers that are written `1.0` are strings.
     """
     kinds: dict[str, set[str]] = {}
+    floats: dict[str, list[pa.ChunkedArray]] = {}
     for dataset in others:
         for name, feature in dataset.features.items():
-            if not isinstance(feature, ClassLabel):
-                kinds.setdefault(name, set()).add(_kind_of_type(dataset.data.schema.field(name).type))
+            if isinstance(feature, ClassLabel):
+                continue
+            kind = _kind_of_type(dataset.data.schema.field(name).type)
+            if kind == _FLOAT:
+                floats.setdefault(name, []).append(dataset.data.column(name))
+            else:
+                kinds.setdefault(name, set()).add(kind)
     for table in written:
         for name in table.column_names:
             found = kinds.setdefault(name, set())
@@ -54,6 +60,10 @@ def with_numbers(
                 found.add(_TEXT)
             elif _TEXT not in found:
                 found.add(_kind(table.column(name)))
+    for name, columns in floats.items():
+        # Floats of whole numbers do not make scores of what may be classes.
+        if name in kinds and (_WHOLE not in kinds[name] or not all(map(_are_whole, columns))):
+            kinds[name].add(_FLOAT)
     types = {name: _type_of(found) for name, found in kinds.items()}
     whole = {name for name, found in kinds.items() if _WHOLE in found and not found & {_TEXT, _FLOAT}}
     return [_cast(table, types, whole) for table in written]
@@ -96,6 +106,11 @@ def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
 
 def _has_digits(column: pa.ChunkedArray) -> bool:
     return bool(pc.any(pc.match_substring_regex(column, "[0-9]")).as_py())
+
+
+def _are_whole(column: pa.ChunkedArray) -> bool:
+    values = pc.fill_null(column.cast(pa.float64()), 0.0)
+    return not pc.any(pc.and_(pc.is_finite(values), pc.not_equal(pc.floor(values), values))).as_py()
 
 
 def _fits_int64(column: pa.ChunkedArray) -> bool:

@@ -381,6 +381,8 @@ def _named(table: _Table) -> tuple[list[str], list[pa.ChunkedArray]]:
     """The columns that have a name, or something in them: a spreadsheet writes delimiters of empty cells."""
     kept = [i for i, name in enumerate(table.names) if name or _holds_any(table.columns[i])]
     names = [table.names[i] for i in kept]
+    if not names:
+        raise Unreadable("its first line names no column. Give a file with a header and at least one row")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         what = f"the header {names} has a name twice" if twice else f"the header {names} has columns without a name"

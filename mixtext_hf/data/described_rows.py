@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,11 +15,14 @@ from datasets import ClassLabel, Dataset, Value
 
 from .class_keys import Naming, check_map_is_used
 from .class_matching import ClassFinder, ClassMatching, say_matching, say_renamed
+from .class_names import in_order, listed
 from .label_lists import read_list
 from .label_map import LabelMap, folded_keys, look_up
 from .labels import MULTI_LABEL, REGRESSION
 from .written_numbers import is_missing, number_in, truth_of
 
+
+logger = logging.getLogger(__name__)
 
 _ID_NAMES = ("id", "idx", "index", "guid", "uuid")
 _ID_ENDS = ("_id", "_guid", "_uuid")
@@ -157,8 +161,15 @@ class DescribedRows:
             )
             names |= dict.fromkeys(name for v in of_row if (name := self._written(v, inner)) is not None)
         check_map_is_used({"": list(names)}, Naming(self._label_map))
-        for name in names:
-            self._class_of(name)
+        meant = [self._class_of(name) for name in names]
+        unknown = in_order({name for name in meant if name is not None and name not in self.label_names})
+        if unknown:
+            logger.warning(
+                "True labels that are none of the classes [%s] are shown as they are, and the right predictions are not counted: [%s]. "
+                "--label_map says which classes they are.",
+                listed(self.label_names),
+                listed(unknown),
+            )
         say_renamed(self._finder.renamed)
         say_matching(ClassMatching("number" if self._finder.numbered else "name"), self.label_names)
 

@@ -27,9 +27,9 @@ def rows_in(value: dict[str, Any]) -> list[dict[str, Any]] | None:
         keys = list(columns[0])
         if all(list(column) == keys for column in columns) and not any(map(_holds_objects, columns)):
             return [{name: column[key] for name, column in value.items()} for key in keys]
-    if all(isinstance(column, list) for column in columns) and columns[0]:
-        if all(len(column) == len(columns[0]) for column in columns):
-            return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    are_lists = all(isinstance(column, list) and column and not isinstance(column[0], dict) for column in columns)
+    if are_lists and all(len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     return None
 
 

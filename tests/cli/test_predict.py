@@ -143,11 +143,12 @@ def test_other_files_hold_the_same(tmp_path, classifier, suffix):
         assert row[:4] == same[:4] and np.allclose(np.array(row[4:], float), np.array(same[4:], float))
 
 
-def test_labels_that_the_model_does_not_know_are_shown_and_not_counted(tmp_path, classifier, capsys):
+def test_labels_that_the_model_does_not_know_are_shown_and_not_counted(tmp_path, classifier, capsys, caplog):
     rows = [{**row, "label": "refunds" if i == 3 else row["label"]} for i, row in enumerate(text_rows(8))]
     written = run(classifier, write_table(tmp_path / "test.csv", rows), tmp_path / "p.csv")
     assert [row["label"] for row in read(tmp_path / "p.csv")] == [row["label"] for row in rows]
     assert written.labelled == written.right == 0 and "true label" not in capsys.readouterr().out
+    assert "not counted: ['refunds']. --label_map says" in caplog.text
 
 
 def test_labels_are_those_of_the_model_by_name_by_case_and_by_a_map(tmp_path, classifier, capsys, caplog):
