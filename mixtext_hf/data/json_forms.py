@@ -18,7 +18,7 @@ def rows_in(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     if len(lists) == 1 == len(others) and (len(value) == 1 or "data" in value):
         return lists[0]
     names, data = value.get("columns"), value.get("data")
-    if _are_rows(names, data):
+    if isinstance(names, list) and isinstance(data, list) and _are_rows(names, data):
         return [dict(zip(names, row, strict=True)) for row in data]
     if len(value) < 2:
         return None
@@ -33,9 +33,8 @@ def rows_in(value: dict[str, Any]) -> list[dict[str, Any]] | None:
     return None
 
 
-def _are_rows(names: Any, data: Any) -> bool:
-    are_lists = isinstance(names, list) and isinstance(data, list) and bool(data)
-    return are_lists and all(isinstance(row, list) and len(row) == len(names) for row in data)
+def _are_rows(names: list[Any], data: list[Any]) -> bool:
+    return bool(data) and all(isinstance(row, list) and len(row) == len(names) for row in data)
 
 
 def _holds_objects(column: dict[str, Any]) -> bool:
