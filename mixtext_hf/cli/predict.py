@@ -101,6 +101,12 @@ class PredictArguments:
             "label."
         },
     )
+    label_separator: str | None = field(
+        default=None,
+        metadata={
+            "help": "Between the true labels of a row, such as '|', where a model for several has them in one string."
+        },
+    )
     id_column: str | None = field(
         default=None,
         metadata={
@@ -206,6 +212,8 @@ class PredictRun:
         for name in ("seed", "dataloader_num_workers"):
             if getattr(args, name) < 0:
                 raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        if args.label_separator == "":
+            raise ValueError("--label_separator is empty: give what stands between the labels of a row, such as '|'.")
         if args.problem_type not in (None, *PROBLEM_TYPES):
             raise ValueError(f"--problem_type {args.problem_type}: choose from {', '.join(PROBLEM_TYPES)}.")
 
@@ -319,6 +327,7 @@ class PredictRun:
             label=self.label,
             problem_type=self.problem_type,
             label_names=self.label_names,
+            label_separator=self.args.label_separator,
             label_map=read_label_map(self.args.label_map),
             id_column=id_column,
             numbers=self.numbers,
@@ -327,6 +336,8 @@ class PredictRun:
             raise ValueError(
                 f"--label_map {self.args.label_map}: {self.file} has no true labels that it would be for; name their --label_column."
             )
+        if self.args.label_separator is not None and self.problem_type != MULTI_LABEL:
+            raise ValueError(f"--label_separator is for models of several labels a row, not for {self.problem_type}.")
         described.look_at_labels()
         return described
 

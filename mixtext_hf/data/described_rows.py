@@ -15,11 +15,11 @@ from datasets import ClassLabel, Dataset, Value
 
 from .class_keys import Naming, check_map_is_used
 from .class_matching import ClassFinder, ClassMatching, say_matching, say_renamed
-from .class_names import in_order, listed
-from .label_lists import read_list
+from .class_names import cleaned, in_order, listed
+from .label_lists import read_list, split_list
 from .label_map import LabelMap, folded_keys, look_up
 from .labels import MULTI_LABEL, REGRESSION
-from .written_numbers import is_missing, number_in, truth_of
+from .written_numbers import is_missing, number_in, plain_number, truth_of
 
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ class DescribedRows:
             Whether the labels are numbers of classes for certain. If not they are as somebody wrote them: a whole number is that of
             a class unless classes are named by numbers, one that differs from its class by case or blanks alone is taken for it, and a
             name that is none of the classes is shown as it is.
+        label_separator (`str`, *optional*): What stands between the labels of a row in one string.
         label_map (`dict[str, str | None]`, *optional*):
             What names of labels mean; rows of a name that goes to nothing have no true label.
         id_column (`str`, *optional*): Column of the id; the number of the row in its file without it.
@@ -105,6 +106,7 @@ class DescribedRows:
         problem_type: str,
         label_names: Sequence[str],
         labels_are_ids: bool = False,
+        label_separator: str | None = None,
         label_map: LabelMap | None = None,
         id_column: str | None = None,
         numbers: np.ndarray | None = None,
@@ -114,9 +116,11 @@ class DescribedRows:
         self.one_column = label is None or isinstance(label, str)
         self.id_column, self.numbers = id_column, numbers
         self._are_ids = labels_are_ids
+        self._separator = label_separator
         self._label_map = label_map or {}
         self._map_forms = folded_keys(self._label_map)
         self._finder = ClassFinder(self.label_names, by_number=True)
+        self._known: dict[tuple[type, str | bool], str | None] = {}
         self.texts = tuple(texts)
         self.image = image if image is not None and _knows_paths(split, image) else None
         self.inputs = self.texts if self.image is None else (self.image,)
@@ -223,9 +227,16 @@ class DescribedRows:
         return value if isinstance(value, bool) else str(value)
 
     def _class_of(self, name: str | bool) -> str | None:
-        """The class that a name means, or the name itself; `None` where the map leaves it out."""
+        """The class that a name means, or the name itself; `None` where it is hidden, or the map leaves it out."""
+        place = (type(name), name)
+        if place not in self._known:
+            self._known[place] = self._find_class(name)
+        return self._known[place]
+
+    def _find_class(self, name: str | bool) -> str | None:
         meant = look_up(str(name), self._label_map, self._map_forms)
-        if meant is None:
+        # As in training, `-1` is a class only where the map says so.
+        if meant is None or (meant == name and plain_number(cleaned(meant)) in ("", "-1")):
             return None
         found = self._finder.id_of(name if meant == str(name) else meant)
         return meant if found is None else self.label_names[found]
@@ -253,7 +264,9 @@ class DescribedRows:
 
     def _as_list(self, value: Any) -> Any:
         """The list that a string of several labels is."""
-        found = read_list(value) if isinstance(value, str) and self.problem_type == MULTI_LABEL else None
+        if not isinstance(value, str) or self.problem_type != MULTI_LABEL or cleaned(value) in ("", "-1"):
+            return value
+        found = read_list(value) if self._separator is None else split_list(value, self._separator)
         return value if found is None else found
 
     def _is_marks(self, value: list[Any]) -> bool:

@@ -213,6 +213,16 @@ def test_scores_and_several_labels(tmp_path, capsys):
     for row in found:
         likely = [name for name in "abc" if float(row[f"probability_{name}"]) > 0.5]
         assert row["prediction"] == "|".join(likely)
+    # What was written, with its labels in one string, read again; and lists that are written as strings.
+    lines = [f"w{i},{label}" for i, label in enumerate(["A|c", "b", "-1"])]
+    (tmp_path / "again.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    run(several, tmp_path / "again.csv", tmp_path / "again_p.csv", "--label_separator=|")
+    assert [row["label"] for row in read(tmp_path / "again_p.csv")] == ["a|c", "b", ""]
+    (tmp_path / "lists.csv").write_text("text,label\nw1,\"['c', 'a']\"\nw2,['b']\n")
+    run(several, tmp_path / "lists.csv", tmp_path / "lists_p.csv")
+    assert [row["label"] for row in read(tmp_path / "lists_p.csv")] == ["c|a", "b"]
+    said = refused(capsys, scores, path, f"--output_file={tmp_path / 'q.csv'}", "--label_separator=|")
+    assert "--label_separator is for models of several labels a row" in said
 
 
 def test_one_class_for_all_is_said(tmp_path, capsys):
