@@ -157,7 +157,10 @@ def _width(line: str, char: str) -> int:
 def _share(lines: list[str], char: str) -> float:
     """How many rows have as many cells as the header, in the reading that suits them better."""
     width = _width(lines[0], char)
-    quoted = [len(row) for row in csv.reader([f"{line}\n" for line in lines], delimiter=char)]
+    try:
+        quoted = [len(row) for row in csv.reader([f"{line}\n" for line in lines], delimiter=char)]
+    except csv.Error:
+        quoted = [0]  # A carriage return in a cell without quotes.
     unquoted = [line.count(char) + 1 for line in lines]
     return max(sum(count == width for count in counts) / len(counts) for counts in (quoted, unquoted))
 

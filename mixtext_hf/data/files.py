@@ -19,7 +19,7 @@ from datasets.exceptions import DatasetGenerationError
 from .cell_types import with_numbers
 from .delimited import USUAL, check_delimiter, read_delimited
 from .json_rows import read_json
-from .text_encoding import COMPRESSIONS, Unreadable, check_encoding
+from .text_encoding import COMPRESSIONS, IS_LFS, LFS, Unreadable, check_encoding
 
 
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -255,6 +255,9 @@ def _read_file(argument: str, path: Path, cache_dir: str | None, how: Reading) -
 
 
 def _read_parquet(path: Path, cache_dir: str | None) -> Dataset:
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            raise Unreadable(f"it is {IS_LFS}")
     _check_columns(pq.read_schema(path))
     # Its "[" and "*" would be taken for a pattern.
     dataset = datasets.load_dataset("parquet", data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir)

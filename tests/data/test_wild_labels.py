@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
 
-from mixtext_hf.data import load_text_datasets
+from mixtext_hf.data import load_image_datasets, load_text_datasets
 from mixtext_hf.data.class_matching import match_outputs
 from mixtext_hf.data.class_names import folded, in_order
 from mixtext_hf.data.described_rows import DescribedRows
@@ -145,6 +146,18 @@ def test_the_pieces() -> None:
     assert in_order(["10.0", "9", "2.0"]) == ["2.0", "9", "10.0"]
     assert [number_in(c) for c in ("1,5", "1.5 ", "+.5", "1e3", "", ".")] == [None, 1.5, 0.5, 1000.0, None, None]
     assert [truth_of(v) for v in ("TRUE", "false", "1.0", "0", 1, "yes")] == [1, 0, 1.0, 0.0, 1, "yes"]
+
+
+def test_labels_of_images_are_read_alike(tmp_path: Path) -> None:
+    lines = []
+    for i, label in enumerate(["1.0", "10.0", "2.0", "1.0"]):
+        Image.new("RGB", (4, 4), (60 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png;{label}")
+    (tmp_path / "a.csv").write_text("\n".join(["file_name; label", *lines]) + "\n")
+    noisy = {"label_map": {"10.0": "ten"}, "similar_labels": "merge"}
+    assert load_image_datasets(train_file=str(tmp_path / "a.csv")).label_names == ["1.0", "2.0", "10.0"]
+    mapped = load_image_datasets(train_file=str(tmp_path / "a.csv"), **noisy)  # type: ignore[arg-type]
+    assert mapped.label_names == ["1.0", "2.0", "ten"]
 
 
 # ---- scores with words among them ----

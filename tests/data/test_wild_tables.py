@@ -126,6 +126,29 @@ def test_tables_that_are_none(tmp_path: Path, content: bytes, said: str) -> None
     assert is_own(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
+def test_pointers_of_git_lfs(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(tmp_path / name, "it is a pointer of Git LFS.*`git lfs pull`")
+
+
+def test_a_carriage_return_within_a_cell(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.csv").write_bytes(b"text,label\na\rb,x\nc,y\n")
+    assert pairs(tmp_path / "a.csv") == [("a\rb", "x"), ("c", "y")] and "carriage return" in caplog.text
+    (tmp_path / "b.csv").write_bytes(b'text,label\n"a, b",x\n"c",y\nd\re,y\n')
+    with pytest.raises(ValueError, match="line 4: it has a carriage return.*without quotes, line 2") as caught:
+        load_text_datasets(train_file=str(tmp_path / "b.csv"))
+    assert is_own(caught.value)
+
+
+def test_a_table_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("the parcel,x\na refund,y\n")
+    with pytest.raises(
+        ValueError, match=r"columns are \['the parcel', 'x'\].*if these are no names, write a header above"
+    ):
+        load_text_datasets(train_file=str(tmp_path / "a.csv"))
+
+
 # ---- by pandas and other programs ----
 
 
