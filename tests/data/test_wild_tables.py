@@ -136,7 +136,7 @@ def test_a_carriage_return_within_a_cell(tmp_path: Path, caplog: pytest.LogCaptu
     (tmp_path / "a.csv").write_bytes(b"text,label\na\rb,x\nc,y\n")
     assert pairs(tmp_path / "a.csv") == [("a\rb", "x"), ("c", "y")] and "carriage return" in caplog.text
     (tmp_path / "b.csv").write_bytes(b'text,label\n"a, b",x\n"c",y\nd\re,y\n')
-    with pytest.raises(ValueError, match="line 4: it has a carriage return.*without quotes, line 2") as caught:
+    with pytest.raises(ValueError, match=r"line 4: it has a carriage return.*without quotes, line 2") as caught:
         load_text_datasets(train_file=str(tmp_path / "b.csv"))
     assert is_own(caught.value)
 
