@@ -82,6 +82,10 @@ class DataArguments:
         default="refuse",
         metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
     )
+    strict_data: bool = field(
+        default=False,
+        metadata={"help": "Measure only if nothing seems wrong with the data: every warning is an error."},
+    )
     label_separator: str | None = field(
         default=None, metadata={"help": "Between the classes of a row, such as '|': multi-label data in one string."}
     )
@@ -329,6 +333,8 @@ class EvaluationInputs:
         data = self.data if self.modality == "image" else replace(self.data, unlabeled=None)
         summary = summarise_data(data)
         log_summary(summary)
+        if self.data_args.strict_data:
+            summary.check()
         self.notes += [f"{concern.what}." for concern in summary.concerns]
 
     def _match_labels(self) -> Matching:

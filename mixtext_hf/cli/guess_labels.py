@@ -38,7 +38,7 @@ from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
 from mixtext_hf.training.arguments import read_shares
-from mixtext_hf.training.guesses import Teacher
+from mixtext_hf.training.guesses import Teacher, teacher_classes
 
 from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
@@ -81,7 +81,10 @@ class GuessLabelsArguments:
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     label_map: str | None = field(
-        default=None, metadata={"help": "JSON, YAML or csv file of `name in --train_file: name that is meant`."}
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."
+        },
     )
     similar_labels: SimilarLabels = field(
         default="refuse",
@@ -384,13 +387,21 @@ class _Taught:
                 train_file=args.train_file,
                 label_column=args.label_column,
                 label_map=args.label_map,
+                names_of_others=() if args.label_map is None else teacher_classes(name),
                 similar_labels=args.similar_labels,
                 text_column=args.text_column,
                 delimiter=args.delimiter,
                 encoding=args.encoding,
             ).label_names
         self.name = name
-        self.teacher = Teacher(name, wanted, device=device, batch_size=args.batch_size, max_length=args.max_seq_length)
+        self.teacher = Teacher(
+            name,
+            wanted,
+            label_map=read_label_map(args.label_map),
+            device=device,
+            batch_size=args.batch_size,
+            max_length=args.max_seq_length,
+        )
         self.label_names = self.teacher.label_names
         self.why = f"the classifier {name} (distillation)"
 

@@ -32,6 +32,7 @@ from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_fil
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_checks import look_at_images
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
+from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.text import check_texts
@@ -91,6 +92,19 @@ class PredictArguments:
         metadata={
             "help": "True labels, if there are any, stand beside the predictions. Recognised by its name if not given; several, "
             "with commas, for multi-label."
+        },
+    )
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the true labels: name in the model`; a name that goes to nothing is no true "
+            "label."
+        },
+    )
+    label_separator: str | None = field(
+        default=None,
+        metadata={
+            "help": "Between the true labels of a row, such as '|', where a model for several has them in one string."
         },
     )
     id_column: str | None = field(
@@ -198,6 +212,8 @@ class PredictRun:
         for name in ("seed", "dataloader_num_workers"):
             if getattr(args, name) < 0:
                 raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        if args.label_separator == "":
+            raise ValueError("--label_separator is empty: give what stands between the labels of a row, such as '|'.")
         if args.problem_type not in (None, *PROBLEM_TYPES):
             raise ValueError(f"--problem_type {args.problem_type}: choose from {', '.join(PROBLEM_TYPES)}.")
 
@@ -304,16 +320,26 @@ class PredictRun:
         id_column = find_id_column(split, [*self.texts, IMAGE, *labels], self.args.id_column)
         if id_column is not None:
             logger.info("The ids are those of the column %r; another one is named by --id_column.", id_column)
-        return DescribedRows(
+        described = DescribedRows(
             self.split,
             texts=self.texts,
             image=None if self.is_text else IMAGE,
             label=self.label,
             problem_type=self.problem_type,
             label_names=self.label_names,
+            label_separator=self.args.label_separator,
+            label_map=read_label_map(self.args.label_map),
             id_column=id_column,
             numbers=self.numbers,
         )
+        if not labels and self.args.label_map is not None:
+            raise ValueError(
+                f"--label_map {self.args.label_map}: {self.file} has no true labels that it would be for; name their --label_column."
+            )
+        if self.args.label_separator is not None and self.problem_type != MULTI_LABEL:
+            raise ValueError(f"--label_separator is for models of several labels a row, not for {self.problem_type}.")
+        described.look_at_labels()
+        return described
 
     def _try_first_row(self) -> None:
         try:

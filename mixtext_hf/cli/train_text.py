@@ -18,11 +18,13 @@ from typing import ClassVar
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
+from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.lengths import check_max_length
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
+from mixtext_hf.training.guesses import teacher_classes
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
 from .kept_classes import load_for_training
@@ -173,6 +175,7 @@ class TextRun(Run):
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=label_names,
             label_map=a.label_map,
+            names_of_others=self._teacher_classes(),
             similar_labels=a.similar_labels,
             label_separator=a.label_separator,
             labeled_per_class=a.labeled_per_class,
@@ -195,6 +198,12 @@ class TextRun(Run):
             cache_dir=self.model_args.cache_dir,
             token=self.model_args.token,
         )
+
+    def _teacher_classes(self) -> list[str]:
+        """The names of `--guesser checkpoint:...`, which `--label_map` may be for."""
+        guesser = self.args.guesser_name
+        is_teacher = guesser.startswith("checkpoint:") and self.data_args.label_map is not None
+        return teacher_classes(guesser.removeprefix("checkpoint:")) if is_teacher and self._wants_unlabeled() else []
 
     def _wants_unlabeled(self) -> bool:
         a = self.data_args
@@ -243,7 +252,7 @@ class TextRun(Run):
             pad_to_multiple_of=self.data_args.pad_to_multiple_of,
             is_regression=data.problem_type == "regression",
         )
-        return MixTrainer(
+        trainer = MixTrainer(
             model=model,
             args=self.args,
             data_collator=collator,
@@ -253,6 +262,8 @@ class TextRun(Run):
             processing_class=self.tokenizer,
             compute_metrics=self.compute_metrics,
         )
+        trainer.guesser_label_map = read_label_map(self.data_args.label_map)
+        return trainer
 
     def columns(self) -> list[str | None]:
         return [self.data.columns.text, self.data.columns.text_pair]

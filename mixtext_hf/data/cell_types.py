@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset
 
 
-_TEXT, _FLOAT, _INT, _EMPTY = "text", "float", "int", "empty"
+_TEXT, _FLOAT, _WHOLE, _INT, _EMPTY = "text", "float", "whole", "int", "empty"
+# Whole numbers, some of them written with a point: as likely classes as numbers.
+_WHOLE_PATTERN = r"^(-?(0|[1-9][0-9]{0,14})(\.0*)?|nan|NaN)?$"
 # "1e5" may be a code; what a program writes for a number has a point or a sign: 1.5e5, 1e+05.
 _PATTERNS = {
     _INT: r"^(0|-?[1-9][0-9]{0,18})?$",
     _FLOAT: r"^(-?(0|[1-9][0-9]{0,14})?\.[0-9]+([eE][-+]?[0-9]+)?|-?(0|[1-9][0-9]{0,14})(\.|[eE][-+][0-9]+)?|nan|NaN|-?inf|-?Infinity)?$",
 }
+_NAN = pa.array(["nan", "NaN"])
 # Rows that mostly tell.
 _FIRST = 1000
 # Rows of a chunk of a column: searching many small ones takes long.
@@ -37,13 +40,19 @@ def with_numbers(
 
     Returns:
         `list[pa.Table]`: with int64, float64 and string columns; an empty cell is missing in a column of numbers, an empty string
-        among strings, and a column of nothing but empty cells has the type null.
+        among strings, and a column of nothing but empty cells has the type null. Whole numbers that are written `1.0` are strings.
     """
     kinds: dict[str, set[str]] = {}
+    floats: dict[str, list[pa.ChunkedArray]] = {}
     for dataset in others:
         for name, feature in dataset.features.items():
-            if not isinstance(feature, ClassLabel):
-                kinds.setdefault(name, set()).add(_kind_of_type(dataset.data.schema.field(name).type))
+            if isinstance(feature, ClassLabel):
+                continue
+            kind = _kind_of_type(dataset.data.schema.field(name).type)
+            if kind == _FLOAT:
+                floats.setdefault(name, []).append(dataset.data.column(name))
+            else:
+                kinds.setdefault(name, set()).add(kind)
     for table in written:
         for name in table.column_names:
             found = kinds.setdefault(name, set())
@@ -51,8 +60,13 @@ def with_numbers(
                 found.add(_TEXT)
             elif _TEXT not in found:
                 found.add(_kind(table.column(name)))
+    for name, columns in floats.items():
+        # Floats of whole numbers do not make scores of what may be classes.
+        if name in kinds and (_WHOLE not in kinds[name] or not all(map(_are_whole, columns))):
+            kinds[name].add(_FLOAT)
     types = {name: _type_of(found) for name, found in kinds.items()}
-    return [_cast(table, types) for table in written]
+    whole = {name for name, found in kinds.items() if _WHOLE in found and not found & {_TEXT, _FLOAT}}
+    return [_cast(table, types, whole) for table in written]
 
 
 def join_pieces(pieces: list[pa.Array], kind: pa.DataType) -> pa.ChunkedArray:
@@ -80,12 +94,23 @@ def _kind(column: pa.ChunkedArray) -> str:
             continue
         if not pc.any(pc.not_equal(column, "")).as_py():
             return _EMPTY
+        if kind == _FLOAT and _all_match(column, _WHOLE_PATTERN) and _has_digits(column):
+            return _WHOLE
         return kind if kind != _INT or _fits_int64(column) else _TEXT
     return _TEXT
 
 
 def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
     return bool(pc.all(pc.match_substring_regex(column, pattern)).as_py() in (True, None))
+
+
+def _has_digits(column: pa.ChunkedArray) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, "[0-9]")).as_py())
+
+
+def _are_whole(column: pa.ChunkedArray) -> bool:
+    values = pc.fill_null(column.cast(pa.float64()), 0.0)
+    return not pc.any(pc.and_(pc.is_finite(values), pc.not_equal(pc.floor(values), values))).as_py()
 
 
 def _fits_int64(column: pa.ChunkedArray) -> bool:
@@ -109,13 +134,13 @@ def _kind_of_type(kind: pa.DataType) -> str:
 
 
 def _type_of(kinds: set[str]) -> pa.DataType:
-    for kind, found in ((_TEXT, pa.string()), (_FLOAT, pa.float64()), (_INT, pa.int64())):
+    for kind, found in ((_TEXT, pa.string()), (_FLOAT, pa.float64()), (_WHOLE, pa.string()), (_INT, pa.int64())):
         if kind in kinds:
             return found
     return pa.null()
 
 
-def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
+def _cast(table: pa.Table, types: Mapping[str, pa.DataType], whole: Container[str]) -> pa.Table:
     columns = {}
     for name in table.column_names:
         column, kind = table.column(name), types[name]
@@ -123,5 +148,8 @@ def _cast(table: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Table:
             column = pa.chunked_array([pa.nulls(len(column))])
         elif not pa.types.is_string(kind):
             column = _numbers(column, kind)
+        elif name in whole:
+            # A missing number is none of the names.
+            column = pc.if_else(pc.is_in(column, value_set=_NAN), None, column)
         columns[name] = column
     return pa.table(columns)

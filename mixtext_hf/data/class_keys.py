@@ -1,6 +1,6 @@
 """What stands in a label column, row by row, as the name of a class: written names, numbers, and what a map makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from datasets.features.features import FeatureType
 
 from .class_names import SIMILAR_LABELS, SimilarLabels, cleaned, is_whole_number
 from .label_map import LabelMap, folded_keys, look_up, read_label_map
+from .written_numbers import plain_number
 
 
 # Floats hold all whole numbers up to this one.
@@ -32,11 +33,13 @@ class Naming:
         label_map (`dict[str, str | None]`): Names that are meant, by names in the data; see [`read_label_map`].
         similar (`str`): What is done with names that look alike.
         separator (`str`, *optional*): What stands between the classes of a row.
+        others (`tuple[str, ...]`): Names that the map may be for beside those of the data, such as the classes of a teacher.
     """
 
     label_map: LabelMap = field(default_factory=dict)
     similar: SimilarLabels = "refuse"
     separator: str | None = None
+    others: tuple[str, ...] = ()
 
     def as_source(self) -> dict[str, Any]:
         """What was asked for, JSON-serialisable; nothing where nothing was."""
@@ -49,7 +52,10 @@ class Naming:
 
 
 def make_naming(
-    label_map: str | Path | Mapping[Any, Any] | None, similar_labels: SimilarLabels, label_separator: str | None = None
+    label_map: str | Path | Mapping[Any, Any] | None,
+    similar_labels: SimilarLabels,
+    label_separator: str | None = None,
+    others: Sequence[str] = (),
 ) -> Naming:
     """
     The [`Naming`] of arguments as users give them.
@@ -61,7 +67,7 @@ def make_naming(
         raise ValueError(f"`similar_labels` is {similar_labels!r}: it must be one of {', '.join(SIMILAR_LABELS)}.")
     if label_separator == "":
         raise ValueError("`label_separator` is empty: give what stands between the classes of a row, such as '|'.")
-    return Naming(read_label_map(label_map), similar_labels, label_separator)
+    return Naming(read_label_map(label_map), similar_labels, label_separator, tuple(others))
 
 
 def class_keys(
@@ -106,15 +112,23 @@ def are_whole_numbers(feature: FeatureType | None, labels: list[Any]) -> bool:
         return False
     if not feature.dtype.endswith("string"):
         return True
-    written = {label for label in labels if isinstance(label, str) and cleaned(label)}
+    written = {plain_number(label) for label in labels if isinstance(label, str) and cleaned(label)}
     return bool(written) and all(map(is_whole_number, written))
 
 
-def check_map_is_used(keys: Mapping[str, list[Any]], label_map: LabelMap) -> None:
-    """Raise `ValueError` for a map that knows no name of the data; `keys` are those without it."""
-    found = {str(key) for labels in keys.values() for key in labels if key is not None}
+def changes_any(keys: Iterable[Any], label_map: LabelMap) -> bool:
+    """Whether a map knows one of these names, or there are none to know; `keys` are those without it."""
+    found = {str(key) for key in keys if key is not None}
     forms = folded_keys(label_map)
-    if label_map and found and all(look_up(name, {**label_map}, forms) == name for name in found):
+    return not found or any(look_up(name, label_map, forms) != name for name in found)
+
+
+def check_map_is_used(keys: Mapping[str, list[Any]], naming: Naming) -> None:
+    """Raise `ValueError` for a map that knows no name of the data, nor one that it is for beside it; `keys` are those without it."""
+    label_map = naming.label_map
+    of_all = [key for labels in keys.values() for key in labels]
+    if label_map and not changes_any([*of_all, *naming.others], label_map):
+        found = {str(key) for key in [*of_all, *naming.others] if key is not None}
         raise ValueError(
             f"`label_map` changes no label of the data: it has the names {sorted(label_map)[:10]}, the data {sorted(found)[:10]}. On "
             "the left stand the names in the data, on the right those that are meant."
@@ -146,7 +160,7 @@ def _key(
         return LEFT_OUT
     if meant != name:
         return meant
-    if names is None and (cleaned(name) in ("", "-1")):
+    if names is None and plain_number(cleaned(name)) in ("", "-1"):
         return None
     return label if isinstance(label, bool) else name
 

@@ -14,13 +14,14 @@ from typing import Any, Literal
 from .class_names import (
     SimilarLabels,
     are_placeholders,
-    cleaned,
     folded,
     in_order,
+    is_number,
     is_whole_number,
     listed,
     look_alikes,
 )
+from .label_map import LabelMap, folded_keys, look_up
 
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def settle_classes(
     counts = Counter(str(key) for labels in reference.values() for key in labels if key is not None)
     merged = _merge(counts, column, similar, given)
     names = list(given) if given is not None else _own_names(counts, declared, merged)
-    matcher = _Matcher(names, merged, by_number=given is not None or declared is not None)
+    matcher = ClassFinder(names, merged, by_number=given is not None or declared is not None)
     ids = {split: [None if key is None else matcher.id_of(key) for key in labels] for split, labels in keys.items()}
     # A name alone teaches nothing: the classes of training are those that occur in it.
     occurring = set(ids.get(TRAIN, ())) if must_occur and given is None and TRAIN in keys else set(range(len(names)))
@@ -105,12 +106,51 @@ def settle_classes(
         unknown = in_order({str(key) for key, i in pairs if key is not None and i not in occurring})
         if unknown:
             raise ValueError(_unknown(split, unknown, labels, names, of_model=given is not None))
-    if matcher.renamed:
-        pairs_said = ", ".join(f"{name!r} for {other!r}" for name, other in list(matcher.renamed.items())[:10])
-        logger.info("Labels that differ from their class by case or blanks alone were taken for it: %s.", pairs_said)
+    say_renamed(matcher.renamed)
     return Classes(
         ids, names, _matching(matcher, given, {i for found in ids.values() for i in found if i is not None})
     )
+
+
+def match_outputs(
+    wanted: Sequence[str], own: Sequence[str], label_map: LabelMap | None = None
+) -> list[list[int]] | None:
+    """
+    Which outputs of a model are the classes that are wanted: by the map, else by name, by name without regard to case and blanks,
+    or by number, as [`settle_classes`] finds them; what was not the same is said.
+
+    Args:
+        wanted (`Sequence[str]`): The classes of the data, each once.
+        own (`Sequence[str]`): Those of the model, in the order of its outputs.
+        label_map (`dict[str, str | None]`, *optional*): What names of the model mean; several may mean the same class.
+
+    Returns:
+        `list[list[int]]`: the outputs of each wanted class; `None` where the classes are others.
+    """
+    label_map = label_map or {}
+    forms = folded_keys(label_map)
+    outputs: dict[str, list[int]] = {}
+    for i, name in enumerate(own):
+        meant = look_up(name, label_map, forms)
+        if meant is None:
+            return None
+        outputs.setdefault(meant, []).append(i)
+    names = list(outputs)
+    is_mapped = names != list(own)
+    matcher = ClassFinder(names, by_number=not is_mapped)
+    found = [matcher.id_of(name) for name in wanted]
+    if None in found or set(found) != set(range(len(names))) or len(found) != len(names):
+        return None
+    say_renamed(matcher.renamed)
+    say_matching(ClassMatching("number" if matcher.numbered else "name"), names)
+    return [outputs[names[i]] for i in found if i is not None]
+
+
+def say_renamed(renamed: Mapping[str, str]) -> None:
+    """One line of the log where names differ from that of their class by case, blanks or the form of a number alone."""
+    if renamed:
+        pairs = ", ".join(f"{name!r} for {other!r}" for name, other in list(renamed.items())[:10])
+        logger.info("Labels that differ from their class by case or blanks alone were taken for it: %s.", pairs)
 
 
 def say_matching(matching: ClassMatching, names: Sequence[str]) -> None:
@@ -130,16 +170,24 @@ def say_matching(matching: ClassMatching, names: Sequence[str]) -> None:
         )
 
 
-class _Matcher:
-    """Finds classes by names, and remembers how."""
+class ClassFinder:
+    """
+    Finds classes by names, and remembers how: `renamed` has the names that differ from that of their class by case or blanks alone,
+    `numbered` says whether some were numbers.
 
-    def __init__(self, names: Sequence[str], merged: Mapping[str, str], *, by_number: bool):
-        self.names, self.merged = names, merged
+    Args:
+        names (`Sequence[str]`): Of the classes in the order of their ids.
+        merged (`Mapping[str, str]`, *optional*): Names of classes by the folded forms of all that are merged into them.
+        by_number (`bool`): Whether a whole number that is no name is that of a class.
+    """
+
+    def __init__(self, names: Sequence[str], merged: Mapping[str, str] | None = None, *, by_number: bool):
+        self.names, self.merged = names, merged or {}
         self.exact = {name: i for i, name in enumerate(names)}
         forms = Counter(map(folded, names))
         self.forms = {folded(name): i for i, name in enumerate(names) if forms[folded(name)] == 1}
-        # Where classes are named by numbers these are meant.
-        self.by_number = by_number and not any(map(is_whole_number, names))
+        # Where classes are named by numbers, in whatever form, these are meant.
+        self.by_number = by_number and not any(map(is_number, names))
         self.renamed: dict[str, str] = {}
         self.numbered = False
         self.found: dict[tuple[type, Any], int | None] = {}
@@ -161,7 +209,7 @@ class _Matcher:
         if form in self.forms:
             self.renamed[name] = self.names[self.forms[form]]
             return self.forms[form]
-        name = str(int(key)) if isinstance(key, bool) else cleaned(name)
+        name = str(int(key)) if isinstance(key, bool) else form
         if self.by_number and is_whole_number(name) and 0 <= int(name) < len(self.names):
             self.numbered = True
             return int(name)
@@ -180,7 +228,7 @@ def _merge(
     if similar == "refuse":
         said = "; ".join(map(_spellings, list(groups.values())[:10]))
         raise ValueError(
-            f"The label column {column!r} has names that differ by case, blanks or the form of letters alone: {said}. Make them "
+            f"The label column {column!r} has names that differ by case, blanks or the form of letters or numbers alone: {said}. Make them "
             "one class each by --similar_labels merge, or keep them apart by --similar_labels keep."
         )
     for name, group in groups.items():
@@ -204,7 +252,7 @@ def _own_names(counts: Mapping[str, int], declared: Sequence[str] | None, merged
     return in_order(names) if declared is None else list(names)
 
 
-def _matching(matcher: _Matcher, given: Sequence[str] | None, found: set[int]) -> ClassMatching:
+def _matching(matcher: ClassFinder, given: Sequence[str] | None, found: set[int]) -> ClassMatching:
     if given is None:
         return ClassMatching("own", dict(matcher.renamed))
     if not found:

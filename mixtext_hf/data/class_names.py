@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
+from .written_numbers import number_in, plain_number
+
 
 SimilarLabels = Literal["refuse", "merge", "keep"]
 SIMILAR_LABELS = get_args(SimilarLabels)
@@ -24,8 +26,8 @@ def cleaned(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What two names have in common that differ by case, blanks or Unicode forms alone."""
-    return unicodedata.normalize("NFC", cleaned(name).casefold())
+    """What two names have in common that differ by case, blanks, Unicode forms or that of a whole number (`1.0` for `1`) alone."""
+    return plain_number(unicodedata.normalize("NFC", cleaned(name).casefold()))
 
 
 def is_whole_number(name: str) -> bool:
@@ -33,10 +35,16 @@ def is_whole_number(name: str) -> bool:
     return _WHOLE_NUMBER.fullmatch(name) is not None
 
 
+def is_number(name: str) -> bool:
+    """Whether a name is a number in any form: `"001"` and `"1.0"` too."""
+    return number_in(name) is not None
+
+
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names sorted: as numbers where all of them are."""
-    names = list(names)
-    return sorted(names, key=int) if all(map(is_whole_number, names)) else sorted(names)
+    """Names sorted: as numbers where all of them are whole ones, `"10.0"` too."""
+    names = sorted(names)
+    plain = list(map(plain_number, names))
+    return sorted(names, key=lambda name: int(plain_number(name))) if all(map(is_whole_number, plain)) else names
 
 
 def are_placeholders(names: Sequence[str]) -> bool:

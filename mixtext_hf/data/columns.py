@@ -168,7 +168,7 @@ def _recognise_text(free: list[str], text_pair: str | None, column_names: list[s
     candidates = f": {[' + '.join(filter(None, pair)) for pair in found]}" if found else ""
     raise ValueError(
         f"`text` cannot be recognised, {what}{candidates}. The columns are {column_names}: "
-        "name one with --text_column (and --text_pair_column for pairs)."
+        "name one with --text_column (and --text_pair_column for pairs); if these are no names, write a header above them."
     )
 
 

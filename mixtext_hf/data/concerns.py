@@ -11,8 +11,10 @@ from .label_lists import read_list
 from .labels import SINGLE_LABEL
 
 
-# What pandas writes for a missing label; "none" may well be a class.
-_MISSING = ("nan", "<na>")
+# What pandas writes for a missing label, and PyTorch reads for one; "none" may well be a class.
+_MISSING = ("nan", "<na>", "-100")
+# Ways to write yes, and no.
+_TRUTHS = ({"true", "1", "yes"}, {"false", "0", "no"})
 _SEPARATORS = "|;,"
 # Shares of rows, and how many times larger than the smallest class the largest may be.
 _MUCH_REPEATED, _MUCH_CUT, _UNEQUAL = 0.01, 0.1, 10
@@ -160,6 +162,11 @@ def _concerns_of_names(names: Mapping[str, int], *, keeps_alike: bool) -> list[C
                 f"A missing label is often written as {_classes(missing)}",
                 "if that is what it is, leave the rows out by --label_map",
             )
+        )
+    written = {cleaned(name).lower() for name in names}
+    if written <= _TRUTHS[0] | _TRUTHS[1] and any(len(written & words) > 1 for words in _TRUTHS):
+        found.append(
+            Concern(f"Yes and no are written in several ways, {listed(names)}", "make them one by --label_map")
         )
     lists = [name for name in names if read_list(name) is not None]
     if lists:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .cell_types import join_pieces
+from .joined_files import MARK, without_seams
 from .quotes import QUOTE, is_wrapped, weigh
 from .text_encoding import TextSource, Unreadable
 
@@ -77,6 +78,7 @@ class _Layout:
     delimiter: str | None  # None: a single column
     newline: str
     skipped: int  # lines before the header
+    is_padded: bool  # a blank after each delimiter is none of the cell
     headless: Callable[[Sequence[str]], Sequence[str] | None]
 
 
@@ -110,11 +112,13 @@ def read_delimited(
     if delimiter is None:
         lines = _sample_lines(sample, newline)[skipped:]
         delimiter = _find_delimiter(lines, usual, told and told[1])
-    layout = _Layout(source, delimiter, newline, skipped, headless)
+    layout = _Layout(source, delimiter, newline, skipped, _is_padded(sample, newline, skipped, delimiter), headless)
     with _long_cells():
         table, quoted, why = _read(layout)
     names, columns = _named(table)
-    _say(layout, usual, table, names, quoted, why)
+    columns, seams = without_seams(names, columns)
+    table.rows = len(columns[0])
+    _say(layout, usual, table, names, quoted, why, seams)
     return pa.table(columns, names=names)
 
 
@@ -139,6 +143,13 @@ def _find_delimiter(lines: list[str], usual: str | None, told: str | None) -> st
     return max((char for char in candidates if candidates[char] == best), key=lambda char: _width(lines[0], char))
 
 
+def _is_padded(sample: str, newline: str, skipped: int, delimiter: str | None) -> bool:
+    """Whether somebody wrote a blank after each delimiter of the header, as in `text, label`."""
+    header = _sample_lines(sample, newline)[skipped:][:1]
+    cells = header[0].split(delimiter)[1:] if header and delimiter not in (None, " ") else []
+    return bool(cells) and all(cell.startswith(" ") and cell.strip(' "\r') for cell in cells)
+
+
 def _width(line: str, char: str) -> int:
     return len(next(csv.reader([line], delimiter=char), []))
 
@@ -146,7 +157,10 @@ def _width(line: str, char: str) -> int:
 def _share(lines: list[str], char: str) -> float:
     """How many rows have as many cells as the header, in the reading that suits them better."""
     width = _width(lines[0], char)
-    quoted = [len(row) for row in csv.reader([f"{line}\n" for line in lines], delimiter=char)]
+    try:
+        quoted = [len(row) for row in csv.reader([f"{line}\n" for line in lines], delimiter=char)]
+    except csv.Error:
+        quoted = [0]  # A carriage return in a cell without quotes.
     unquoted = [line.count(char) + 1 for line in lines]
     return max(sum(count == width for count in counts) / len(counts) for counts in (quoted, unquoted))
 
@@ -192,9 +206,9 @@ def _collect(layout: _Layout, *, quoted: bool) -> tuple[_Table, int]:
         lines = _Lines(file, layout.delimiter, layout.skipped)
         rows: Iterator[list[str]]
         if quoted:
-            rows = csv.reader(lines, delimiter=layout.delimiter or ",", strict=True)
+            rows = csv.reader(lines, delimiter=layout.delimiter or ",", strict=True, skipinitialspace=layout.is_padded)
         else:
-            rows = _unquoted_rows(lines, layout.delimiter)
+            rows = _unquoted_rows(lines, layout)
         try:
             collected = _Collected(layout, lines, rows, quoted)
         except csv.Error as error:
@@ -210,7 +224,9 @@ class _Collected:
         if not header:
             raise Unreadable("it holds no line. Give a file with a header and at least one row")
         given = layout.headless(header)
-        self.table = _Table([name.strip() for name in header] if given is None else list(given), [], 0)
+        self.table = _Table(
+            [name.replace(MARK, "").strip() for name in header] if given is None else list(given), [], 0
+        )
         self.wrapped = 0
         self._break, self._own_names = layout.newline, len(header)
         self._pieces: list[list[pa.Array]] = []  # of each column
@@ -325,7 +341,10 @@ def _last_line(layout: _Layout) -> int:
     return last
 
 
-def _unquoted_rows(lines: Iterable[str], delimiter: str | None) -> Iterator[list[str]]:
+def _unquoted_rows(lines: Iterable[str], layout: _Layout) -> Iterator[list[str]]:
+    delimiter = layout.delimiter
+    if layout.is_padded:
+        lines = (re.sub(f"{re.escape(delimiter or '')} +", delimiter or "", line) for line in lines)
     for line in lines:
         line = line.removesuffix("\n").removesuffix("\r")
         yield (line.split(delimiter) if delimiter is not None else [line]) if line else []
@@ -342,7 +361,9 @@ def _records(layout: _Layout) -> Iterator[tuple[int, str]]:
                 seen.append(line)
                 yield line
 
-        for _ in csv.reader(watched(), delimiter=layout.delimiter or ",", strict=True):
+        for _ in csv.reader(
+            watched(), delimiter=layout.delimiter or ",", strict=True, skipinitialspace=layout.is_padded
+        ):
             yield lines.number - len(seen) + 1, "".join(seen)
             seen.clear()
 
@@ -363,6 +384,8 @@ def _named(table: _Table) -> tuple[list[str], list[pa.ChunkedArray]]:
     """The columns that have a name, or something in them: a spreadsheet writes delimiters of empty cells."""
     kept = [i for i, name in enumerate(table.names) if name or _holds_any(table.columns[i])]
     names = [table.names[i] for i in kept]
+    if not names:
+        raise Unreadable("its first line names no column. Give a file with a header and at least one row")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         what = f"the header {names} has a name twice" if twice else f"the header {names} has columns without a name"
@@ -377,7 +400,9 @@ def _holds_any(column: pa.ChunkedArray) -> bool:
 # ---- what is said ----
 
 
-def _say(layout: _Layout, usual: str | None, table: _Table, names: list[str], quoted: bool, why: str) -> None:
+def _say(
+    layout: _Layout, usual: str | None, table: _Table, names: list[str], quoted: bool, why: str, seams: list[str]
+) -> None:
     facts = []
     if not layout.source.is_usual:
         facts.append(f"encoding {layout.source.encoding.removesuffix('-sig')}")
@@ -390,8 +415,11 @@ def _say(layout: _Layout, usual: str | None, table: _Table, names: list[str], qu
         facts.append(f"{table.spanning} rows with line breaks in quotes, the first in line {table.first_spanning}")
     if table.blank:
         facts.append(f"{table.blank} blank lines left out")
+    if layout.is_padded:
+        facts.append("a blank after each delimiter")
+    facts += seams
     if facts:
-        level = logging.WARNING if why or table.blank else logging.INFO
+        level = logging.WARNING if why or table.blank or seams else logging.INFO
         logger.log(level, "%s: %s; %d rows, columns %s.", layout.source.path, "; ".join(facts), table.rows, names)
 
 

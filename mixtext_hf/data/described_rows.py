@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
+from .class_keys import Naming, check_map_is_used
+from .class_matching import ClassFinder, ClassMatching, say_matching, say_renamed
+from .class_names import cleaned, in_order, listed
+from .label_lists import read_list, split_list
+from .label_map import LabelMap, folded_keys, look_up
 from .labels import MULTI_LABEL, REGRESSION
+from .written_numbers import is_missing, number_in, plain_number, truth_of
 
+
+logger = logging.getLogger(__name__)
 
 _ID_NAMES = ("id", "idx", "index", "guid", "uuid")
 _ID_ENDS = ("_id", "_guid", "_uuid")
@@ -78,7 +87,11 @@ class DescribedRows:
         label_names (`Sequence[str]`): Names of the classes.
         labels_are_ids (`bool`, *optional*, defaults to `False`):
             Whether the labels are numbers of classes for certain. If not they are as somebody wrote them: a whole number is that of
-            a class unless classes are named by numbers, and a name that is none of the classes is shown as it is.
+            a class unless classes are named by numbers, one that differs from its class by case or blanks alone is taken for it, and a
+            name that is none of the classes is shown as it is.
+        label_separator (`str`, *optional*): What stands between the labels of a row in one string.
+        label_map (`dict[str, str | None]`, *optional*):
+            What names of labels mean; rows of a name that goes to nothing have no true label.
         id_column (`str`, *optional*): Column of the id; the number of the row in its file without it.
         numbers (`np.ndarray` of shape `(N,)`, *optional*): Where in their file the rows were; one after the other if not given.
     """
@@ -93,6 +106,8 @@ class DescribedRows:
         problem_type: str,
         label_names: Sequence[str],
         labels_are_ids: bool = False,
+        label_separator: str | None = None,
+        label_map: LabelMap | None = None,
         id_column: str | None = None,
         numbers: np.ndarray | None = None,
     ):
@@ -100,8 +115,12 @@ class DescribedRows:
         self.labels = () if label is None else (label,) if isinstance(label, str) else label
         self.one_column = label is None or isinstance(label, str)
         self.id_column, self.numbers = id_column, numbers
-        is_numbered = any(name.removeprefix("-").isdecimal() for name in self.label_names)
-        self._are_ids, self._may_be_ids = labels_are_ids, labels_are_ids or not is_numbered
+        self._are_ids = labels_are_ids
+        self._separator = label_separator
+        self._label_map = label_map or {}
+        self._map_forms = folded_keys(self._label_map)
+        self._finder = ClassFinder(self.label_names, by_number=True)
+        self._known: dict[tuple[type, str | bool], str | None] = {}
         self.texts = tuple(texts)
         self.image = image if image is not None and _knows_paths(split, image) else None
         self.inputs = self.texts if self.image is None else (self.image,)
@@ -113,6 +132,50 @@ class DescribedRows:
     def has_labels(self) -> bool:
         """Whether there is a column of true labels."""
         return bool(self.labels)
+
+    def look_at_labels(self) -> None:
+        """
+        Look at all true labels before they are needed, and say how they were matched with the classes.
+
+        Raises:
+            `ValueError`: for one that cannot be a label of the model, and for a map that knows none of them.
+        """
+        if self._rows is None or not self.labels:
+            return
+        columns = [self._rows.data.column(name) for name in self.labels]
+        if self.problem_type == REGRESSION and self._label_map:
+            raise ValueError("--label_map is for names of classes, but the model predicts numbers: leave it out.")
+        if not self.one_column:
+            check_map_is_used({"": list(self.labels)}, Naming(self._label_map))
+            return
+        # All rows: what was chosen may have none that the map is for.
+        values = columns[0].unique() if not pa.types.is_nested(columns[0].type) else columns[0]
+        feature = self._features[self.labels[0]]
+        if self.problem_type == REGRESSION:
+            for value in values.to_pylist():
+                self._score(value)
+            return
+        names: dict[str | bool, None] = {}
+        for value in values.to_pylist():
+            value = self._as_list(value)
+            if value is None or (isinstance(value, list) and self._is_marks(value)):
+                continue
+            of_row, inner = (
+                (value, getattr(feature, "feature", None)) if isinstance(value, list) else ([value], feature)
+            )
+            names |= dict.fromkeys(name for v in of_row if (name := self._written(v, inner)) is not None)
+        check_map_is_used({"": list(names)}, Naming(self._label_map))
+        meant = [self._class_of(name) for name in names]
+        unknown = in_order({name for name in meant if name is not None and name not in self.label_names})
+        if unknown:
+            logger.warning(
+                "True labels that are none of the classes [%s] are shown as they are, and the right predictions are not counted: [%s]. "
+                "--label_map says which classes they are.",
+                listed(self.label_names),
+                listed(unknown),
+            )
+        say_renamed(self._finder.renamed)
+        say_matching(ClassMatching("number" if self._finder.numbered else "name"), self.label_names)
 
     def slice(self, start: int, stop: int) -> tuple[pa.Array, list[pa.Array], pa.Array | None]:
         """The ids, the inputs and the true labels (names, lists of names, or scores; null where hidden) of some rows."""
@@ -133,7 +196,8 @@ class DescribedRows:
     def _labels_in(self, rows: pa.Table) -> pa.Array:
         if not self.one_column:
             values = list(zip(*(rows.column(name).to_pylist() for name in self.labels), strict=True))
-            return pa.array([self._marked(row, self.labels) for row in values], type=pa.list_(pa.string()))
+            meant = [self._class_of(name) for name in self.labels]
+            return pa.array([self._marked(row, meant) for row in values], type=pa.list_(pa.string()))
         values = rows.column(self.labels[0]).to_pylist()
         feature = self._features[self.labels[0]]
         if self.problem_type == REGRESSION:
@@ -143,47 +207,83 @@ class DescribedRows:
         return pa.array([self._name(value, feature) for value in values], type=pa.string())
 
     def _score(self, value: Any) -> float | None:
+        if isinstance(value, str):
+            number = number_in(value)
+            value = None if is_missing(value) else value if number is None else number
         if value is None or isinstance(value, int | float):
             return value
         raise ValueError(
             f"The label column {self.labels[0]!r} holds {value!r}, and the model predicts numbers: name another --label_column."
         )
 
-    def _name(self, value: Any, feature: Any) -> str | None:
+    def _written(self, value: Any, feature: Any) -> str | bool | None:
+        """The name that stands in a row, `None` for a hidden label."""
         if value is None or value == "" or (not isinstance(value, str) and value in (-1, -100)) or value != value:
             return None
-        if isinstance(feature, ClassLabel) and not self._are_ids:
+        if isinstance(feature, ClassLabel):
             return str(feature.int2str(value))
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        is_name = not self._are_ids and str(value) in self.label_names
-        if self._may_be_ids and not isinstance(value, bool) and not is_name:
-            number = int(value) if isinstance(value, str) and value.isdecimal() else value
-            if isinstance(number, int) and 0 <= number < len(self.label_names):
-                return self.label_names[number]
-        return str(value)
+        return value if isinstance(value, bool) else str(value)
+
+    def _class_of(self, name: str | bool) -> str | None:
+        """The class that a name means, or the name itself; `None` where it is hidden, or the map leaves it out."""
+        place = (type(name), name)
+        if place not in self._known:
+            self._known[place] = self._find_class(name)
+        return self._known[place]
+
+    def _find_class(self, name: str | bool) -> str | None:
+        meant = look_up(str(name), self._label_map, self._map_forms)
+        # As in training, `-1` is a class only where the map says so.
+        if meant is None or (meant == name and plain_number(cleaned(meant)) in ("", "-1")):
+            return None
+        found = self._finder.id_of(name if meant == str(name) else meant)
+        return meant if found is None else self.label_names[found]
+
+    def _name(self, value: Any, feature: Any) -> str | None:
+        name = self._written(value, None if self._are_ids else feature)
+        if name is None:
+            return None
+        if self._are_ids and str(name).isdecimal() and int(name) < len(self.label_names):
+            return self.label_names[int(name)]
+        return self._class_of(name)
 
     def _names(self, value: Any, feature: Any) -> list[str] | None:
+        value = self._as_list(value)
         if value is None or value == [-1]:
             return None
         if not isinstance(value, list):
             name = self._name(value, feature)
             return None if name is None else [name]
-        is_long_enough = self._are_ids or len(value) > 1
-        if (
-            is_long_enough
-            and len(value) == len(self.label_names)
-            and all(not isinstance(v, str) and v in (0, 1) for v in value)
-        ):
+        if self._is_marks(value):
             return self._marked(value, self.label_names)
         inner = getattr(feature, "feature", None)
-        return [name for name in (self._name(v, inner) for v in value) if name is not None]
+        # Several names may mean one class.
+        return list(dict.fromkeys(name for name in (self._name(v, inner) for v in value) if name is not None))
 
-    def _marked(self, row: Sequence[Any], names: Sequence[str]) -> list[str] | None:
+    def _as_list(self, value: Any) -> Any:
+        """The list that a string of several labels is."""
+        if not isinstance(value, str) or self.problem_type != MULTI_LABEL or cleaned(value) in ("", "-1"):
+            return value
+        found = read_list(value) if self._separator is None else split_list(value, self._separator)
+        return value if found is None else found
+
+    def _is_marks(self, value: list[Any]) -> bool:
+        """Whether a list is one of 0/1 for each class."""
+        is_long_enough = self._are_ids or len(value) > 1
+        are_marks = all(not isinstance(v, str) and v in (0, 1) for v in value)
+        return is_long_enough and len(value) == len(self.label_names) and are_marks
+
+    def _marked(self, row: Sequence[Any], names: Sequence[str | None]) -> list[str] | None:
         """The names whose place holds 1; a row of nothing but `None` or -1 is hidden."""
+        row = list(map(truth_of, row))
         if all(value is None or value == -1 for value in row):
             return None
-        return [name for name, value in zip(names, row, strict=True) if value == 1]
+        # Several columns may mean one class.
+        return list(
+            dict.fromkeys(name for name, value in zip(names, row, strict=True) if value == 1 and name is not None)
+        )
 
 
 def _knows_paths(split: Dataset, image: str) -> bool:

@@ -8,16 +8,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
-from datasets import Dataset, Features, Value
+import pyarrow.parquet as pq
+from datasets import Dataset, Features, LargeList, List, Value
 from datasets.exceptions import DatasetGenerationError
 
 from .cell_types import with_numbers
 from .delimited import USUAL, check_delimiter, read_delimited
 from .json_rows import read_json
-from .text_encoding import COMPRESSIONS, Unreadable, check_encoding
+from .text_encoding import COMPRESSIONS, IS_LFS, LFS, Unreadable, check_encoding
 
 
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -253,14 +255,33 @@ def _read_file(argument: str, path: Path, cache_dir: str | None, how: Reading) -
 
 
 def _read_parquet(path: Path, cache_dir: str | None) -> Dataset:
+    with path.open("rb") as file:
+        if file.read(len(LFS)) == LFS:
+            raise Unreadable(f"it is {IS_LFS}")
+    _check_columns(pq.read_schema(path))
     # Its "[" and "*" would be taken for a pattern.
     dataset = datasets.load_dataset("parquet", data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir)
     plain = {name: _plain(feature) for name, feature in dataset.features.items()}
     return dataset if plain == dataset.features else dataset.cast(Features(plain))
 
 
-def _plain(feature: object) -> object:
+def _check_columns(schema: pa.Schema) -> None:
+    """Raise `Unreadable` for columns that a data set cannot have."""
+    for field in schema:
+        if schema.names.count(field.name) > 1:
+            raise Unreadable(f"it has several columns called {field.name!r}: give each its own name")
+        try:
+            Features.from_arrow_schema(pa.schema([pa.field(field.name, field.type)]))
+        except ValueError as error:
+            raise Unreadable(
+                f"its column {field.name!r} has the type {field.type}: leave the column out, or save it as strings, numbers or lists"
+            ) from error
+
+
+def _plain(feature: Any) -> Any:
     """Types that say the same as a usual one."""
+    if isinstance(feature, LargeList):
+        return List(_plain(feature.feature))
     if isinstance(feature, Value):
         if feature.dtype == "string_view":
             return Value("string")

@@ -267,7 +267,7 @@ def load_image_datasets(
     label, names, matching = _normalise_labels(splits, found.get("label_column"), label_names, naming)
     rest = select_rows(splits, limits, validation_split_fraction, seed, up_to=up_to)
 
-    splits.train, noise_source = noise.apply(splits.train, names, SINGLE_LABEL, seed)
+    splits.train, noise_source = noise.apply(splits.train, names, SINGLE_LABEL, seed, naming)
 
     by_name = {"train": splits.train, "rest": rest, **splits.validation, **splits.test}
     source = {

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from .cell_types import join_pieces
+from .json_forms import rows_in
 from .text_encoding import TextSource, Unreadable
 
 
@@ -28,7 +29,7 @@ def read_json(path: Path, *, encoding: str | None = None) -> pa.Table:
     Read the rows of a file.
 
     Args:
-        path (`Path`): An object a line, a list of objects, or an object one of whose values is such a list.
+        path (`Path`): An object a line, a list of objects, or an object that is a whole table, see [`rows_in`].
         encoding (`str`, *optional*): Of a file without a mark; UTF-8 if not given.
 
     Raises:
@@ -163,7 +164,7 @@ def _rows(source: TextSource) -> Iterator[_Row]:
         except (ValueError, RecursionError):
             # Not an object a line: one over several lines, several one after the other, or a broken one.
             first = None
-        if isinstance(first, dict) and _wrapped(first) is None:
+        if isinstance(first, dict) and rows_in(first) is None:
             yield from _lines(source)
             return
     yield from _documents(source)
@@ -176,7 +177,7 @@ def _lines(source: TextSource) -> Iterator[_Row]:
             if line.isspace():
                 continue
             try:
-                value = decode(line)
+                value = decode(line.lstrip("\ufeff"))
             except (ValueError, RecursionError) as error:
                 raise Unreadable(f"line {number}: {_told(error)}") from error
             yield _Row(number, _an_object(value, f"line {number}"))
@@ -194,7 +195,7 @@ def _documents(source: TextSource) -> Iterator[_Row]:
     number = 0
     while position < len(text):
         value, end = _decode(decoder, text, position)
-        inner = _wrapped(value) if isinstance(value, dict) else None
+        inner = rows_in(value) if isinstance(value, dict) else None
         if inner is not None and number == 0 and _skip(text, end) == len(text):
             for row, item in enumerate(inner):
                 yield _Row(f"row {row}", item)
@@ -246,13 +247,6 @@ def _an_object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unreadable(f"{where} holds {_short(value)}, where an object {{...}} must be for each row")
     return value
-
-
-def _wrapped(value: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The rows in an object around them, such as `{"version": 1, "data": [{...}, ...]}`."""
-    lists = [v for v in value.values() if isinstance(v, list) and v and all(isinstance(item, dict) for item in v)]
-    others = [v for v in value.values() if isinstance(v, list | dict)]
-    return lists[0] if len(lists) == 1 == len(others) and (len(value) == 1 or "data" in value) else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

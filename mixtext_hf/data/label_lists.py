@@ -46,13 +46,14 @@ def read_lists(
         for row, label in enumerate(labels):
             parts = None
             if isinstance(label, str) and cleaned(label) not in ("", "-1"):
-                parts = read_list(label) if separator is None else _parts(label, separator)
+                parts = read_list(label) if separator is None else split_list(label, separator)
                 if parts is None:
                     others.append((split, row, label))
                 else:
                     found += 1
             lists[split].append(parts)
     if not found:
+        _check_brackets(others, column)
         return None
     if others:
         split, row, label = others[0]
@@ -63,6 +64,20 @@ def read_lists(
     what = "lists written as strings" if separator is None else f"names with {separator!r} between them"
     logger.info("The labels of %r are %s: multi-label data.", column, what)
     return lists
+
+
+def _check_brackets(labels: list[tuple[str, int, str]], column: str) -> None:
+    """Raise where all labels have brackets around them, and one has several words in it: lists in a writing that is none of these."""
+    inside = [(split, row, label, label.strip()[1:-1].strip()) for split, row, label in labels]
+    if not inside or not all(label.strip().startswith("[") and label.strip().endswith("]") for *_, label in labels):
+        return
+    several = next((found for found in inside if "," in found[3] or "' '" in found[3]), None)
+    if several is not None:
+        split, row, label, _ = several
+        raise ValueError(
+            f"The label column {column!r} holds {label!r} at row {row} of the split {split!r}, and all others in brackets too, which is "
+            f"no list as JSON or Python writes it: {_REMEDY}."
+        )
 
 
 def read_list(text: str) -> list[str] | None:
@@ -94,5 +109,6 @@ def _evaluated(text: str) -> Any:
     return value
 
 
-def _parts(text: str, separator: str) -> list[str]:
+def split_list(text: str, separator: str) -> list[str]:
+    """The names in a string with something between them."""
     return [part.strip() for part in text.split(separator) if part.strip()]

@@ -1,12 +1,13 @@
 """Wrong labels on purpose, to see which methods learn them by heart (`evaluation.measure_memorisation` counts)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from datasets import ClassLabel, Dataset, concatenate_datasets
 from numpy.typing import ArrayLike, NDArray
 
+from .class_keys import Naming, changes_any, class_keys
 from .labels import LABEL, SINGLE_LABEL, normalise_labels, replace_labels
 
 
@@ -128,7 +129,7 @@ class LabelNoise:
         return self.label_noise is not None or self.noisy_label_column is not None
 
     def apply(
-        self, train: Dataset | None, names: list[str], problem_type: str, seed: int
+        self, train: Dataset | None, names: list[str], problem_type: str, seed: int, naming: Naming | None = None
     ) -> tuple[Dataset | None, dict[str, Any]]:
         """
         Give the training rows their labels.
@@ -138,6 +139,7 @@ class LabelNoise:
             names (`list[str]`): Names of the classes.
             problem_type (`str`): What the labels are.
             seed (`int`): Of [`corrupt_labels`].
+            naming ([`Naming`], *optional*): What names in `noisy_label_column` mean.
 
         Returns:
             `tuple`: the rows with `label` to train on and the right ones in `clean_label`, and what there is to record.
@@ -159,7 +161,7 @@ class LabelNoise:
             assert self.label_noise is not None
             noisy = corrupt_labels(clean, len(names), self.label_noise, seed=seed, kind=self.label_noise_kind)
         else:
-            noisy = _given_labels(train, self.noisy_label_column, names)
+            noisy = _given_labels(train, self.noisy_label_column, names, naming or Naming())
         wrong = int((noisy != clean).sum())
         if wrong == 0:
             raise ValueError(
@@ -170,12 +172,21 @@ class LabelNoise:
         return concatenate_datasets([train, kept], axis=1), {**asdict(self), "wrong_labels": wrong}
 
 
-def _given_labels(train: Dataset, column: str, names: list[str]) -> NDArray[np.int64]:
+def _given_labels(train: Dataset, column: str, names: list[str], naming: Naming) -> NDArray[np.int64]:
     if column not in train.column_names:
         raise ValueError(f"`noisy_label_column` is {column!r}, but the columns of train are {train.column_names}.")
     alone = train.select_columns([column])
+    # A map of the right labels need not have a name of this column.
+    written = class_keys(list(alone[column][:]), alone.features[column], "train", {})
+    if not changes_any(written, naming.label_map):
+        naming = replace(naming, label_map={})
     try:
-        found = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names)
+        found = normalise_labels({"train": alone}, column, problem_type=SINGLE_LABEL, label_names=names, naming=naming)
     except ValueError as error:
         raise ValueError(f"`noisy_label_column` {column!r}: {error}") from error
+    if found.left_out:
+        raise ValueError(
+            f"`noisy_label_column` {column!r}: `label_map` leaves out {found.left_out['train']} of its rows, whose right labels are "
+            "kept: name a class for them."
+        )
     return np.asarray(found.splits["train"][LABEL][:])

@@ -22,6 +22,7 @@ from .class_names import are_placeholders
 from .label_lists import read_lists
 from .label_map import folded_keys, look_up
 from .multi_label import multi_hot
+from .written_numbers import is_missing, number_in, scores_in_strings, truth_of
 
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,6 @@ REGRESSION = "regression"
 PROBLEM_TYPES = get_args(ProblemType)
 
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
-_TRUTH = {word: int(word.lower() == "true") for word in ("True", "False", "true", "false", "TRUE", "FALSE")}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def has_labels(dataset: Dataset) -> bool:
     """
     if LABEL not in dataset.column_names:
         return False
-    return any(label is not None and label not in (-1, "-1", "") for label in dataset[LABEL][:])
+    return any(label is not None and label not in (-1, "-1", "-1.0", "") for label in dataset[LABEL][:])
 
 
 def normalise_labels(
@@ -120,6 +120,8 @@ def normalise_labels(
     features = {name: split.features.get(label) if isinstance(label, str) else None for name, split in splits.items()}
     if isinstance(label, str) and problem_type in (None, MULTI_LABEL):
         raw, features = _lists_in_strings(raw, features, label, naming.separator)
+    if isinstance(label, str) and problem_type is None and label_names is None and not naming.label_map:
+        raw, features = scores_in_strings(raw, features, label)
     reference = _reference_feature(features)
     problem_type = problem_type or _infer_problem_type(
         reference, [v for values in raw.values() for v in values], label
@@ -182,7 +184,7 @@ def _raw_labels(split: Dataset, label: str | tuple[str, ...], split_name: str) -
 def _one_row(row: tuple[Any, ...], columns: tuple[str, ...], number: int, split_name: str) -> list[float] | None:
     """The 0/1 labels of one row of several label columns; a row of nothing but `None` or -1 is hidden."""
     # As pandas writes them to csv.
-    row = tuple(_TRUTH.get(value, value) if isinstance(value, str) else value for value in row)
+    row = tuple(map(truth_of, row))
     if all(value is None or value == -1 for value in row):
         return None
     for column, value in zip(columns, row, strict=True):
@@ -248,7 +250,10 @@ def _check_hidden(labels: list[Any], split_name: str) -> None:
 
 
 def _scores(labels: list[Any], split_name: str, label: str | tuple[str, ...]) -> list[float | None]:
-    if all(value is None or value == -1 for value in labels):
+    written = [number_in(value) if isinstance(value, str) else value for value in labels]
+    # A word stays, to be shown.
+    labels = [value if number is None else number for value, number in zip(labels, written, strict=True)]
+    if all(value in (None, -1) or (isinstance(value, str) and is_missing(value)) for value in labels):
         return [None] * len(labels)
     for row, value in enumerate(labels):
         if value is None:
@@ -285,7 +290,7 @@ def _class_ids(
         )
     if naming.label_map:
         plain = {name: class_keys(labels, features[name], name, {}, by_id=by_id) for name, labels in raw.items()}
-        check_map_is_used(plain, naming.label_map)
+        check_map_is_used(plain, naming)
     keys = {
         name: class_keys(labels, features[name], name, naming.label_map, by_id=by_id) for name, labels in raw.items()
     }

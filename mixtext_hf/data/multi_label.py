@@ -78,7 +78,7 @@ def _names(
     flat = {name: [key for row in rows if row is not None for key in row] for name, rows in lists.items()}
     if naming.label_map:
         plain = {name: class_keys(keys, inner[name], name, {}, by_id=by_id) for name, keys in flat.items()}
-        check_map_is_used(plain, naming.label_map)
+        check_map_is_used(plain, naming)
     keys = {name: class_keys(keys, inner[name], name, naming.label_map, by_id=by_id) for name, keys in flat.items()}
     declared = next((feature.names for feature in inner.values() if isinstance(feature, ClassLabel)), None)
     if declared is not None:
@@ -119,7 +119,7 @@ def _columns(
 ) -> tuple[Rows, list[str], ClassMatching]:
     """The 0/1 of several label columns in the order of the classes that were given, or else of the columns."""
     forms = folded_keys(naming.label_map)
-    check_map_is_used({"": list(columns)}, naming.label_map)
+    check_map_is_used({"": list(columns)}, naming)
     meant = [look_up(column, naming.label_map, forms) for column in columns]
     places = {name: [i for i, other in enumerate(meant) if other == name] for name in meant if name is not None}
     if given is None:

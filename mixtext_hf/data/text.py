@@ -100,6 +100,7 @@ def load_text_datasets(
     problem_type: str | None = None,
     label_names: Sequence[str] | None = None,
     label_map: str | Path | Mapping[str, str | None] | None = None,
+    names_of_others: Sequence[str] = (),
     similar_labels: SimilarLabels = "refuse",
     label_separator: str | None = None,
     labeled_per_class: int | None = None,
@@ -156,6 +157,9 @@ def load_text_datasets(
             What the names in the data mean, those of `label_names` or others: a mapping, or a JSON, YAML or csv file of one.
             A name that goes to nothing is one whose rows are left out; names that it does not have stay as they are. See
             [`~mixtext_hf.data.label_map.read_label_map`].
+        names_of_others (`Sequence[str]`, *optional*):
+            Names that `label_map` may be for beside those of the data, such as the classes of a teacher; one that is for none of them
+            is refused.
         similar_labels (`str`, *optional*, defaults to `"refuse"`):
             What is done with names that differ by case, blanks or the form of letters alone: `"refuse"` them, `"merge"` them
             into the most frequent one, or `"keep"` them apart.
@@ -220,7 +224,7 @@ def load_text_datasets(
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
         raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
-    naming = make_naming(label_map, similar_labels, label_separator)
+    naming = make_naming(label_map, similar_labels, label_separator, names_of_others)
     task = find_glue_task(task_name)
     if task is not None:
         problem_type = _problem_type_of(task, problem_type)
@@ -271,7 +275,7 @@ def load_text_datasets(
         seed=seed,
         up_to=up_to,
     )
-    train, noise_source = noise.apply(splits.train, names, problem_type, seed)
+    train, noise_source = noise.apply(splits.train, names, problem_type, seed, naming)
     validation, test = splits.validation, splits.test
     by_name = {"train": train, "rest": rest, **validation, **test, UNLABELED: unlabeled}
     source = {

@@ -33,7 +33,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LFS, IS_LFS = b"version https://git-lfs", "a pointer of Git LFS, not the file itself: get that by `git lfs pull`"
 _NO_TEXT = {
+    LFS: IS_LFS,
     b"PAR1": "a parquet file: give it the suffix .parquet",
     b"PK\x03\x04": "a zip archive or an Excel file: unpack it, or save the sheet as csv",
     b"\xd0\xcf\x11\xe0": "an Excel file: save the sheet as csv",

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
-from .class_names import folded
+from .class_matching import ClassFinder
 from .columns import TextColumns
 from .few_shot import few_shot_split
 from .label_map import LabelMap, folded_keys, look_up
@@ -83,19 +83,16 @@ def with_known_labels(
         pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     ):
         return split.remove_columns(label)
-    numbers = all(name.lstrip("-").isdigit() for name in names)
-    ids = {name: number for number, name in enumerate(names)}
-    forms = {folded(name): number for name, number in ids.items()}
+    finder = ClassFinder(names, by_number=True)
     label_map = label_map or {}
     map_forms = folded_keys(label_map)
 
     def id_of(value: str | int | None) -> int:
         if isinstance(value, int) and isinstance(feature, ClassLabel):
             value = feature.int2str(value) if 0 <= value < len(feature.names) else None
-        elif isinstance(value, int) and not numbers and str(value) not in label_map:
-            return value if 0 <= value < len(names) else -1
         meant = None if value is None else look_up(str(value), label_map, map_forms)
-        return -1 if meant is None else ids.get(meant, forms.get(folded(meant), -1))
+        found = None if meant is None else finder.id_of(meant)
+        return -1 if found is None else found
 
     values = column.unique()
     known = pa.array([id_of(value) for value in values.to_pylist()], pa.int64())

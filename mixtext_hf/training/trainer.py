@@ -22,6 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf._quiet import holding_back
+from mixtext_hf.data.label_map import LabelMap
 from mixtext_hf.data.two_streams import UnlabeledTexts
 from mixtext_hf.hub.card import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
@@ -142,6 +143,8 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
         self.guesses: Guesses | None = None
         # Where the frozen encoder's features are kept beyond this run, for others with the same texts.
         self.features_folder: Path | None = None
+        # What the classes of `guesser="checkpoint:..."` mean, where they have other names.
+        self.guesser_label_map: LabelMap = {}
         self.data_fingerprint: dict[str, Any] | None = None
         self._set_epoch = SetEpoch()
         self._watch: Watch | None = None

@@ -253,6 +253,19 @@ def test_files_in_another_dialect(tmp_path, evaluated, classifier, files):
     assert report["results"]["metrics"] == evaluated[1]["results"]["metrics"]
 
 
+def test_strict_data_refuses_what_seems_wrong(tmp_path, capsys, classifier, files):
+    rows = text_rows(30, NAMES, seed=1)
+    train = write_table(tmp_path / "train.csv", [*text_rows(20, NAMES, seed=8), rows[3]])
+    flags = [f"--train_file={train}", *NO_NOISE]
+    report = run(tmp_path / "loose", classifier, files["test"], *flags)
+    assert any("1 of the 30 texts of test are in train too" in note for note in report["data"]["notes"])
+    with pytest.raises(SystemExit):
+        run(tmp_path / "strict", classifier, files["test"], *flags, "--strict_data")
+    assert "--strict_data: 1 of the 30 texts of test are in train too: remove them" in capsys.readouterr().err
+    assert not (tmp_path / "strict" / "report.html").exists()
+    run(tmp_path / "well", classifier, files["test"], *NO_NOISE, "--strict_data")
+
+
 def test_labels_without_names_are_numbers(tmp_path, evaluated, classifier, files):
     found = run(tmp_path / "out", classifier, files["numbers"], *NO_NOISE)
     assert found["data"]["matched_by"] == "number" and evaluated[1]["data"]["matched_by"] == "name"

@@ -148,6 +148,65 @@ def test_a_teacher_guesses(files, tmp_path):
     assert row["guess_probabilities"] == pytest.approx(dict(zip(("cat", "ant", "bee"), p, strict=True)), abs=1e-5)
 
 
+def save_teacher(folder, names) -> str:
+    """Of [`tiny_model`] with seed 2; its outputs have these names."""
+    model = tiny_model(seed=2, num_labels=len(names))
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: i for i, name in enumerate(names)}
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("names", [("Cat", " ANT", "bee"), ("K", "a", "b")])
+def test_a_teacher_whose_classes_are_written_otherwise(files, tmp_path, caplog, names):
+    caplog.set_level("INFO", "mixtext_hf")
+    flags, needs_map = [], names[0] == "K"
+    if needs_map:
+        (tmp_path / "map.json").write_text('{"k": "cat", "A": "ant", "b": "bee"}')
+        flags = [f"--label_map={tmp_path / 'map.json'}"]
+    teacher = save_teacher(tmp_path / "teacher", names)
+    common = [f"--guesser=checkpoint:{teacher}", "--device=cpu"]
+    main([files["texts"], str(tmp_path / "plain.parquet"), *common])
+    main([files["texts"], files["out"], *common, f"--train_file={files['labelled']}", *flags])
+    plain = pq.read_table(tmp_path / "plain.parquet").column("guess_probabilities").to_pylist()
+    found = pq.read_table(files["out"]).column("guess_probabilities").to_pylist()
+    for row, other in zip(found, plain, strict=True):
+        assert list(row) == list(NAMES)
+        expected = dict(zip(("cat", "ant", "bee"), other.values(), strict=True))
+        assert row == pytest.approx(expected, abs=1e-6)
+    assert needs_map or "'ant' for ' ANT', 'cat' for 'Cat'" in caplog.text
+
+
+def test_several_classes_of_a_teacher_may_mean_one(files, tmp_path, capsys):
+    teacher = save_teacher(tmp_path / "teacher", ("1", "2", "4", "5"))
+    (tmp_path / "map.csv").write_text("1,bad\n2,bad\n4,good\n5,good\n")
+    common = [f"--guesser=checkpoint:{teacher}", "--device=cpu"]
+    main([files["texts"], str(tmp_path / "plain.parquet"), *common])
+    main([files["texts"], files["out"], *common, f"--label_map={tmp_path / 'map.csv'}"])
+    plain = pq.read_table(tmp_path / "plain.parquet").column("guess_probabilities").to_pylist()
+    for row, other in zip(pq.read_table(files["out"]).to_pylist(), plain, strict=True):
+        expected = {"bad": other["1"] + other["2"], "good": other["4"] + other["5"]}
+        assert row["guess_probabilities"] == pytest.approx(expected, abs=1e-6)
+        assert row["guess"] == max(expected, key=expected.get)
+    # Names that neither the teacher nor the texts have.
+    (tmp_path / "map.csv").write_text("six,bad\n")
+    for more in ([], [f"--train_file={files['labelled']}"]):
+        with pytest.raises(SystemExit):
+            main([files["texts"], str(tmp_path / "x.parquet"), *common, f"--label_map={tmp_path / 'map.csv'}", *more])
+        assert "`label_map` changes no label of the data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), ("ant", "bee", "dog"), ("ant", "Ant", "cat")])
+def test_a_teacher_of_other_classes_is_refused(files, tmp_path, capsys, names):
+    teacher = save_teacher(tmp_path / "teacher", names)
+    with pytest.raises(SystemExit):
+        main([files["texts"], files["out"], f"--guesser=checkpoint:{teacher}", f"--train_file={files['labelled']}"])
+    error = capsys.readouterr().err
+    assert f"has the classes {', '.join(names)}, those of the labelled rows are ant, bee, cat" in error
+    assert "--label_map" in error and not Path(files["out"]).exists()
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from datasets import Features
+from datasets import Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 from table_files import write_table
@@ -143,11 +143,46 @@ def test_other_files_hold_the_same(tmp_path, classifier, suffix):
         assert row[:4] == same[:4] and np.allclose(np.array(row[4:], float), np.array(same[4:], float))
 
 
-def test_labels_that_the_model_does_not_know_are_shown_and_not_counted(tmp_path, classifier, capsys):
-    rows = [{**row, "label": "Billing" if i == 3 else row["label"]} for i, row in enumerate(text_rows(8))]
+def test_labels_that_the_model_does_not_know_are_shown_and_not_counted(tmp_path, classifier, capsys, caplog):
+    rows = [{**row, "label": "refunds" if i == 3 else row["label"]} for i, row in enumerate(text_rows(8))]
     written = run(classifier, write_table(tmp_path / "test.csv", rows), tmp_path / "p.csv")
     assert [row["label"] for row in read(tmp_path / "p.csv")] == [row["label"] for row in rows]
     assert written.labelled == written.right == 0 and "true label" not in capsys.readouterr().out
+    assert "not counted: ['refunds']. --label_map says" in caplog.text
+
+
+def test_labels_are_those_of_the_model_by_name_by_case_and_by_a_map(tmp_path, classifier, capsys, caplog):
+    caplog.set_level("INFO", "mixtext_hf")
+    other = {"billing": " Billing", "delivery": "DELIVERY", "returns": "sent back"}
+    rows = [{**row, "label": other[row["label"]]} for row in text_rows(8)]
+    path = write_table(tmp_path / "test.csv", [*rows, {"ticket_id": "T9", "text": "w1", "label": "junk"}])
+    (tmp_path / "map.csv").write_text("Sent back,returns\njunk,\n")
+    written = run(classifier, path, tmp_path / "p.csv", f"--label_map={tmp_path / 'map.csv'}")
+    assert [row["label"] for row in read(tmp_path / "p.csv")] == [*(row["label"] for row in text_rows(8)), ""]
+    assert (written.rows, written.labelled) == (9, 8)
+    assert "' Billing' for 'billing', 'DELIVERY' for 'delivery'" in caplog.text
+    (tmp_path / "map.csv").write_text("refund,returns\n")
+    said = refused(
+        capsys, classifier, path, f"--output_file={tmp_path / 'q.csv'}", f"--label_map={tmp_path / 'map.csv'}"
+    )
+    assert "changes no label of the data: it has the names ['refund']" in said and not (tmp_path / "q.csv").exists()
+    bare = write_table(tmp_path / "bare.csv", [{"text": "w1"}])
+    said = refused(
+        capsys, classifier, bare, f"--output_file={tmp_path / 'q.csv'}", f"--label_map={tmp_path / 'map.csv'}"
+    )
+    assert "has no true labels" in said
+
+
+def test_a_score_that_is_none_is_said_before_anything_is_predicted(tmp_path, capsys, monkeypatch):
+    scores = save(tmp_path / "scores", tiny_model(num_labels=1, problem_type="regression"), tiny_tokenizer())
+    for label, shown in (("4.50", 4.5), ("NA", ""), ("2.0", 2.0)):
+        rows = [{"text": "w1", "label": "1.0"}, {"text": "w2", "label": label}]
+        path = write_table(tmp_path / "test.csv", rows, Features({"text": Value("string"), "label": Value("string")}))
+        run(scores, path, tmp_path / "p.csv", "--overwrite_output_file")
+        assert [row["label"] and float(row["label"]) for row in read(tmp_path / "p.csv")] == [1.0, shown]
+    path = write_table(tmp_path / "test.csv", [{"text": "w1", "label": "1.5"}, {"text": "w2", "label": "good"}])
+    monkeypatch.setattr("mixtext_hf.cli.predict.predict", None)
+    assert "'label' holds 'good'" in refused(capsys, scores, path, f"--output_file={tmp_path / 'q.csv'}")
 
 
 def test_the_columns_of_the_training_are_taken(tmp_path, classifier):
@@ -178,6 +213,16 @@ def test_scores_and_several_labels(tmp_path, capsys):
     for row in found:
         likely = [name for name in "abc" if float(row[f"probability_{name}"]) > 0.5]
         assert row["prediction"] == "|".join(likely)
+    # What was written, with its labels in one string, read again; and lists that are written as strings.
+    lines = [f"w{i},{label}" for i, label in enumerate(["A|c", "b", "-1"])]
+    (tmp_path / "again.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    run(several, tmp_path / "again.csv", tmp_path / "again_p.csv", "--label_separator=|")
+    assert [row["label"] for row in read(tmp_path / "again_p.csv")] == ["a|c", "b", ""]
+    (tmp_path / "lists.csv").write_text("text,label\nw1,\"['c', 'a']\"\nw2,['b']\n")
+    run(several, tmp_path / "lists.csv", tmp_path / "lists_p.csv")
+    assert [row["label"] for row in read(tmp_path / "lists_p.csv")] == ["c|a", "b"]
+    said = refused(capsys, scores, path, f"--output_file={tmp_path / 'q.csv'}", "--label_separator=|")
+    assert "--label_separator is for models of several labels a row" in said
 
 
 def test_one_class_for_all_is_said(tmp_path, capsys):

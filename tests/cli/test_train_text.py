@@ -18,6 +18,7 @@ from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
+from mixtext_hf.cli import predict
 from mixtext_hf.cli.train_text import main, make_parser, make_run
 from mixtext_hf.training import MixTrainingArguments
 
@@ -368,6 +369,46 @@ def test_mixtext_on_a_file_of_texts(tmp_path, base, train_csv, dev_csv):
     assert {"loss_supervised", "loss_unlabeled", "guess_entropy", "guess_balance"} <= set(history[0])
     model = AutoModelForSequenceClassification.from_pretrained(out)
     assert type(model).__name__ == "BertForSequenceClassification" and model.config.mixtext["method"] == "mixtext"
+
+
+def test_a_teacher_whose_classes_a_map_names(tmp_path, base, train_csv, capsys):
+    teacher = save_model(tmp_path / "teacher", id2label={0: "S", 1: "E", 2: "H"}, num_labels=3)
+    unlabelled = write_table(tmp_path / "more.parquet", viewed(20))
+    (tmp_path / "map.csv").write_text("s,spam\nh,ham\ne,egg\n")
+    flags = [f"--model_name_or_path={base}", f"--train_file={train_csv}", f"--unlabeled_file={unlabelled}"]
+    flags += ["--mix_method=mixtext", "--view_columns", "de", f"--guesser=checkpoint:{teacher}", *COMMON, "--do_train"]
+    main([*flags, f"--output_dir={tmp_path / 'out'}", f"--label_map={tmp_path / 'map.csv'}"])
+    about = json.loads((tmp_path / "out" / "guesses" / "guesses.json").read_text())
+    assert about["label_names"] == ["egg", "ham", "spam"]
+    probabilities = np.load(tmp_path / "out" / "guesses" / "probabilities.npy")
+    model = AutoModelForSequenceClassification.from_pretrained(teacher).eval()
+    with torch.no_grad():
+        batch = tiny_tokenizer()([row["text"] for row in viewed(20)], padding=True, return_tensors="pt")
+        expected = model(**batch).logits.softmax(-1).numpy()[:, [1, 2, 0]]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    with pytest.raises((SystemExit, ValueError)):
+        main([*flags, f"--output_dir={tmp_path / 'other'}"])
+    assert "--label_map" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("1.0", "2.0", "10.0"), ("001", "010", "100"), ("true", "false", "NA")])
+def test_classes_are_called_what_is_written_to_the_end(tmp_path, base, names):
+    """In the config, the predictions, the card and what is measured."""
+    lines = [f"{row['text']},{row['label']}" for row in rows(12, names)]
+    (tmp_path / "data.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    files = [f"--train_file={tmp_path / 'data.csv'}", f"--test_file={tmp_path / 'data.csv'}"]
+    out = tmp_path / "out"
+    main([*files, f"--model_name_or_path={base}", f"--output_dir={out}", *COMMON, "--do_train", "--do_predict"])
+    config = json.loads((out / "config.json").read_text())
+    assert sorted(config["id2label"].values()) == sorted(names)
+    found = read_predictions(out / "predictions.csv")
+    assert [row["label"] for row in found] == [row["label"] for row in rows(12, names)]
+    assert {row["prediction"] for row in found} <= set(names)
+    card = (out / "README.md").read_text()
+    assert all(f"`{name}`" in card or f"| {name}" in card or f"{name}," in card for name in names)
+    predict.main([str(out), str(tmp_path / "data.csv"), f"--output_file={tmp_path / 'p.csv'}", "--use_cpu"])
+    again = read_predictions(tmp_path / "p.csv")
+    assert [(row["label"], row["prediction"]) for row in again] == [(row["label"], row["prediction"]) for row in found]
 
 
 def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv):

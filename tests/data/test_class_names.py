@@ -312,6 +312,21 @@ def test_lists_and_other_strings_are_refused(write: Any, other: str) -> None:
         load_text_datasets(train_file=write("a.parquet", ["['a']", other, "['b']"]))
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [["[billing, urgent]", "[billing]"], ["['a' 'b']", "['b' 'c']"], ["[a,b]", "[b,c]"]],
+)
+def test_brackets_around_all_labels_are_no_names(write: Any, labels: list[str]) -> None:
+    path = write("a.parquet", labels)
+    with pytest.raises(
+        ValueError, match=r"at row 0 of the split 'train', and all others in brackets too.*multi-label"
+    ):
+        load_text_datasets(train_file=path)
+    kept = load_text_datasets(train_file=path, problem_type="single_label_classification")
+    assert kept.label_names == sorted(labels)
+    assert load_text_datasets(train_file=write("b.parquet", ["[PAD]", "[UNK]"])).label_names == ["[PAD]", "[UNK]"]
+
+
 def test_strings_that_are_no_lists() -> None:
     assert [read_list(text) for text in ("", "a", "[PAD]", "[a]", "{}", "('a')", "['a' 'b']", "[True]")] == [None] * 8
     assert read_list("[1, 2]") == ["1", "2"]

@@ -112,6 +112,12 @@ def test_splits_with_classes_of_their_own(tmp_path: Path) -> None:
     ("labels", "what"),
     [
         (["nan", "spam"], "A missing label is often written as the class 'nan'"),
+        (["-100", "1", "0"], "A missing label is often written as the class '-100'"),
+        (
+            ["True", "1", "False", "0"],
+            "Yes and no are written in several ways, '0', '1', 'False', 'True': make them one by --label_map",
+        ),
+        (["yes", "no", "1"], "Yes and no are written in several ways, '1', 'no', 'yes'"),
         ([" spam", " ham"], "Blanks stand around or inside the classes ' ham', ' spam'"),
         (
             ["a", "b", "a|b"],
@@ -124,7 +130,9 @@ def test_names_that_are_hardly_names(tmp_path: Path, labels: list[str], what: st
     assert what in said(summary_of(tmp_path, rows_of([f"text {i}" for i in range(6)], labels)))
 
 
-@pytest.mark.parametrize("names", [["none", "null"], ["a, not b", "b, not a"], ["C|C++", "Java"]])
+@pytest.mark.parametrize(
+    "names", [["true", "no"], ["no", "1", "2"], ["none", "null"], ["a, not b", "b, not a"], ["C|C++", "Java"]]
+)
 def test_names_that_may_well_be_names(tmp_path: Path, names: list[str]) -> None:
     assert not summary_of(tmp_path, rows_of([f"text {i}" for i in range(6)], names)).concerns
 

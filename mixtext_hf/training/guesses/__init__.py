@@ -11,7 +11,7 @@ from .made import Guesses, told
 from .rounds import ROUNDS, Rounds
 from .running import encoder_of, label_names, labels_of, model_of, run_over
 from .shared import by_first, shared_table
-from .teacher import Teacher
+from .teacher import Teacher, teacher_classes
 
 
 if TYPE_CHECKING:
@@ -55,4 +55,5 @@ __all__ = [
     "model_of",
     "run_over",
     "stored_features",
+    "teacher_classes",
 ]

@@ -38,7 +38,13 @@ def of_column(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> GuessT
 
 def of_teacher(trainer: MixTrainer, folder: Path, names: Sequence[str]) -> GuessTable:
     name = trainer.args.guesser_name.removeprefix("checkpoint:")
-    teacher = Teacher(name, names, device=trainer.args.device, batch_size=batch_size_of(trainer))
+    teacher = Teacher(
+        name,
+        names,
+        label_map=trainer.guesser_label_map,
+        device=trainer.args.device,
+        batch_size=batch_size_of(trainer),
+    )
     collator = trainer.data_collator
     columns = (
         (collator.text_column, collator.text_pair_column) if isinstance(collator, MixDataCollator) else (None, None)
@@ -61,4 +67,8 @@ def settings_of_given(trainer: MixTrainer) -> dict[str, Any]:
     column = trainer.args.guess_column
     if column is not None:
         return {"column": column}
-    return {"teacher": trainer.args.guesser_name.removeprefix("checkpoint:")}
+    label_map = trainer.guesser_label_map
+    return {
+        "teacher": trainer.args.guesser_name.removeprefix("checkpoint:"),
+        **({"label_map": label_map} if label_map else {}),
+    }

@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf.data.class_keys import Naming, check_map_is_used
+from mixtext_hf.data.class_matching import match_outputs
 from mixtext_hf.data.in_batches import CHUNK_ROWS, some_rows
+from mixtext_hf.data.label_map import LabelMap, folded_keys, look_up
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
+
+
+def teacher_classes(name: str) -> list[str]:
+    """The names of a teacher's classes, in the order of its outputs."""
+    return _names_in(_config_of(name))
 
 
 class Teacher:
@@ -21,7 +29,10 @@ class Teacher:
     Args:
         name (`str`): Hub id or folder of a single-label text classifier of transformers.
         label_names (`Sequence[str]`, *optional*):
-            The classes that are wanted; the teacher's must be the same, in any order. `None`: those of the teacher.
+            The classes that are wanted; the teacher's must be the same, in any order, case and blanks aside. `None`: those of the
+            teacher.
+        label_map (`dict[str, str | None]`, *optional*):
+            What names of the teacher's classes mean. Of several that mean the same one, the probabilities are added.
         device (`torch.device`): Where it runs.
         batch_size (`int`): Texts that are run together.
         max_length (`int`): Longer texts are cut to this many tokens, or to as many as it takes.
@@ -35,27 +46,35 @@ class Teacher:
         name: str,
         label_names: Sequence[str] | None,
         *,
+        label_map: LabelMap | None = None,
         device: torch.device,
         batch_size: int = 32,
         max_length: int = 512,
     ):
-        check_checkpoint(name)
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        own = [str(config.id2label[i]) for i in range(config.num_labels)]
-        label_names = own if label_names is None else label_names
+        config = _config_of(name)
+        own = _names_in(config)
+        label_map = label_map or {}
+        if label_names is None:
+            check_map_is_used({}, Naming(label_map, others=tuple(own)))
+            meant = (look_up(other, label_map, folded_keys(label_map)) for other in own)
+            label_names = list(dict.fromkeys(other for other in meant if other is not None))
         self.label_names = list(label_names)
-        if set(own) != set(label_names) or len(own) != len(label_names):
+        outputs = match_outputs(label_names, own, label_map)
+        if outputs is None:
             raise ValueError(
                 f"guesser='checkpoint:{name}' has the classes {', '.join(own)}, those of the labelled rows are "
-                f"{', '.join(label_names)}: name a teacher with the same classes."
+                f"{', '.join(label_names)}: name a teacher with the same classes, or say by --label_map which of them each of its "
+                "classes is."
             )
+        self._of_class = np.zeros((len(own), len(label_names)), dtype=np.float32)
+        for number, which in enumerate(outputs):
+            self._of_class[which, number] = 1
         check_tokenizer(name)
         self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         self.model = (
             AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False).eval().to(device)
         )
         check_tokenizer_fits(self.tokenizer, self.model)
-        self.order = [own.index(label) for label in label_names]
         self.device, self.batch_size = device, batch_size
         self.max_length = min(max_length, longest_text(config, self.tokenizer) or max_length)
 
@@ -74,7 +93,7 @@ class Teacher:
                 bar.update(len(part))
 
     def _guess(self, texts: list[str], pairs: list[str] | None) -> NDArray[np.float32]:
-        out = np.empty((len(texts), len(self.order)), dtype=np.float32)
+        out = np.empty((len(texts), len(self.label_names)), dtype=np.float32)
         order = np.argsort([len(text) for text in texts], kind="stable")
         for first in range(0, len(order), self.batch_size):
             which = order[first : first + self.batch_size]
@@ -87,5 +106,14 @@ class Teacher:
                 return_tensors="pt",
             ).to(self.device)
             logits = self.model(**batch).logits.float()
-            out[which] = logits.softmax(dim=-1)[:, self.order].cpu().numpy()
+            out[which] = logits.softmax(dim=-1).cpu().numpy() @ self._of_class
         return out
+
+
+def _config_of(name: str) -> Any:
+    check_checkpoint(name)
+    return AutoConfig.from_pretrained(name, trust_remote_code=False)
+
+
+def _names_in(config: Any) -> list[str]:
+    return [str(config.id2label[i]) for i in range(config.num_labels)]
