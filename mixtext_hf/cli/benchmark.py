@@ -20,9 +20,9 @@ import torch
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf.methods import METHODS
+from mixtext_hf.models.embedded import MINILM
 
 from . import benchmark_guesses, benchmark_mixtext, benchmark_trainer, benchmark_vision
-from .embedded import MINILM
 from .failures import reporting_failures
 from .measuring import (
     NUM_LABELS,

@@ -21,10 +21,10 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from mixtext_hf.methods import make_method
 from mixtext_hf.mixing import MixPlan
+from mixtext_hf.models.embedded import MINILM
 from mixtext_hf.training import MixTrainer
 
 from .benchmark_texts import random_batches, text_batches
-from .embedded import MINILM
 from .measuring import (
     NUM_LABELS,
     interleaved_times,

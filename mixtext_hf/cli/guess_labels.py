@@ -35,12 +35,12 @@ from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher
 
-from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
 from .parts import Parts

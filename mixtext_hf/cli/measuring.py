@@ -16,9 +16,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from mixtext_hf.models.checkpoint import check_checkpoint
+from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-
-from .embedded import MINILM, minilm_path
 
 
 T = TypeVar("T")

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import HfArgumentParser
 
+from mixtext_hf._files import check_new_file
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
@@ -47,7 +48,6 @@ from mixtext_hf.evaluation.prediction_file import (
 from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
-from .output_dir import check_new_file
 from .parsing import Parser, parse, reporting_bad_input
 from .run import task_of
 from .text_files import delimiter_argument, encoding_argument
