@@ -36,6 +36,7 @@ from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.text import check_texts
+from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.predicting import predict, predict_in_chunks
 from mixtext_hf.evaluation.prediction_file import (
     PREDICTION_SUFFIXES,
@@ -50,7 +51,6 @@ from .failures import reporting_failures
 from .logs import set_up_logging
 from .parsing import Parser, parse, reporting_bad_input
 from .run import task_of
-from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)
