@@ -80,7 +80,7 @@ def interleaved_times(
 def memory_in_child(argv: Sequence[str], step: str) -> dict[str, float]:
     """[`memory_in_this_process`] of one step, in a new process of `mixtext-hf benchmark` with the same arguments."""
     own = [f"--threads={torch.get_num_threads()}", f"--memory_of={step}"]
-    command = [sys.executable, "-m", "mixtext_hf.cli.benchmark", *argv, *own]
+    command = [sys.executable, "-m", "mixtext_hf.cli.benchmark.command", *argv, *own]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
