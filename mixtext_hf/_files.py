@@ -85,3 +85,24 @@ def remove_partial(folder: Path) -> None:
 def _partial(folder: Path, name: str) -> Path:
     # The suffix stays: some writers go by it.
     return folder / f"{PARTIAL}{uuid.uuid4().hex[:12]}-{name}"
+
+
+def check_writable(output_dir: Path, name: str = "output_dir") -> None:
+    """What is written at the end must be possible from the start: raise `ValueError` unless the folder takes files, or can be made."""
+    absolute = output_dir.absolute()
+    there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
+
+
+def check_new_file(output: Path, overwrite: bool) -> None:
+    """Raise `ValueError` unless the file of --output_file can be written, and is not there or may be replaced."""
+    if output.is_dir():
+        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
+    check_writable(output.parent, "output_file")
+    if output.exists() and not overwrite:
+        raise ValueError(
+            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+        )

@@ -16,8 +16,8 @@ from typing import Any
 
 from transformers import PrinterCallback, TrainerCallback
 
-from mixtext_hf.cli.benchmark import make_parser
-from mixtext_hf.cli.benchmark_trainer import make_pair
+from mixtext_hf.cli.benchmark.command import make_parser
+from mixtext_hf.cli.benchmark.trainer import make_pair
 
 
 METHODS = ("erm", "tmix", "mixtext", "mixtext_online")

@@ -24,10 +24,10 @@ import datasets
 import numpy as np
 from PIL import Image, ImageOps
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.data.images import load_image_datasets
+from mixtext_hf.models.embedded import small_image_processor
 
 
 Rng = np.random.Generator

@@ -10,9 +10,9 @@ import numpy as np
 from runs import arguments, group_plan, series
 from tiny import IMAGE_SIZE, tiny_image_model
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.methods import MixMethod
 from mixtext_hf.mixing import Blocks, MixPlan
+from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mixtext_hf._files import write_text
+from mixtext_hf._files import check_writable, write_text
 from mixtext_hf._lock import FolderLock
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.comparison import mean_and_deviation
@@ -24,7 +24,6 @@ from mixtext_hf.methods import METHODS
 
 from . import train_text
 from .failures import reporting_failures
-from .output_dir import check_writable
 from .run import Run
 
 

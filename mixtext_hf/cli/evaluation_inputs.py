@@ -15,8 +15,10 @@ import torch
 from datasets import Dataset, disable_progress_bars
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._files import check_writable
 from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets, summarise_data
 from mixtext_hf.data.class_names import SimilarLabels
+from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
@@ -24,9 +26,7 @@ from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
 
 from .card import log_summary
 from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
-from .output_dir import check_writable
 from .run import task_of
-from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)

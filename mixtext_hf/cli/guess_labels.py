@@ -32,19 +32,19 @@ from mixtext_hf.data.back_translation import default_device
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.data.label_map import read_label_map
+from mixtext_hf.data.parts import Parts
+from mixtext_hf.data.text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 from mixtext_hf.data.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher, teacher_classes
 
-from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
-from .parts import Parts
-from .text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 
 
 GUESS, PROBABILITIES = "guess", "guess_probabilities"

@@ -24,7 +24,7 @@ COMMANDS = {
     "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
     "guess-labels": ("guess_labels", "guess the classes of unlabelled texts into columns beside them"),
-    "benchmark": ("benchmark", "time and memory of each method against a plain step"),
+    "benchmark": ("benchmark.command", "time and memory of each method against a plain step"),
     "show-mixes": ("show_mixes", "pictures of what each method makes of two images and two texts"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,27 +20,6 @@ from mixtext_hf.training.whole_checkpoints import checkpoints_of
 
 
 _ROWS_AT_A_TIME = 2048
-
-
-def check_writable(output_dir: Path, name: str = "output_dir") -> None:
-    """What is written at the end must be possible from the start: raise `ValueError` unless the folder takes files, or can be made."""
-    absolute = output_dir.absolute()
-    there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
-    if not there.is_dir():
-        raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
-
-
-def check_new_file(output: Path, overwrite: bool) -> None:
-    """Raise `ValueError` unless the file of --output_file can be written, and is not there or may be replaced."""
-    if output.is_dir():
-        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
-    check_writable(output.parent, "output_file")
-    if output.exists() and not overwrite:
-        raise ValueError(
-            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
-        )
 
 
 def check_output_dir(output_dir: Path, args: MixTrainingArguments, overwrite: bool) -> str | bool | None:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import HfArgumentParser
 
+from mixtext_hf._files import check_new_file
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
@@ -36,6 +37,7 @@ from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.text import check_texts
+from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.predicting import predict, predict_in_chunks
 from mixtext_hf.evaluation.prediction_file import (
     PREDICTION_SUFFIXES,
@@ -48,10 +50,8 @@ from mixtext_hf.evaluation.prediction_file import (
 from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
-from .output_dir import check_new_file
 from .parsing import Parser, parse, reporting_bad_input
 from .run import task_of
-from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)

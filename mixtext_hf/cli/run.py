@@ -17,12 +17,13 @@ import numpy as np
 from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
 
-from mixtext_hf._files import write_json
+from mixtext_hf._files import check_writable, write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.label_noise import NoiseKind
+from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.metrics import softmax
@@ -47,9 +48,8 @@ from .card import RUN, Baseline, data_facts, log_summary, settings_of
 from .failures import leave, reporting_failures
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
-from .output_dir import check_output_dir, check_writable, describe_rows, in_chunks, remove_results
+from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
-from .text_files import delimiter_argument, encoding_argument
 
 
 logger = logging.getLogger(__name__)

@@ -32,12 +32,13 @@ from mixtext_hf.methods import PIXELS, PuzzleMix
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_image_processor
+from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.last_batch import check_last_batch
 
-from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
+from .embedded import DIGITS_DEFAULTS
 from .kept_classes import load_for_training
 from .parsing import Parser
 from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of

@@ -22,11 +22,12 @@ from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
+from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import check_max_length
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
 
-from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
+from .embedded import DEFAULTS
 from .kept_classes import load_for_training
 from .parsing import Parser
 from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of

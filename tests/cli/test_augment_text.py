@@ -19,8 +19,9 @@ from filelock import FileLock
 from table_files import write_table
 from translators import WORDS, save_marian
 
-from mixtext_hf.cli import augment_text
-from mixtext_hf.cli.augment_text import AugmentTextArguments, main
+from mixtext_hf.cli.augment_text import main
+from mixtext_hf.data import augment_file as augment_file_module
+from mixtext_hf.data.augment_file import AugmentSettings, augment_file
 from mixtext_hf.data.augmenters import SpanSwap, WordDropout
 from mixtext_hf.data.back_translation import Translator, back_translate
 from mixtext_hf.data.files import read_files
@@ -132,6 +133,17 @@ def test_other_files_and_no_model(tmp_path, suffix):
         assert sorted(view.split()) == sorted(text.split()) and view != text
 
 
+def test_called_from_python(tmp_path):
+    texts = write_table(tmp_path / "texts.csv", rows(9))
+    out = tmp_path / "out.parquet"
+    reported = augment_file(texts, str(out), augmenters=["span_swap"], seed=3)
+    assert not reported and read(out)["span_swap"][:] == [
+        SpanSwap()(text, np.random.default_rng([3, 0, row, 1])) for row, text in enumerate(read(Path(texts))["text"])
+    ]
+    with pytest.raises(ValueError, match=r"--output_file .* exists already"):
+        augment_file(texts, str(out), augmenters=["span_swap"])
+
+
 def test_files_in_another_dialect(tmp_path, capsys):
     path, out = tmp_path / "a.csv", tmp_path / "out.parquet"
     path.write_bytes("id;text\n007;ça va\n008;où est-il\n".encode("latin-1"))
@@ -148,7 +160,7 @@ def test_files_in_another_dialect(tmp_path, capsys):
 
 def test_many_chunks_are_written_in_order(tmp_path, monkeypatch):
     """More chunks than are written at a time, and a last one that is not full."""
-    monkeypatch.setattr(augment_text, "_ROWS_AT_A_TIME", 10)
+    monkeypatch.setattr(augment_file_module, "_ROWS_AT_A_TIME", 10)
     texts = write_table(tmp_path / "texts.parquet", rows(47), FEATURES)
     results = []
     for size in (1, 3, 20, 500):
@@ -177,7 +189,7 @@ def test_empty_and_long_texts(tmp_path, translators, capsys):
 
 
 def test_a_text_that_comes_back_empty_stays_itself(tmp_path, texts, translators, monkeypatch, capsys):
-    monkeypatch.setattr(augment_text, "back_translate", lambda texts, *_, **__: ["", *texts[1:]])
+    monkeypatch.setattr(augment_file_module, "back_translate", lambda texts, *_, **__: ["", *texts[1:]])
     out = tmp_path / "out.parquet"
     main(command(texts, out, translators))
     assert read(out)["back_translation_de"][:] == read(Path(texts))["text"][:]
@@ -231,7 +243,7 @@ def kill_after(monkeypatch, calls: int) -> None:
             raise Killed
         return back_translate(*args, **kwargs)
 
-    monkeypatch.setattr(augment_text, "back_translate", counted)
+    monkeypatch.setattr(augment_file_module, "back_translate", counted)
 
 
 @pytest.mark.parametrize(
@@ -285,14 +297,14 @@ def test_a_process_that_is_killed(tmp_path, translators):
     assert 3 <= len(finished) < 15 and not stopped.exists()
 
     kept = {}
-    write_output = augment_text.AugmentRun._write_output
+    write_output = augment_file_module.AugmentRun._write_output
 
     def look(run):
         kept.update({path: path.stat().st_mtime_ns for path in finished})
         return write_output(run)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment_text.AugmentRun, "_write_output", look)
+        patch.setattr(augment_file_module.AugmentRun, "_write_output", look)
         main(command(texts, stopped, translators))
     assert kept == finished
     main(command(texts, whole, translators))
@@ -516,7 +528,7 @@ def test_help_names_every_argument(capsys):
         main(["--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
-    for name in (*AugmentTextArguments.__dataclass_fields__, "config"):
+    for name in (*AugmentSettings.__dataclass_fields__, "config"):
         assert f"--{name}" in text
 
 

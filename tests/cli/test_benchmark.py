@@ -11,9 +11,11 @@ import torch
 from datasets import Dataset
 from tiny import DEPTH, tiny_batch, tiny_model, tiny_tokenizer
 
-from mixtext_hf.cli import benchmark, benchmark_mixtext, benchmark_trainer
-from mixtext_hf.cli.benchmark import main, make_parser
-from mixtext_hf.cli.benchmark_mixtext import (
+from mixtext_hf.cli.benchmark import command as benchmark
+from mixtext_hf.cli.benchmark import mixtext as benchmark_mixtext
+from mixtext_hf.cli.benchmark import trainer as benchmark_trainer
+from mixtext_hf.cli.benchmark.command import main, make_parser
+from mixtext_hf.cli.benchmark.mixtext import (
     OFFICIAL_LENGTH,
     STEPS,
     Round,
@@ -23,7 +25,7 @@ from mixtext_hf.cli.benchmark_mixtext import (
     official_index,
     official_inputs,
 )
-from mixtext_hf.cli.official_mixtext import official_losses
+from mixtext_hf.cli.benchmark.official_mixtext import official_losses
 from mixtext_hf.mixing import MixPlan, draw_plan
 
 

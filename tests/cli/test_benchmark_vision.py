@@ -8,10 +8,10 @@ import pytest
 import torch
 from tiny import tiny_image_model
 
-from mixtext_hf.cli import benchmark_vision
-from mixtext_hf.cli.benchmark import main, make_parser
-from mixtext_hf.cli.benchmark_vision import ON_IMAGES, memory_in_child, natural_images, resnet18
-from mixtext_hf.cli.measuring import NUM_LABELS
+from mixtext_hf.cli.benchmark import vision as benchmark_vision
+from mixtext_hf.cli.benchmark.command import main, make_parser
+from mixtext_hf.cli.benchmark.measuring import NUM_LABELS
+from mixtext_hf.cli.benchmark.vision import ON_IMAGES, memory_in_child, natural_images, resnet18
 
 
 SMALL = ["--batch_size", "4", "--image_size", "32", "--rounds", "2", "--warmup", "1", "--threads", "1"]

@@ -20,10 +20,10 @@ from tiny import IMAGE_SIZE, tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
 
 from mixtext_hf.cli import evaluate, evaluation_inputs
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.cli.evaluate import main
 from mixtext_hf.evaluation import apply_temperature, expected_calibration_error, fit_temperature, softmax
 from mixtext_hf.evaluation.text_noise import add_noise
+from mixtext_hf.models.embedded import small_image_processor
 
 
 NAMES = ["<script>alert(1)</script>", "R & B", "$x_$"]

@@ -33,9 +33,9 @@ from mixtext_hf._lock import OWNER, FolderLock
 from mixtext_hf.cli import main as cli
 from mixtext_hf.cli.failures import failure, reporting_failures
 from mixtext_hf.cli.parsing import Parser, reporting_bad_input
-from mixtext_hf.cli.show_mixes import ShowMixesArguments
 from mixtext_hf.data.guesses import checked_probabilities
 from mixtext_hf.errors import RunError
+from mixtext_hf.evaluation.pictures.show_mixes import MixPicturesSettings
 from mixtext_hf.hub.push import PushError
 from mixtext_hf.training.finite import NonFinite
 from mixtext_hf.training.same_run import AnotherRun
@@ -126,13 +126,13 @@ def test_the_errors_of_runs_have_one_base(kind, capsys):
 
 
 def test_bugs_show_where_they_are():
-    for reporting in (reporting_failures("x"), reporting_bad_input(Parser([ShowMixesArguments]))):
+    for reporting in (reporting_failures("x"), reporting_bad_input(Parser([MixPicturesSettings]))):
         with pytest.raises(TypeError), reporting:
             len(1)
 
 
 def test_the_disk_is_no_wrong_argument(capsys):
-    with pytest.raises(SystemExit) as ended, reporting_bad_input(Parser([ShowMixesArguments], prog="x")):
+    with pytest.raises(SystemExit) as ended, reporting_bad_input(Parser([MixPicturesSettings], prog="x")):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert ended.value.code == 1 and capsys.readouterr().err.startswith("x: error: The disk is full")
 

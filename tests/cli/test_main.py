@@ -90,7 +90,7 @@ def test_the_parsers_of_demos_and_benchmark():
         demo = import_module(f"mixtext_hf.cli.{name}").make_parser()
         args = demo.parse_args(["--seeds", "2", "--methods", "erm", "tmix"])
         assert (args.seeds, args.methods) == (2, ["erm", "tmix"])
-    benchmark = import_module("mixtext_hf.cli.benchmark").make_parser()
+    benchmark = import_module("mixtext_hf.cli.benchmark.command").make_parser()
     args = benchmark.parse_args(["text", "--methods", "tmix", "--batch_size", "4"])
     assert (args.methods, args.batch_size) == (["tmix"], 4)
     with pytest.raises(SystemExit):

@@ -19,9 +19,9 @@ from tiny import IMAGE_SIZE, tiny_image_model, tiny_model, tiny_tokenizer
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.cli.predict import main
 from mixtext_hf.evaluation.predicting import predict_in_chunks
+from mixtext_hf.models.embedded import small_image_processor
 
 
 NAMES = ["billing", "delivery", "returns"]

@@ -11,17 +11,14 @@ import torch
 from PIL import Image
 from tiny import DEPTH, tiny_config, tiny_image_model, tiny_tokenizer
 
-from mixtext_hf.cli import show_mixes
-from mixtext_hf.cli.embedded import small_image_processor
-from mixtext_hf.cli.show_mixes import (
-    IMAGE_METHODS,
+from mixtext_hf.cli.show_mixes import main
+from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.evaluation.mix_pictures import Mix, draw_grid
+from mixtext_hf.evaluation.pictures import show_mixes as pages
+from mixtext_hf.evaluation.pictures.mix_examples import (
     PARTNERS,
-    TEXT_METHODS,
-    ShowMixesArguments,
-    ShowMixesRun,
     augmix_views,
     edge_saliency,
-    main,
     mix_by,
     mix_by_puzzle,
     model_saliency,
@@ -29,11 +26,17 @@ from mixtext_hf.cli.show_mixes import (
     read_texts,
     text_shares,
 )
-from mixtext_hf.data.image_collator import pixel_statistics
-from mixtext_hf.evaluation.mix_pictures import Mix, draw_grid
+from mixtext_hf.evaluation.pictures.show_mixes import (
+    IMAGE_METHODS,
+    TEXT_METHODS,
+    MixPictures,
+    MixPicturesSettings,
+    show_mixes,
+)
 from mixtext_hf.methods import METHODS, PuzzleMix, Step
 from mixtext_hf.mixing import Blocks, MixedLoss, MixPlan
 from mixtext_hf.mixing.puzzle import assemble, puzzle_mix
+from mixtext_hf.models.embedded import small_image_processor
 
 
 SIZE = 32
@@ -100,6 +103,14 @@ def test_the_command_writes_every_page(tmp_path, capsys, text_model):
         assert (folder / name).stat().st_size < 1.5e6
 
 
+def test_called_from_python(tmp_path, text_model):
+    drawn = show_mixes(methods=["mixup", "tmix"], image_size=SIZE, text_model=text_model, output_dir=str(tmp_path))
+    assert drawn == [tmp_path / "methods.png", tmp_path / "text.png"] == sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"--lam must lie in \[0, 1\], got 2"):
+        show_mixes(lam=2, output_dir=str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
 def test_only_the_methods_named_and_own_files(tmp_path, capsys):
     files = [save_image(tmp_path / "wide $1.png"), save_image(tmp_path / "grey.png", (60, 30), "L")]
     main(["--image_files", *files, "--image_size", "33", "--methods", "mixup", "--output_dir", str(tmp_path / "out")])
@@ -111,7 +122,7 @@ def test_without_a_text_model(tmp_path, capsys, monkeypatch):
     def missing():
         raise ImportError("not installed")
 
-    monkeypatch.setattr(show_mixes, "minilm_path", missing)
+    monkeypatch.setattr(pages, "minilm_path", missing)
     main(["--methods", "tmix", "--output_dir", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out.startswith("No text.png: pip install 'mixtext-hf[demo]'")
@@ -194,7 +205,7 @@ def test_puzzlemix_is_puzzle_mix(pair):
 
 
 def test_the_steps_end_in_the_mix(pair):
-    run = ShowMixesRun(ShowMixesArguments(image_size=SIZE, methods=["puzzlemix"], output_dir="."))
+    run = MixPictures(MixPicturesSettings(image_size=SIZE, methods=["puzzlemix"], output_dir="."))
     assert run.block_nums == [2, 4, 8, 16]
     dear, cheap = run.transport(8, 0.8), run.transport(8, 0.001)
     assert np.array_equal(dear.mix.mask, cheap.mix.mask)

@@ -10,7 +10,6 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.data.augmix import AugMixChains
 from mixtext_hf.data.image_augmentations import RandomResizedCrop, make_image_augmentation
 from mixtext_hf.data.image_collator import ImageCollator
@@ -20,6 +19,7 @@ from mixtext_hf.data.row_id import RowId
 from mixtext_hf.evaluation.corruptions import corrupt
 from mixtext_hf.evaluation.noisy_rows import CorruptedImages
 from mixtext_hf.methods import make_method
+from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainingArguments
 from mixtext_hf.training.images import image_rows
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -24,6 +23,7 @@ from mixtext_hf.evaluation.noisy_rows import (
 from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.robustness import embedding_fgsm_accuracy, robust_accuracies
 from mixtext_hf.evaluation.text_noise import NOISES, add_noise
+from mixtext_hf.models.embedded import small_image_processor
 
 
 WORDS = [f"w{i}" for i in range(40)]

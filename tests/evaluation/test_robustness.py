@@ -19,7 +19,6 @@ from runs import assert_same_weights, weights
 from tiny import FAMILIES, IMAGE_SIZE, has_family, tiny_batch, tiny_image_model, tiny_model
 from torch import nn
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.robustness import (
     RobustAccuracies,
@@ -30,6 +29,7 @@ from mixtext_hf.evaluation.robustness import (
     pgd,
     robust_accuracies,
 )
+from mixtext_hf.models.embedded import small_image_processor
 
 
 few = settings(max_examples=40, deadline=None)

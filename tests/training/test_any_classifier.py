@@ -12,9 +12,9 @@ from tiny import tiny_image_model, tiny_model
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 from unmixable import IMAGES, SIDE, TEXTS, PlainNet, unmixable_image_model, unmixable_text_model, wrapped_net
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.methods import ManifoldMixup
 from mixtext_hf.models import MixableModelForImageClassification, make_mixable
+from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.models.timm_processor import timm_image_processor
 from mixtext_hf.training import MixTrainer
 

@@ -14,8 +14,8 @@ from runs import TOKENIZER, Rows, arguments, assert_same_weights, make_trainer, 
 from tiny import VOCAB_SIZE, tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding
 
-from mixtext_hf.cli.embedded import small_image_processor
 from mixtext_hf.data import MixDataCollator
+from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer
 
 

@@ -11,11 +11,11 @@ from tickets import INTENTS, LABELLED, LOPSIDED, labelled_tickets, tickets
 from transformers import AutoModel, AutoTokenizer
 
 from mixtext_hf.cli.demo import has_fast_bfloat16
-from mixtext_hf.cli.embedded import minilm_path
 from mixtext_hf.cli.train_text import main
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.guessing import fit_frozen_guesser, sentences_about
+from mixtext_hf.models.embedded import minilm_path
 from mixtext_hf.models.features import mean_pooled_features
 
 

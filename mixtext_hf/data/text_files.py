@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from datasets import Dataset
 
-from mixtext_hf.data import recognise_columns
-from mixtext_hf.data.columns import holds_texts, type_name
-from mixtext_hf.data.files import Reading, read_files, resolve_files
+from mixtext_hf._files import check_new_file
 
-from .output_dir import check_new_file
+from . import recognise_columns
+from .columns import holds_texts, type_name
+from .files import Reading, read_files, resolve_files
 
 
 _ROWS_AT_A_TIME = 10_000

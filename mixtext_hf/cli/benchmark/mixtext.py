@@ -21,10 +21,9 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from mixtext_hf.methods import make_method
 from mixtext_hf.mixing import MixPlan
+from mixtext_hf.models.embedded import MINILM
 from mixtext_hf.training import MixTrainer
 
-from .benchmark_texts import random_batches, text_batches
-from .embedded import MINILM
 from .measuring import (
     NUM_LABELS,
     interleaved_times,
@@ -36,6 +35,7 @@ from .measuring import (
     model_path,
 )
 from .official_mixtext import official_losses
+from .texts import random_batches, text_batches
 
 
 # The sizes of Chen et al. 2020, 4.3; all steps but `erm` see the same texts.

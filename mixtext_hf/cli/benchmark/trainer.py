@@ -35,9 +35,9 @@ from transformers import (
 
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
-from .embedded import small_image_processor
 from .measuring import NUM_LABELS
 
 

@@ -1,8 +1,8 @@
 """What a training step costs: `mixtext-hf benchmark`.
 
-`text`: each method against a plain step. `mixtext`: MixText against its authors' program, see `benchmark_mixtext.py`.
-`vision`: the methods for images, and the parts of PuzzleMix, see `benchmark_vision.py`. `trainer`: what the trainer adds to the
-plain one, see `benchmark_trainer.py`. `guesses`: rows a second and memory of guessing, see `benchmark_guesses.py`.
+`text`: each method against a plain step. `mixtext`: MixText against its authors' program, see `mixtext.py`.
+`vision`: the methods for images, and the parts of PuzzleMix, see `vision.py`. `trainer`: what the trainer adds to the
+plain one, see `trainer.py`. `guesses`: rows a second and memory of guessing, see `guesses.py`.
 Steps are interleaved in one run, in an order drawn anew for each round, and compared within their round: ratios hold on
 a machine whose speed drifts. Peak memory is taken in one child process a step.
 """
@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf.cli.failures import reporting_failures
 from mixtext_hf.methods import METHODS
+from mixtext_hf.models.embedded import MINILM
 
-from . import benchmark_guesses, benchmark_mixtext, benchmark_trainer, benchmark_vision
-from .embedded import MINILM
-from .failures import reporting_failures
+from . import guesses, mixtext, trainer, vision
 from .measuring import (
     NUM_LABELS,
     interleaved_times,
@@ -53,14 +53,14 @@ def make_parser() -> argparse.ArgumentParser:
     text.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
     text.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
     text.add_argument("--memory_of", choices=SUPERVISED, help=argparse.SUPPRESS)
-    mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
-    benchmark_mixtext.add_arguments(mixtext)
-    vision = benchmarks.add_parser("vision", help="the methods for images, and the parts of PuzzleMix")
-    benchmark_vision.add_arguments(vision)
-    trainer = benchmarks.add_parser("trainer", help="what the trainer adds to a step of the plain Trainer")
-    benchmark_trainer.add_arguments(trainer)
-    guesses = benchmarks.add_parser("guesses", help="guessing the classes of many unlabelled rows")
-    benchmark_guesses.add_arguments(guesses)
+    of_mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
+    mixtext.add_arguments(of_mixtext)
+    of_images = benchmarks.add_parser("vision", help="the methods for images, and the parts of PuzzleMix")
+    vision.add_arguments(of_images)
+    of_steps = benchmarks.add_parser("trainer", help="what the trainer adds to a step of the plain Trainer")
+    trainer.add_arguments(of_steps)
+    of_guesses = benchmarks.add_parser("guesses", help="guessing the classes of many unlabelled rows")
+    guesses.add_arguments(of_guesses)
     return parser
 
 
@@ -73,13 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     with reporting_failures("mixtext-hf benchmark"):
         if args.benchmark == "mixtext":
-            benchmark_mixtext.main(args, argv)
+            mixtext.main(args, argv)
         elif args.benchmark == "guesses":
-            benchmark_guesses.main(args, argv)
+            guesses.main(args, argv)
         elif args.benchmark == "trainer":
-            benchmark_trainer.main(args, argv)
+            trainer.main(args, argv)
         elif args.benchmark == "vision":
-            benchmark_vision.main(args, argv)
+            vision.main(args, argv)
         else:
             _benchmark_text(args, argv)
 

@@ -16,9 +16,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from mixtext_hf.models.checkpoint import check_checkpoint
+from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-
-from .embedded import MINILM, minilm_path
 
 
 T = TypeVar("T")
@@ -81,7 +80,7 @@ def interleaved_times(
 def memory_in_child(argv: Sequence[str], step: str) -> dict[str, float]:
     """[`memory_in_this_process`] of one step, in a new process of `mixtext-hf benchmark` with the same arguments."""
     own = [f"--threads={torch.get_num_threads()}", f"--memory_of={step}"]
-    command = [sys.executable, "-m", "mixtext_hf.cli.benchmark", *argv, *own]
+    command = [sys.executable, "-m", "mixtext_hf.cli.benchmark.command", *argv, *own]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 

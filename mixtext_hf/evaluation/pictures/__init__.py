@@ -1,0 +1,1 @@
+"""Pictures: of calibration and training, and of what each method makes of two images and two texts."""
