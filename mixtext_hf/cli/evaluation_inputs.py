@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset, disable_progress_bars
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import check_writable
-from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets, summarise_data
+from mixtext_hf.data import (
+    ImageCollator,
+    MixDataCollator,
+    has_labels,
+    load_image_datasets,
+    load_text_datasets,
+    summarise_data,
+)
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
-from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
+from mixtext_hf.evaluation.assessing import AssessmentSettings
+from mixtext_hf.evaluation.from_logits import memorisation_history
 from mixtext_hf.evaluation.predicting import predict
-from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
-from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
 
 from .card import log_summary
 from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
@@ -32,7 +35,6 @@ from .run import task_of
 logger = logging.getLogger(__name__)
 
 REPORT, NUMBERS, LOGITS = "report.html", "report.json", "predictions.npz"
-SKIPPABLE = ("temperature", "robustness", "noise", "attacks", "memorisation")
 
 
 @dataclass
@@ -111,34 +113,12 @@ class DataArguments:
 
 
 @dataclass
-class ReportArguments:
+class ReportArguments(AssessmentSettings):
     """What to measure, and where the report goes."""
 
     output_dir: str | None = field(default=None, metadata={"help": f"Folder for {REPORT}, {NUMBERS} and {LOGITS}."})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the report of another model."})
-    skip: list[str] = field(default_factory=list, metadata={"help": f"Leave out some of {', '.join(SKIPPABLE)}."})
-    top_k: list[int] | None = field(default=None, metadata={"help": "For top-k accuracy; 5 or 2 if not given."})
-    n_bins: int = field(default=DEFAULT_N_BINS, metadata={"help": "Bins of the calibration errors."})
-    robustness_samples: int = field(
-        default=1000, metadata={"help": "Rows, chosen at random, that noise and attacks are measured on."}
-    )
-    epsilon: list[float] = field(
-        default_factory=lambda: [2.0, 4.0, 8.0],
-        metadata={"help": "How far FGSM and PGD may move a pixel, in grey levels of 255; several for a curve."},
-    )
-    pgd_steps: int = field(default=10, metadata={"help": "Steps of PGD."})
-    pgd_step_size: float | None = field(
-        default=None, metadata={"help": "In grey levels of 255; 2.5 epsilon / pgd_steps if not given."}
-    )
-    embedding_epsilon: list[float] = field(
-        default_factory=lambda: [0.1, 0.25, 0.5, 1.0],
-        metadata={"help": "How far FGSM may move the word embeddings of a text, in lengths of one."},
-    )
-    seed: int = field(default=0, metadata={"help": "Of the noise, and of the rows it is measured on."})
-    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Rows of a batch."})
-    dataloader_num_workers: int = field(default=0, metadata={"help": "Processes that prepare batches."})
     use_cpu: bool = field(default=False, metadata={"help": "Not the accelerator, where there is one."})
-    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bars."})
 
 
 @dataclass(frozen=True)
@@ -188,25 +168,7 @@ class EvaluationInputs:
             raise ValueError("--output_dir is needed: it names the folder for the report.")
         if not (data.dataset_name or data.task_name or data.test_file or data.validation_file):
             raise ValueError("There is no data to measure on: give --test_file, --dataset_name or --task_name.")
-        unknown = [part for part in args.skip if part not in SKIPPABLE]
-        if unknown:
-            raise ValueError(f"--skip {' '.join(unknown)}: choose from {', '.join(SKIPPABLE)}.")
-        for name in ("robustness_samples", "per_device_eval_batch_size"):
-            if getattr(args, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-        for name in ("seed", "dataloader_num_workers"):
-            if getattr(args, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
-        for epsilon in args.epsilon:
-            _named("--epsilon", partial(check_epsilon, epsilon / 255))
-        if len(set(args.epsilon)) < len(args.epsilon) or not args.epsilon:
-            raise ValueError(f"--epsilon must be different numbers in (0, 255], got {args.epsilon}.")
-        _named(
-            "--pgd_steps and --pgd_step_size",
-            lambda: check_steps((1.0 if args.pgd_step_size is None else args.pgd_step_size) / 255, args.pgd_steps),
-        )
-        _named("--embedding_epsilon", lambda: check_epsilons(args.embedding_epsilon))
-        _named("--n_bins", lambda: check_n_bins(args.n_bins))
+        args.check()
 
     def _check_output_dir(self) -> None:
         check_writable(self.output_dir)
@@ -374,10 +336,7 @@ class EvaluationInputs:
                 f"model_name_or_path={self.name!r} has {self.config.num_labels} outputs, but the data is {self.problem_type} and needs "
                 f"{outputs}: name data of the task that the model was trained for."
             )
-        for k in self.args.top_k or ():
-            if self.problem_type != SINGLE_LABEL:
-                raise ValueError(f"--top_k {k}: the model is for {self.problem_type}; leave it out.")
-            _named("--top_k", partial(check_top_k, k, outputs))
+        self.args.check_task(self.problem_type, outputs)
 
     def _load_ood(self) -> Any:
         a = self.data_args
@@ -408,7 +367,7 @@ class EvaluationInputs:
             )
         return found
 
-    def _make_collator(self) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
+    def _make_collator(self) -> MixDataCollator | ImageCollator:
         if self.modality == "image":
             return self.classifier.image_collator(self.data.image_column)
         return self.classifier.text_collator(self.data.columns.texts, self.data_args.max_seq_length, self.problem_type)
@@ -446,10 +405,3 @@ class EvaluationInputs:
             return []
         history = read_json(path).get("log_history")
         return memorisation_history(history if isinstance(history, list) else [])
-
-
-def _named(argument: str, check: Callable[[], None]) -> None:
-    try:
-        check()
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from error

@@ -110,8 +110,7 @@ class ImageDatasets:
     def num_channels(self) -> int:
         """The most channels of some rows spread over the first split: grey images may stand among coloured ones."""
         name, split = next(iter(self.by_name().items()))
-        rows = np.unique(np.linspace(0, len(split) - 1, _ROWS_LOOKED_AT).astype(int))
-        return max(_shape(split, name, int(row))[2] for row in rows)
+        return most_channels(split, name)
 
     def by_name(self) -> dict[str, Dataset]:
         """All splits but `rest`."""
@@ -404,9 +403,15 @@ def _holds_files(feature: Any) -> bool:
     return feature in (Value("binary"), Value("large_binary"), Value("string"), Value("large_string"))
 
 
-def _shape(split: Dataset, split_name: str, row: int) -> tuple[int, int, int]:
+def most_channels(split: Dataset, name: str, column: str = IMAGE) -> int:
+    """The most channels of some rows spread over a split of this name."""
+    rows = np.unique(np.linspace(0, len(split) - 1, _ROWS_LOOKED_AT).astype(int))
+    return max(_shape(split, name, int(row), column)[2] for row in rows)
+
+
+def _shape(split: Dataset, split_name: str, row: int, column: str = IMAGE) -> tuple[int, int, int]:
     try:
-        height, width, channels = to_array(split.select_columns([IMAGE])[row][IMAGE]).shape
+        height, width, channels = to_array(split.select_columns([column])[row][column]).shape
     except Exception as error:  # see `reading_error`
         raise ValueError(
             f"The image in row {row} of the split {split_name!r} cannot be used: {reading_error(error)} Name another --image_column, or correct "

@@ -21,7 +21,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trai
 
 from mixtext_hf.cli import evaluate, evaluation_inputs
 from mixtext_hf.cli.evaluate import main
-from mixtext_hf.evaluation import apply_temperature, expected_calibration_error, fit_temperature, softmax
+from mixtext_hf.data import MixDataCollator, load_text_datasets
+from mixtext_hf.evaluation import apply_temperature, assessing, expected_calibration_error, fit_temperature, softmax
+from mixtext_hf.evaluation.assessing import AssessmentSettings, assess_classifier
+from mixtext_hf.evaluation.report import as_json
 from mixtext_hf.evaluation.text_noise import add_noise
 from mixtext_hf.models.embedded import small_image_processor
 
@@ -234,6 +237,42 @@ def test_the_page_stands_alone(evaluated):
     for name in NAMES:
         assert any(name in text for text in page.text)
     assert all(sentence in "".join(page.text) for sentence in evaluated[1]["summary"])
+
+
+def test_the_same_from_python(evaluated, classifier, files):
+    """The library below the command, on what the loaders of the package give."""
+    out, report = evaluated
+    data = load_text_datasets(
+        test_file=files["test"], validation_file=files["validation"], label_names=NAMES, problem_type=None
+    )
+    ood = load_text_datasets(test_file=files["ood"])
+    model = AutoModelForSequenceClassification.from_pretrained(classifier)
+    collator = MixDataCollator(AutoTokenizer.from_pretrained(classifier), text_column="text")
+    settings = AssessmentSettings(robustness_samples=12, embedding_epsilon=[0.2, 1.0], disable_tqdm=True)
+    splits = {"validation": data.validation["validation"], "ood": ood.test["test"]}
+    found = assess_classifier(model, data.test["test"], collator, **splits, settings=settings)
+    stored = np.load(out / "predictions.npz", allow_pickle=False)
+    assert found.arrays.keys() == set(stored)
+    for name, array in found.arrays.items():
+        np.testing.assert_array_equal(array, stored[name])
+    for name, value in as_json(found.measures()).items():
+        expected = report[name]
+        if name == "results":
+            shown = [
+                {k: v for k, v in each.items() if k not in ("id", "shown")} for each in expected["surest_mistakes"]
+            ]
+            expected = {**expected, "surest_mistakes": shown}
+        assert value == expected, name
+    for wrong, error, message in (
+        ({"settings": AssessmentSettings(n_bins=0)}, ValueError, "--n_bins"),
+        ({"problem_type": "ranking"}, ValueError, "problem_type='ranking': choose from"),
+        ({"label_names": ["a"]}, ValueError, "label_names are 1, and the model has 3 outputs"),
+        ({"validation": ood.test["test"].remove_columns("label")}, ValueError, "validation has no labels"),
+    ):
+        with pytest.raises(error, match=message):
+            assess_classifier(model, data.test["test"], collator, **wrong)
+    with pytest.raises(TypeError, match="collator is a function"):
+        assess_classifier(model, data.test["test"], lambda rows: {})
 
 
 def test_the_summary_is_printed(tmp_path, capsys, classifier, files):
@@ -455,7 +494,7 @@ def test_a_model_that_cannot_be_attacked_is_measured(tmp_path, monkeypatch, clas
     def fail(*args, **kwargs):
         raise kind("no gradient for this <kernel>")
 
-    monkeypatch.setattr(evaluate, "under_embedding_attack", fail)
+    monkeypatch.setattr(assessing, "under_embedding_attack", fail)
     found = run(tmp_path / "out", classifier, files["test"], "--skip=noise", "--robustness_samples=4")
     assert "no gradient" in found["left_out"]["attacks"] and found["robustness"]["embedding_attack"] is None
     assert "this &lt;kernel&gt;" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
