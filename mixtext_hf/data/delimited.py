@@ -123,7 +123,8 @@ def read_delimited(
 
 
 def _sample_lines(sample: str, newline: str) -> list[str]:
-    lines = [line for line in sample.split(newline) if line.strip("\r")]
+    # A carriage return within a line, which the reader tells of, is none between cells.
+    lines = [line.rstrip("\r").replace("\r", " ") for line in sample.split(newline) if line.strip("\r")]
     # The last one may be cut.
     return lines[:-1] if len(lines) > 2 else lines
 

@@ -12,7 +12,7 @@ from .cell_types import join_pieces
 from .text_encoding import TextSource, Unreadable
 
 
-# Up to here a whole number is the same as a double.
+# Below it a whole number is the same as a double.
 _EXACT = 2**53
 
 
@@ -84,7 +84,7 @@ def _read(block: bytes, strings: dict[str, pa.DataType]) -> pa.Table:
 def _check_exact(column: pa.ChunkedArray) -> None:
     """Raise [`_Irregular`] if one of the numbers may be no fraction, and as a whole number not the same."""
     negative_zero = pc.and_(pc.equal(column, 0.0), pc.less(pc.divide(1.0, column), 0.0))
-    certain = pc.and_not(pc.less_equal(pc.abs(column), float(_EXACT)), negative_zero)
+    certain = pc.and_not(pc.less(pc.abs(column), float(_EXACT)), negative_zero)
     # Of no number at all, the minimum is missing.
     if pc.min(certain).as_py() is False:
         raise _Irregular

@@ -82,6 +82,8 @@ def written_tables(draw: Any) -> str:
 @example('sep=;\na;b\n"x";z\n', ".csv", None, "utf-8", False, 7)
 @example("sep=\0\na\0b\n", ".csv", None, "utf-8", False, 7)
 @example("a,b\nx,y\n\ufeffz,w\n", ".csv", None, "utf-8", False, 1)
+@example(",\r\n\ra", ".csv", None, "utf-8", False, 7)
+@example("a\rb;c\nd;e\n", ".csv", None, "utf-8", False, 7)
 @example("a,b\n1,2,\n3,4,\n", ".csv", None, "utf-8", False, 7)
 def test_a_table_is_read_the_same_in_both_ways(
     text: str, suffix: str, delimiter: str | None, encoding: str, is_headless: bool, block: int
@@ -176,6 +178,7 @@ def json_files(draw: Any) -> str:
     batch=st.sampled_from([1, 2, 500]),
 )
 @example('{"a": 1}\n{"a": 9007199254740993}\n{"a": 0.5}\n', "utf-8", 1, 1)
+@example('{"text": 1.0}\n{"text": 9007199254740993}\n', "utf-8", 1 << 18, 1)
 @example('{"a": "2020-01-01"}\n{"a": "b"}\n{"b": "2020-01-01"}\n', "utf-8", 1, 500)
 @example('{"a": {}\n}\n{"a": {}} {"a": {}}\n', "utf-8", 1 << 18, 500)
 @example('{"a": "b"} {"a": "c"}\n{"a":\n"d"}\n', "utf-8", 1 << 18, 500)
