@@ -146,6 +146,7 @@ class TextRun(Run):
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
         )
         self.trainer = self._make_trainer()
+        self.trainer.overlap_is_told = self.summary is not None
 
     def _load_data(self) -> TextDatasets:
         problem_type, names = task_of(self.config)

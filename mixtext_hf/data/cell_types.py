@@ -23,8 +23,9 @@ _PATTERNS = {
 _NAN = pa.array(["nan", "NaN"])
 # Rows that mostly tell.
 _FIRST = 1000
-# Rows of a chunk of a column: searching many small ones takes long.
+# Rows of a chunk of a column: searching many small ones takes long. More bytes than 2^31 are none that a chunk can hold.
 _CHUNK = 50_000
+_CHUNK_BYTES = 2**28
 
 
 def with_numbers(
@@ -80,10 +81,11 @@ def join_pieces(pieces: list[pa.Array], kind: pa.DataType) -> pa.ChunkedArray:
     pieces.reverse()
     chunks = []
     while pieces:
-        some, rows = [], 0
-        while pieces and rows < _CHUNK:
+        some: list[pa.Array] = []
+        rows = size = 0
+        while pieces and rows < _CHUNK and size < _CHUNK_BYTES:
             some.append(pieces.pop().cast(kind))
-            rows += len(some[-1])
+            rows, size = rows + len(some[-1]), size + some[-1].nbytes
         chunks.append(pa.concat_arrays(some))
     return pa.chunked_array(chunks, kind)
 

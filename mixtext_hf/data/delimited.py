@@ -20,8 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .cell_types import join_pieces
-from .joined_files import MARK, without_seams
+from .joined_files import without_seams
 from .quotes import QUOTE, is_wrapped, weigh
+from .regular_tables import names_in, read_regular
 from .text_encoding import TextSource, Unreadable
 
 
@@ -126,7 +127,8 @@ def read_delimited(
 
 
 def _sample_lines(sample: str, newline: str) -> list[str]:
-    lines = [line for line in sample.split(newline) if line.strip("\r")]
+    # A carriage return within a line, which the reader tells of, is none between cells.
+    lines = [line.rstrip("\r").replace("\r", " ") for line in sample.split(newline) if line.strip("\r")]
     # The last one may be cut.
     return lines[:-1] if len(lines) > 2 else lines
 
@@ -170,6 +172,9 @@ def _share(lines: list[str], char: str) -> float:
 
 def _read(layout: _Layout) -> tuple[_Table, bool, str]:
     """The table, whether quotes are quotes, and why not."""
+    regular = _read_regular(layout)
+    if regular is not None:
+        return regular, layout.delimiter is not None, ""
     if layout.delimiter is None:
         table, _ = _collect(layout, quoted=False)
         return table, False, ""
@@ -200,6 +205,13 @@ def _read(layout: _Layout) -> tuple[_Table, bool, str]:
     return table, True, ""
 
 
+def _read_regular(layout: _Layout) -> _Table | None:
+    if layout.newline == "\r" or layout.is_padded:
+        return None
+    found = read_regular(layout.source, layout.delimiter, layout.skipped, layout.headless)
+    return None if found is None else _Table(found.names, found.columns, found.rows, blank=found.blank)
+
+
 def _collect(layout: _Layout, *, quoted: bool) -> tuple[_Table, int]:
     """All rows in one reading; and how many have a cell with quotes around it that the reading did not take off."""
     with layout.source.open(layout.newline) as file:
@@ -224,9 +236,7 @@ class _Collected:
         if not header:
             raise Unreadable("it holds no line. Give a file with a header and at least one row")
         given = layout.headless(header)
-        self.table = _Table(
-            [name.replace(MARK, "").strip() for name in header] if given is None else list(given), [], 0
-        )
+        self.table = _Table(names_in(header, given), [], 0)
         self.wrapped = 0
         self._break, self._own_names = layout.newline, len(header)
         self._pieces: list[list[pa.Array]] = []  # of each column

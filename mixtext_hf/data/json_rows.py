@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from .cell_types import join_pieces
 from .json_forms import rows_in
+from .regular_json import read_regular_json
 from .text_encoding import TextSource, Unreadable
 
 
@@ -35,6 +36,14 @@ def read_json(path: Path, *, encoding: str | None = None) -> pa.Table:
     Raises:
         [`Unreadable`]: names the line or the row.
     """
+    source = TextSource.of(path, encoding)
+    if _is_lines(source):
+        table = read_regular_json(source)
+        return _read_carefully(_lines(source)) if table is None else table
+    return _read_carefully(_documents(source))
+
+
+def _read_carefully(rows: Iterator[_Row]) -> pa.Table:
     columns: dict[str, _Column] = {}
     batch: list[_Row] = []
     done = 0
@@ -49,7 +58,7 @@ def read_json(path: Path, *, encoding: str | None = None) -> pa.Table:
         done += len(batch)
         batch.clear()
 
-    for row in _rows(TextSource.of(path, encoding)):
+    for row in rows:
         batch.append(row)
         if len(batch) == _BATCH:
             put_away()
@@ -153,21 +162,20 @@ def _short(value: Any) -> str:
 # ---- the objects ----
 
 
-def _rows(source: TextSource) -> Iterator[_Row]:
+def _is_lines(source: TextSource) -> bool:
+    """Whether a file has an object on each line, as its first one has."""
     with source.open("\n") as file:
         start = next((line.lstrip() for line in file if line.strip()), "")
     if not start:
         raise Unreadable("it holds nothing. Give a file with at least one row")
-    if start[0] != "[":
-        try:
-            first = json.loads(start)
-        except (ValueError, RecursionError):
-            # Not an object a line: one over several lines, several one after the other, or a broken one.
-            first = None
-        if isinstance(first, dict) and rows_in(first) is None:
-            yield from _lines(source)
-            return
-    yield from _documents(source)
+    if start[0] == "[":
+        return False
+    try:
+        first = json.loads(start)
+    except (ValueError, RecursionError):
+        # Not an object a line: one over several lines, several one after the other, or a broken one.
+        return False
+    return isinstance(first, dict) and rows_in(first) is None
 
 
 def _lines(source: TextSource) -> Iterator[_Row]:

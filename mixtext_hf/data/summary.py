@@ -118,6 +118,8 @@ def summarise_data(
     if is_text:
         splits["unlabeled"] = data.unlabeled
     present = {name: split for name, split in splits.items() if split is not None}
+    # In order, they are found fast: `np.unique` of millions takes ten times as long.
+    ordered: dict[str, Hashes] = {}
     hashes: dict[str, Hashes] = {}
     found = {}
     for name, split in present.items():
@@ -125,7 +127,8 @@ def summarise_data(
             hashes[name], blank = text_hashes(split, data.columns.texts)
         else:
             hashes[name], blank = image_hashes(split, data.image_column), np.zeros(len(split), dtype=bool)
-        found[name] = _summary_of(split, hashes[name], blank, data, is_labelled=name != "unlabeled")
+        ordered[name] = np.sort(hashes[name])
+        found[name] = _summary_of(split, hashes[name], ordered[name], blank, data, is_labelled=name != "unlabeled")
     cut, looked_at, sizes = None, 0, list[str]()
     if is_text and tokenizer is not None and max_length is not None and data.train is not None:
         cut, looked_at = _share_cut(data.train, data.columns.texts, tokenizer, max_length)
@@ -133,13 +136,13 @@ def summarise_data(
         sizes, looked_at = _image_sizes(next(iter(present.values())), data.image_column)
     pair = is_text and len(data.columns.texts) > 1
     unit = "images" if not is_text else "pairs" if pair else "texts"
-    shared = _shared(hashes)
+    shared = _shared(hashes, ordered)
     concerns = [*concerns_of_rows(found, shared, unit, cut, max_length), *concerns_of_classes(found, data)]
     return DataSummary(unit, found, shared, cut, max_length, looked_at, sizes, concerns)
 
 
 def _summary_of(
-    split: Dataset, hashes: Hashes, blank: NDArray[np.bool_], datasets: Any, *, is_labelled: bool
+    split: Dataset, hashes: Hashes, ordered: Hashes, blank: NDArray[np.bool_], datasets: Any, *, is_labelled: bool
 ) -> SplitSummary:
     labels = split[LABEL][:] if is_labelled and LABEL in split.column_names else None
     classes: dict[str, int] = {}
@@ -151,31 +154,36 @@ def _summary_of(
     elif labels is not None and datasets.problem_type == MULTI_LABEL:
         counts = np.asarray(labels, dtype=np.float64).reshape(len(labels), -1).sum(axis=0)
         classes = {name: int(n) for name, n in zip(datasets.label_names, counts, strict=True) if n}
-    _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    repeats = ordered[1:][ordered[1:] == ordered[:-1]]
     contradictory = 0
-    if labels is not None and datasets.problem_type != REGRESSION and len(first) < len(hashes):
-        _, ids = np.unique(np.asarray(labels).reshape(len(labels), -1), axis=0, return_inverse=True)
+    if labels is not None and datasets.problem_type != REGRESSION and len(repeats):
+        several = _is_in(hashes, repeats)
+        _, place = np.unique(hashes[several], return_inverse=True)
+        _, ids = np.unique(np.asarray(labels).reshape(len(labels), -1)[several], axis=0, return_inverse=True)
         kinds = np.unique(np.stack([place.ravel(), ids.ravel()]), axis=1)
         contradictory = int((np.bincount(kinds[0])[place.ravel()] > 1).sum())
     # Blank ones are counted as such.
-    repeated = len(hashes) - len(first) - max(int(blank.sum()) - 1, 0)
+    repeated = len(repeats) - max(int(blank.sum()) - 1, 0)
     return SplitSummary(len(split), classes, int(blank.sum()), max(repeated, 0), contradictory)
 
 
-def _shared(hashes: Mapping[str, Hashes]) -> dict[str, dict[str, int]]:
+def _shared(hashes: Mapping[str, Hashes], ordered: Mapping[str, Hashes]) -> dict[str, dict[str, int]]:
     """Rows of each split that are in train or among the unlabelled texts as well."""
     shared: dict[str, dict[str, int]] = {}
     for other in ("train", "unlabeled"):
         if other not in hashes:
             continue
-        there = np.unique(hashes[other])
         for name in hashes:
-            if name in (other, "unlabeled"):
-                continue
-            place = np.searchsorted(there, hashes[name]).clip(max=max(len(there) - 1, 0))
-            count = int((there[place] == hashes[name]).sum()) if len(there) else 0
-            shared.setdefault(name, {})[other] = count
+            if name not in (other, "unlabeled"):
+                shared.setdefault(name, {})[other] = int(_is_in(hashes[name], ordered[other]).sum())
     return shared
+
+
+def _is_in(hashes: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
+    """Which of them are among others, which are in order."""
+    if not len(ordered):
+        return np.zeros(len(hashes), dtype=bool)
+    return ordered[np.searchsorted(ordered, hashes).clip(max=len(ordered) - 1)] == hashes
 
 
 def _share_cut(train: Dataset, columns: Sequence[str], tokenizer: Any, max_length: int) -> tuple[float, int]:

@@ -44,6 +44,8 @@ _NO_TEXT = {
 }
 _CHUNK = 1 << 20
 _SAMPLE = 1 << 16
+# Characters of some whole lines.
+_BLOCK = 1 << 18
 
 
 class Unreadable(ValueError):
@@ -113,6 +115,19 @@ class TextSource:
         """The first characters, with line ends as they are."""
         with self.open("") as file:
             return file.read(_SAMPLE)
+
+    def blocks(self) -> Iterator[str]:
+        r"""Whole lines, many at once, with their ends; a line ends with `"\n"`."""
+        with self.open("\n") as file:
+            pieces: list[str] = []  # of a line that has not ended
+            while text := file.read(_BLOCK):
+                end = text.rfind("\n") + 1
+                if end:
+                    yield "".join([*pieces, text[:end]])
+                    pieces.clear()
+                pieces.append(text[end:])
+            if rest := "".join(pieces):
+                yield rest
 
     def _where(self) -> str:
         """Which byte does not fit, in words."""

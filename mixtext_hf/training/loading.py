@@ -57,6 +57,7 @@ class LoadingTrainer(CheckedLoaders):
     _learns_image_columns: bool
     _has_default_collator: bool
     _has_warned_of_unused: bool
+    overlap_is_told: bool
     _labels_are_checked: bool
     _labelled_rows: torch.Tensor | None
     _micro_step: int
@@ -184,7 +185,9 @@ class LoadingTrainer(CheckedLoaders):
         check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
         if self.is_world_process_zero():
             self.method.warn_of_idle_margin(self.loss.num_labels)
-            warn_of_overlap(self.train_dataset, texts)
+            if not self.overlap_is_told:
+                warn_of_overlap(self.train_dataset, texts)
+            self.overlap_is_told = True
         # Smaller than the arguments say after `auto_find_batch_size` has made it so.
         sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size)
         self._set_epoch.sampler = sampler

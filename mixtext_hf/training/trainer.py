@@ -154,6 +154,8 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
         self.stop = StopWell(self)
         self._label_shares: torch.Tensor | None = None
         self._has_warned_of_unused = False
+        # Whether it has been said how many unlabelled texts are labelled ones too.
+        self.overlap_is_told = False
         self._is_made = False
         self._in_search = False
         self.is_resumed = False
