@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
-from PIL import Image
 from transformers import HfArgumentParser
 
 from mixtext_hf._files import check_new_file
@@ -32,6 +31,7 @@ from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_checks import look_at_images
+from mixtext_hf.data.image_folders import NOT_READ, READ, image_files
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.data.labels import PROBLEM_TYPES
@@ -308,11 +308,16 @@ class PredictRun:
         for name in ("image_column", "label_column", "id_column"):
             if getattr(self.args, name) is not None:
                 raise ValueError(f"--{name} {getattr(self.args, name)}: {self.file} is no table; leave it out.")
-        of_folders = [path.parent.name if path.parent.name in self.label_names else None for path in files]
+        of_folders = [self._class_of(path) for path in files]
         columns: dict[str, list[str | None]] = {IMAGE: [str(path) for path in files]}
         if any(name is not None for name in of_folders):
             columns[_LABEL] = of_folders
         return Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
+
+    def _class_of(self, path: Path) -> str | None:
+        """The first folder below the one that is named which is called like a class, as in training; else the one it lies in."""
+        below = path.parent.relative_to(self.file).parts if path.is_relative_to(self.file) else ()
+        return next((name for name in (*below, path.parent.name) if name in self.label_names), None)
 
     def _describe(self, split: Dataset) -> DescribedRows:
         labels = () if self.label is None else (self.label,) if isinstance(self.label, str) else self.label
@@ -430,19 +435,15 @@ def named_image_files(given: str) -> list[Path] | None:
     Raises:
         `ValueError`: if a folder holds no images. `FileNotFoundError`: if there is no such file.
     """
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     if os.path.isdir(given):
-        below = (path for path in Path(given).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-        found = sorted(
-            path for path in below if not any(part.startswith(".") for part in path.relative_to(given).parts)
-        )
+        found = image_files(Path(given))
         if not found:
             raise ValueError(
                 f"FILE: the folder {given!r} holds no images: name the folder of the image files, or a table."
             )
         return found
     patterns = patterns_in(given)
-    if not patterns or not all(Path(pattern).suffix.lower() in suffixes for pattern in patterns):
+    if not patterns or not all(Path(pattern).suffix.lower() in (*READ, *NOT_READ) for pattern in patterns):
         return None
     return matching_files("FILE", patterns)
 

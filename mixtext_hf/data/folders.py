@@ -7,14 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .files import is_table, suffix_of, unpacked
+from .split_names import KINDS
 
 
-SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing"),
-}
-_KINDS = {word: kind for kind, words in SPLIT_WORDS.items() for word in words}
 # Parts of MNLI, which are splits of their own.
 _PARTS = ("matched", "mismatched")
 _IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
@@ -76,8 +71,8 @@ def tables_in(folder: str) -> dict[str, list[Path]] | None:
 def split_of(path: Path) -> str | None:
     """The split that a path within a folder is of, by the words in its name, or else by the folders it is in; `None`: untold."""
     words = _words(path)
-    kinds = {_KINDS[word] for word in words if word in _KINDS}
-    kinds |= {_KINDS[part.lower()] for part in path.parts[:-1] if part.lower() in _KINDS}
+    kinds = {KINDS[word] for word in words if word in KINDS}
+    kinds |= {KINDS[part.lower()] for part in path.parts[:-1] if part.lower() in KINDS}
     if len(kinds) != 1:
         return None
     part = next((word for word in words if word in _PARTS), None)

@@ -18,15 +18,11 @@ import datasets
 from datasets import ClassLabel, Dataset, Features
 
 from .sources import Splits
+from .split_names import EVALUATION, KINDS, SPLIT_NAMES
 
 
 logger = logging.getLogger(__name__)
 
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 # What people add to the name of a split: train_images, training_set, "test set".
 _FILLERS = {"set", "image", "images", "img", "imgs", "data", "dataset", "split", "file", "files", "folder"}
 
@@ -88,7 +84,7 @@ def kind_of_split(name: str) -> str | None:
     if len(own) != 1:
         return None
     word = own[0].removesuffix("set") if own[0] != "set" else own[0]
-    return next((kind for kind, names in SPLIT_NAMES.items() if word in names), None)
+    return "test" if word in EVALUATION else KINDS.get(word)
 
 
 def load_image_folder(name: str) -> Splits | None:

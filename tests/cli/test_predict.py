@@ -280,6 +280,32 @@ def test_a_folder_of_images(tmp_path, image_classifier):
     assert read(tmp_path / "cats.csv") == found[:3]
 
 
+def test_the_class_of_an_image_is_the_first_folder_called_like_one(tmp_path, image_classifier):
+    """Below the folder that is named, as in training: not that of a place or a camera in it."""
+    folder = tmp_path / "photos"
+    for name in ("test/cat/indoor", "test/dog/dog", "test/dog/cat", "unsorted", "__MACOSX/cat", ".cache/dog"):
+        pictures(folder / name, ("",), count=1)
+    (folder / "test" / "dog" / "notes.txt").write_text("none of the images")
+    run(image_classifier, folder, tmp_path / "p.csv")
+    found = {row["image"].removeprefix(f"{folder}/"): row["label"] for row in read(tmp_path / "p.csv")}
+    assert found == {
+        "test/cat/indoor/0.png": "cat",
+        "test/dog/cat/0.png": "dog",
+        "test/dog/dog/0.png": "dog",
+        "unsorted/0.png": "",
+    }
+    # The folder of a class itself.
+    run(image_classifier, folder / "test" / "dog" / "cat", tmp_path / "cats.csv")
+    assert [row["label"] for row in read(tmp_path / "cats.csv")] == ["cat"]
+
+
+def test_an_image_that_cannot_be_read_is_no_table_beside_the_others(tmp_path, image_classifier, capsys):
+    folder = pictures(tmp_path / "photos", ("cat",), count=1)
+    (folder / "cat" / "1.heic").write_bytes(b"from a telephone")
+    error = refused(capsys, image_classifier, folder, f"--output_file={tmp_path / 'p.csv'}")
+    assert "1.heic" in error and not (tmp_path / "p.csv").exists()
+
+
 def test_images_without_a_path_have_their_number(tmp_path, image_classifier):
     folder = pictures(tmp_path / "photos", ("cat",))
     encoded = [{"image": {"bytes": path.read_bytes(), "path": None}} for path in sorted(folder.rglob("*.png"))]
