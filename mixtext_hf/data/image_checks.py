@@ -43,6 +43,7 @@ class _Look:
     reason: str | None = None
     is_deep: bool = False
     has_frames: bool = False
+    has_alpha: bool = False
 
 
 class _Bytes(io.RawIOBase):
@@ -111,6 +112,7 @@ def look_at_images(
                         broken[name][row] = f"{where if path is None else f'{path} ({where})'}: {look.reason}"
                     said["deep"] += look.is_deep
                     said["frames"] += look.has_frames
+                    said["alpha"] += look.has_alpha
     _say(said)
     lines = [line for of_split in broken.values() for line in of_split.values()]
     if not lines:
@@ -183,7 +185,8 @@ def _look_at(file: Any, path: str | None, how: CheckImages) -> _Look:
         return _Look(reading_error(error))
     with image:
         check_pixels(image)
-        found = _Look(None, is_deep(image), image.format != "MPO" and getattr(image, "is_animated", False))
+        has_frames = image.format != "MPO" and getattr(image, "is_animated", False)
+        found = _Look(None, is_deep(image), has_frames, image.has_transparency_data)
         check_mode(image)
         if how == "full" or not _seems_whole(image, file, size):
             # What `_seems_whole` has read of it is used up.
@@ -222,3 +225,9 @@ def _say(said: Counter[str]) -> None:
         )
     if said["frames"]:
         logger.warning("Images with several frames: %d. The first of each is taken.", said["frames"])
+    if said["alpha"]:
+        logger.warning(
+            "Images with transparency: %d. It is dropped: where they are transparent they show the colour that lies beneath, often "
+            "black. If that is to be another one, lay them on a background before.",
+            said["alpha"],
+        )

@@ -479,3 +479,21 @@ def test_too_many_pixels_in_memory_are_refused_as_well():
         pytest.raises(ValueError, match="10000 x 9000 pixels, more than the"),
     ):
         to_array(png_of(10_000, 9_000))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
+def test_transparency_is_said_to_be_dropped(tmp_path, caplog, mode):
+    folder = tmp_path / "photos"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        image = Image.new("RGBA", (8, 8), (200, 30, 10, 0))
+        if mode == "P":
+            image.convert("RGB").quantize(4).save(folder / name / "0.png", transparency=0)
+        else:
+            image.convert(mode).save(folder / name / "0.png")
+    caplog.set_level(logging.WARNING)
+    found = load_image_datasets(dataset_name=str(folder))
+    assert ("Images with transparency: 2. It is dropped" in caplog.text) == (mode != "RGB")
+    # The colour beneath.
+    pixel = to_array(found.train[0]["image"])[0, 0].tolist()
+    assert pixel == ([200, 30, 10] if mode != "LA" else [79])
