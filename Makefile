@@ -53,4 +53,6 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	# Alone: it asks for torchvision, which its models do not need, and tests/timm_models.py does without.
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps timm
 	touch $@

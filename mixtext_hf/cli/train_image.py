@@ -32,6 +32,7 @@ from mixtext_hf.methods import PIXELS, PuzzleMix
 from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_image_processor
+from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
@@ -240,8 +241,7 @@ class ImageRun(Run):
         task: ProblemType = "single_label_classification"
         self.config.problem_type = task
         self.config.num_labels = data.num_labels
-        self.config.id2label = dict(enumerate(data.label_names))
-        self.config.label2id = {name: i for i, name in enumerate(data.label_names)}
+        name_classes(self.config, data.label_names)
         if self.is_new:
             model = MixableModelForImageClassification.from_config(self.config)
         else:

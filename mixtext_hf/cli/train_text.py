@@ -22,6 +22,7 @@ from mixtext_hf.data.label_map import read_label_map
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
+from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import check_max_length
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -226,8 +227,7 @@ class TextRun(Run):
         self.config.problem_type = data.problem_type
         self.config.num_labels = data.num_labels
         if data.label_names:
-            self.config.id2label = dict(enumerate(data.label_names))
-            self.config.label2id = {name: i for i, name in enumerate(data.label_names)}
+            name_classes(self.config, data.label_names)
         try:
             model = MixableModelForSequenceClassification.without_hooks(
                 self.model_name,

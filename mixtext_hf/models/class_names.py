@@ -1,0 +1,21 @@
+"""The names of a model's classes, in all the places that its config keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def name_classes(config: Any, names: Sequence[str]) -> None:
+    """
+    Write the names of the classes into a config.
+
+    Args:
+        config (`PretrainedConfig`): Of the model. That of timm's models keeps what it was read with in `label_names` beside
+            `id2label`, and saves and loads the former alone.
+        names (`Sequence[str]`): One a class, in the order of the outputs.
+    """
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+    if getattr(config, "label_names", None) is not None:
+        config.label_names = list(names)
