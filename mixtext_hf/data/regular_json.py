@@ -1,5 +1,5 @@
 """The fast way through a file with a JSON object on each line whose values are plain: strings, whole numbers, truth values, fractions
-that a double holds for certain. Where anything is otherwise nothing is decided here: the careful reader sees the file anew.
+that a double holds for certain, and lists of one of these. Where anything is otherwise nothing is decided here: the careful reader sees the file anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ def read_regular_json(source: TextSource) -> pa.Table | None:
     """
     columns: dict[str, list[pa.Array]] = {}
     rows = 0
-    # Those that look like times, but are strings.
     strings: dict[str, pa.DataType] = {}
     try:
         for block in source.blocks():
@@ -59,11 +58,15 @@ def _parsed(block: bytes, strings: dict[str, pa.DataType]) -> pa.Table:
     if not block.startswith(b"{") or block.count(b"\n{") != lines - 1 or block.count(b"}\n") != lines:
         raise _Irregular
     table = _read(block, strings)
-    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    # Strings that look like times.
+    times = {
+        field.name: pa.list_(pa.string()) if pa.types.is_list(field.type) else pa.string()
+        for field in table.schema
+        if pa.types.is_timestamp(_inner(field.type))
+    }
     if times:
-        strings.update(dict.fromkeys(times, pa.string()))
-        order = table.column_names
-        table = _read(block, strings).select(order)
+        strings.update(times)
+        table = _read(block, strings).select(table.column_names)
     if len(table) != lines:
         raise _Irregular
     return table
@@ -75,9 +78,14 @@ def _read(block: bytes, strings: dict[str, pa.DataType]) -> pa.Table:
         read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
         parse_options=pyarrow.json.ParseOptions(explicit_schema=pa.schema(strings)),
     )
+    # Arrow loses nulls at the beginning of the first list, whose ends are wrong then.
+    table.validate()
     for column in table.columns:
-        if pa.types.is_floating(column.type):
-            _check_exact(column)
+        values = pc.list_flatten(column) if pa.types.is_list(column.type) else column
+        if values is not column and values.null_count:
+            raise _Irregular
+        if pa.types.is_floating(values.type):
+            _check_exact(values)
     return table
 
 
@@ -92,12 +100,20 @@ def _check_exact(column: pa.ChunkedArray) -> None:
 
 def _type_of(pieces: list[pa.Array]) -> pa.DataType:
     """The one of a column, numbers with fractions among whole ones."""
-    kinds = {piece.type for piece in pieces} - {pa.null()}
-    if not kinds:
-        return pa.null()
+    types = {piece.type for piece in pieces} - {pa.null()}
+    kinds = {_inner(kind) for kind in types} - {pa.null()}
+    are_lists = {pa.types.is_list(kind) for kind in types}
     if kinds == {pa.int64(), pa.float64()}:
-        return pa.float64()
-    kind = next(iter(kinds))
-    if len(kinds) > 1 or kind not in (pa.string(), pa.int64(), pa.float64(), pa.bool_()):
+        kinds = {pa.float64()}
+    kind = next(iter(kinds), pa.null())
+    if (
+        len(are_lists) > 1
+        or len(kinds) > 1
+        or kind not in (pa.null(), pa.string(), pa.int64(), pa.float64(), pa.bool_())
+    ):
         raise _Irregular
-    return kind
+    return pa.list_(kind) if True in are_lists else kind
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_list(kind) else kind

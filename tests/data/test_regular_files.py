@@ -128,7 +128,8 @@ KEYS = st.sampled_from(["text", "label", "é", "", 'q"'])
 PLAIN = st.sampled_from(["a", "2020-01-01", "2020-01-01T10:00:00Z", "é🙂", "x\0y", 'q"\\', "", "}\n{"])
 NUMBERS = st.sampled_from([0, 1, -5, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63)])
 FRACTIONS = st.sampled_from([0.5, -0.0, 1e22, float("nan"), float("inf"), 0.1, 9007199254740993.0])
-VALUES = [PLAIN, NUMBERS, NUMBERS | FRACTIONS, FRACTIONS, st.booleans(), st.none(), st.lists(PLAIN, max_size=2)]
+ONE_KIND = [PLAIN, NUMBERS, NUMBERS | FRACTIONS, FRACTIONS, st.booleans(), st.none(), st.lists(PLAIN, max_size=1)]
+VALUES = [*ONE_KIND, *(st.lists(values | st.none(), max_size=2) for values in ONE_KIND)]
 LINES = st.sampled_from(
     [
         '{"text": 01}',
@@ -178,6 +179,7 @@ def json_files(draw: Any) -> str:
     batch=st.sampled_from([1, 2, 500]),
 )
 @example('{"a": 1}\n{"a": 9007199254740993}\n{"a": 0.5}\n', "utf-8", 1, 1)
+@example('{"text": [null, "a"]}\n{"text": ["b"]}', "utf-8", 1 << 18, 500)
 @example('{"text": 1.0}\n{"text": 9007199254740993}\n', "utf-8", 1 << 18, 1)
 @example('{"a": "2020-01-01"}\n{"a": "b"}\n{"b": "2020-01-01"}\n', "utf-8", 1, 500)
 @example('{"a": {}\n}\n{"a": {}} {"a": {}}\n', "utf-8", 1 << 18, 500)
@@ -191,12 +193,12 @@ def test_json_lines_are_read_the_same_in_both_ways(text: str, encoding: str, blo
 
 
 def test_plain_json_lines_are_read_fast(tmp_path: Path) -> None:
-    rows = [
-        {"text": "a, b", "day": "2020-01-01", "label": 3, "score": 0.5},
-        {"text": "é", "day": None, "score": 2, "new": True},
+    rows: list[dict[str, Any]] = [
+        {"text": "a, b", "day": "2020-01-01", "label": 3, "score": 0.5, "classes": ["x", "y"], "days": ["2020-01-01"]},
+        {"text": "é", "day": None, "score": 2, "classes": [], "days": None, "guess": [0.5, 1], "new": True},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     found = read_regular_json(TextSource.of(tmp_path / "a.jsonl", None))
     assert found is not None
-    assert found.to_pylist() == [{**dict.fromkeys(("label", "new")), **row} for row in rows]
+    assert found.to_pylist() == [{**dict.fromkeys(("label", "guess", "new")), **row} for row in rows]
     assert found.schema.field("day").type == pa.string()
