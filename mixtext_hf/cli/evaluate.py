@@ -55,7 +55,7 @@ from mixtext_hf.evaluation.noisy_rows import (
 )
 from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.report import as_json, render_report, summarise
-from mixtext_hf.training.card import versions
+from mixtext_hf.version import versions
 
 from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments

@@ -33,7 +33,7 @@ from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-from mixtext_hf.training.card import told_arguments, versions
+from mixtext_hf.training.card import told_arguments
 from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
@@ -42,6 +42,7 @@ from mixtext_hf.training.ranks import leave_group
 from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
+from mixtext_hf.version import versions
 
 from .card import RUN, Baseline, data_facts, log_summary, settings_of
 from .failures import leave, reporting_failures

@@ -20,7 +20,6 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
-from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf._quiet import holding_back
 from mixtext_hf.data.two_streams import UnlabeledTexts
 from mixtext_hf.hub.card import CardData
@@ -31,11 +30,12 @@ from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, logits_of, takes_pixels
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
+from mixtext_hf.models.renamed_weights import reload_renamed_weights
 from mixtext_hf.models.stack import unwrap
-from mixtext_hf.version import __version__
+from mixtext_hf.version import __version__, versions
 
 from .arguments import MixTrainingArguments
-from .card import describe, versions
+from .card import describe
 from .checks import check_backward_passes, check_before_training
 from .data_handed_over import as_rows, as_splits, check_model, check_processor
 from .evaluating import EvaluatingTrainer, without_labels

@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from tiny import DEPTH, tiny_batch, tiny_image_model, tiny_images, tiny_model, tiny_tokenizer, widen
 from transformers import AutoModelForSequenceClassification
 
-from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.cli import train_image, train_text
 from mixtext_hf.cli.run import HubArguments, load_config
 from mixtext_hf.functional import MixPlan, make_mixable
@@ -28,6 +27,7 @@ from mixtext_hf.models import (
     MixableModelForSequenceClassification,
 )
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.renamed_weights import reload_renamed_weights
 
 
 peft = pytest.importorskip("peft")
