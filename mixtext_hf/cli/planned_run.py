@@ -28,7 +28,7 @@ from mixtext_hf.data.files import resolve_files
 from mixtext_hf.evaluation.comparison import Outcome, Setting
 from mixtext_hf.evaluation.loading import logits_of
 from mixtext_hf.evaluation.metrics import softmax
-from mixtext_hf.hub.card import SplitResult
+from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
 from mixtext_hf.training.trainer import NEW_HEAD_LEARNING_RATE
 from mixtext_hf.version import __version__, versions

@@ -21,8 +21,10 @@ from typing import Any
 from transformers import AutoConfig, HfArgumentParser
 
 from mixtext_hf._lock import LOCK, FolderLock
-from mixtext_hf.hub.card import CardData, base_model_name, write_card
-from mixtext_hf.hub.push import CARD, Destination, files_to_send
+from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.facts import CARD, CardData
+from mixtext_hf.hub.ids import base_model_name
+from mixtext_hf.hub.push import Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.training.hub import name_of
 

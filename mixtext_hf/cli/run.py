@@ -28,7 +28,9 @@ from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.evaluation.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
-from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
+from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.facts import SplitResult
+from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint

@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mixtext_hf.hub.markdown import one_line
+from mixtext_hf._markdown import one_line
 
 from .metrics import softmax
 from .plots import reliability_diagram

@@ -15,7 +15,8 @@ from transformers.integrations import CodeCarbonCallback
 from transformers.trainer_callback import CallbackHandler
 
 from mixtext_hf.evaluation.plots import has_curves, training_curve
-from mixtext_hf.hub.card import CardData, DataFacts, Emissions, SplitResult, base_model_name
+from mixtext_hf.hub.facts import TRAINING_CURVE, CardData, DataFacts, Emissions, SplitResult
+from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.methods import MixMethod
 from mixtext_hf.mixing import MixedLoss
@@ -26,7 +27,6 @@ from .arguments import MixTrainingArguments
 from .hub import name_of
 
 
-CURVE = {"Training curve": "training_curve.png"}
 # What a user of the model may want to know of its training, whatever it was set to, ...
 _TOLD = ("learning_rate", "per_device_train_batch_size", "lr_scheduler_type", "optim", "seed")
 # ... and what else shapes the weights, if it was set.
@@ -98,13 +98,13 @@ def describe(trainer: Described, folder: Path) -> CardData:
     model = trainer.mixer.model
     config = model.config
     if has_curves(state.log_history):
-        training_curve(state.log_history, folder / CURVE["Training curve"])
+        training_curve(state.log_history, folder / TRAINING_CURVE)
     repo_id = getattr(trainer, "hub_model_id", None) or args.hub_model_id
     name = (repo_id or name_of(args.output_dir)).split("/")[-1]
     # Of a model that was not trained here, what another training wrote into its config.
     is_trained = state.global_step > 0 or trainer.is_in_train
     method = trainer.method if is_trained else method_of_recipe(getattr(config, "mixtext", None))
-    pictures = {**trainer.card_data.pictures, **CURVE}
+    pictures = {**trainer.card_data.pictures, "Training curve": TRAINING_CURVE}
     seen = CardData(
         model_name=name,
         repo_id=repo_id,

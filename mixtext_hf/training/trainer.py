@@ -22,7 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from mixtext_hf._quiet import holding_back
 from mixtext_hf.data.two_streams import UnlabeledTexts
-from mixtext_hf.hub.card import CardData
+from mixtext_hf.hub.facts import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
 from mixtext_hf.mixing.targets import ProblemType

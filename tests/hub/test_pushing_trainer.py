@@ -19,7 +19,7 @@ from tiny import tiny_model, tiny_tokenizer
 from unmixable import unmixable_image_model
 
 from mixtext_hf.cli.embedded import small_image_processor
-from mixtext_hf.hub.card import is_generated
+from mixtext_hf.hub.fingerprint import is_generated
 from mixtext_hf.hub.push import Destination, PushError, files_to_send
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.training import MixTrainer
