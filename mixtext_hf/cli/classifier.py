@@ -33,11 +33,11 @@ from mixtext_hf.models.checkpoint import (
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
+from mixtext_hf.problem_types import REGRESSION
 
 
 logger = logging.getLogger(__name__)
 
-SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # Longer texts cost more than most tasks gain; a model that knows no limit has one.
 _LONGEST_TEXT = 512
 _SHOWN = 10

@@ -55,9 +55,10 @@ from mixtext_hf.evaluation.noisy_rows import (
 )
 from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.report import as_json, render_report, summarise
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from mixtext_hf.version import versions
 
-from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments
+from .classifier import ModelArguments
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
 from .failures import reporting_failures
 from .logs import set_up_logging

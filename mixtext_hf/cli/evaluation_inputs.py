@@ -21,9 +21,10 @@ from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_histo
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
 from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .card import log_summary
-from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
+from .classifier import ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .output_dir import check_writable
 from .run import task_of
 from .text_files import delimiter_argument, encoding_argument

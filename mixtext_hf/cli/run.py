@@ -34,6 +34,7 @@ from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments
 from mixtext_hf.training.guesses import GUESSES, ROUNDS
@@ -404,7 +405,7 @@ class Run:
             self.trainer.save_metrics(prefix, metrics)
             self._note_results(name, prefix, metrics)
             combined |= metrics
-            if number == 0 and self.data.problem_type == "single_label_classification":
+            if number == 0 and self.data.problem_type == SINGLE_LABEL:
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
                 for sentence in remarks(self.probabilities.argmax(axis=1), self.references, self.data.label_names):
@@ -441,7 +442,7 @@ class Run:
                 logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
             else:
                 self._note_results(name, prefix, metrics)
-            if labelled and number == 0 and self.data.problem_type == "single_label_classification":
+            if labelled and number == 0 and self.data.problem_type == SINGLE_LABEL:
                 probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
             self._say(name, metrics, prefix)
@@ -597,6 +598,6 @@ def load_config(name: str, model_args: HubArguments) -> Any:
 
 def task_of(config: Any) -> tuple[str | None, list[str] | None]:
     """The problem type of a model, as far as its config tells, and the names of its classes."""
-    if config.problem_type == "regression" or config.num_labels == 1:
-        return "regression", None
+    if config.problem_type == REGRESSION or config.num_labels == 1:
+        return REGRESSION, None
     return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]

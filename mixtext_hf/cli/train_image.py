@@ -29,11 +29,11 @@ from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check_precision, fgsm
 from mixtext_hf.methods import PIXELS, PuzzleMix
-from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
+from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.last_batch import check_last_batch
 
@@ -236,7 +236,7 @@ class ImageRun(Run):
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
         set_seed(self.args.seed)
-        task: ProblemType = "single_label_classification"
+        task: ProblemType = SINGLE_LABEL
         self.config.problem_type = task
         self.config.num_labels = data.num_labels
         self.config.id2label = dict(enumerate(data.label_names))

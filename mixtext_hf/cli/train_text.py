@@ -22,6 +22,7 @@ from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.lengths import check_max_length
+from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DEFAULTS, MINILM, MINILM_ID, minilm_path
@@ -241,7 +242,7 @@ class TextRun(Run):
             text_pair_column=data.columns.text_pair,
             max_length=self.data_args.max_seq_length,
             pad_to_multiple_of=self.data_args.pad_to_multiple_of,
-            is_regression=data.problem_type == "regression",
+            is_regression=data.problem_type == REGRESSION,
         )
         return MixTrainer(
             model=model,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
-from .labels import MULTI_LABEL, REGRESSION
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION
 
 
 _ID_NAMES = ("id", "idx", "index", "guid", "uuid")

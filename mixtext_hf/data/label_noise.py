@@ -7,7 +7,9 @@ import numpy as np
 from datasets import ClassLabel, Dataset, concatenate_datasets
 from numpy.typing import ArrayLike, NDArray
 
-from .labels import LABEL, SINGLE_LABEL, normalise_labels, replace_labels
+from mixtext_hf.problem_types import SINGLE_LABEL
+
+from .labels import LABEL, normalise_labels, replace_labels
 
 
 NoiseKind = Literal["uniform", "pair"]

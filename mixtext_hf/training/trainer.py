@@ -25,13 +25,13 @@ from mixtext_hf.data.two_streams import UnlabeledTexts
 from mixtext_hf.hub.facts import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
-from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, logits_of, takes_pixels
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
 from mixtext_hf.models.renamed_weights import reload_renamed_weights
 from mixtext_hf.models.stack import unwrap
+from mixtext_hf.problem_types import problem_type_of
 from mixtext_hf.version import __version__, versions
 
 from .arguments import MixTrainingArguments
@@ -322,7 +322,7 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
                 "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
             )
         self.loss = MixedLoss(
-            problem_type=_problem_type(self._config),
+            problem_type=problem_type_of(self._config),
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
@@ -596,13 +596,6 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
 def _sum(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     values = list(terms.values())
     return torch.stack(values).sum() if len(values) > 1 else values[0]
-
-
-def _problem_type(config: Any) -> ProblemType:
-    """The task as the config says it, else as transformers would read it off `num_labels` and integer labels."""
-    if config.problem_type is not None:
-        return config.problem_type
-    return "regression" if config.num_labels == 1 else "single_label_classification"
 
 
 def _split_groups(groups: list[dict[str, Any]], head: set[int], head_learning_rate: float) -> list[dict[str, Any]]:
