@@ -571,6 +571,11 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
 
     # ---- the card and logging ----
 
+    @staticmethod
+    def of_a_round(**settings: Any) -> MixTrainer:
+        """A trainer of one of the rounds before this training, in which the guesses for it are made: of this class, not of one derived."""
+        return MixTrainer(**settings)
+
     def describe_model(self, folder: Path) -> CardData:
         return describe(self, folder)
 
