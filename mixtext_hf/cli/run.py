@@ -33,7 +33,7 @@ from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
-from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
+from mixtext_hf.models.checkpoint import Checkpoint, RefusedCheckpoint, check_checkpoint
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments
@@ -576,7 +576,8 @@ def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str
     return find_preset(mix_method, mix_preset).training_arguments
 
 
-def load_config(name: str, model_args: HubArguments) -> Any:
+def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
+    """The config of a checkpoint that is safe to load, and what was found of it, so that its weights are loaded without another look."""
     if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
         raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
     where: dict[str, Any] = {
@@ -585,8 +586,8 @@ def load_config(name: str, model_args: HubArguments) -> Any:
         "token": model_args.token,
     }
     try:
-        check_checkpoint(name, **where)
-        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+        checked = check_checkpoint(name, **where)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where), checked
     except RefusedCheckpoint:
         raise
     except (OSError, ValueError) as error:

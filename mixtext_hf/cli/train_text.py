@@ -134,7 +134,7 @@ class TextRun(Run):
             )
         source = model_args.model_name_or_path or MINILM
         self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
-        self.config = load_config(self.model_name, model_args)
+        self.config, self.checked = load_config(self.model_name, model_args)
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
@@ -228,6 +228,7 @@ class TextRun(Run):
                 token=a.token,
                 ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
                 new_head=self.needs_new_head,
+                checked=[self.checked],
             )
         except RuntimeError as error:
             if "ignore_mismatched_sizes" not in str(error):
