@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
-from transformers.utils import (
-    ADAPTER_SAFE_WEIGHTS_NAME,
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
-    cached_file,
-)
+from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, cached_file
 
 
 # What the Hub's client raises when a request does not come through: `httpx.HTTPError` with huggingface_hub 1, and
 # `httpx2.HTTPError` with 2. To be replaced by its import when only one of them is supported.
 HubClientError: type[Exception] = HfHubHTTPError.__mro__[1]
-
-
-def reload_renamed_weights(model: PreTrainedModel, folder: str | Path) -> None:
-    """
-    Load the weights of a checkpoint into `model` once more, if its names are not those of the model.
-
-    transformers 5 saves some types (ViT among them) under the names of their older code and renames when `from_pretrained`
-    reads them. Its `Trainer` does not rename when it resumes, or loads the best model: the weights stay as they are, with
-    a warning of missing keys. Seen in 5.23; to be removed when a resumed ViT has its weights
-    (`tests/training/test_images.py`).
-    """
-    if not _saved_names(Path(folder)) - set(model.state_dict()):
-        return
-    saved = type(model).from_pretrained(folder, config=model.config, dtype=model.dtype, use_safetensors=True)
-    model.load_state_dict(saved.state_dict())
 
 
 def load_replaced_modules(
@@ -67,16 +44,3 @@ def load_replaced_modules(
         return
     weights = load_file(str(cached_file(name, ADAPTER_SAFE_WEIGHTS_NAME, **where)))
     model.load_state_dict({target: weights[source] for target, source in wanted.items()}, strict=False)
-
-
-def _saved_names(folder: Path) -> set[str]:
-    if (folder / SAFE_WEIGHTS_NAME).is_file():
-        with safe_open(folder / SAFE_WEIGHTS_NAME, framework="pt") as file:
-            return set(file.keys())
-    if (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
-        # Here, for that module needs this one.
-        from mixtext_hf.models.checkpoint import check_checkpoint
-
-        check_checkpoint(folder)
-        return set(json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))["weight_map"])
-    return set()

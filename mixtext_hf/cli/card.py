@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mixtext_hf.data import DataSummary
-from mixtext_hf.hub.card import CardData, DataFacts
+from mixtext_hf.hub.facts import CardData, DataFacts
 from mixtext_hf.hub.record import card_from_json
 
 

@@ -25,6 +25,7 @@ from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import (
     MAX_JSON_BYTES,
+    Checkpoint,
     RefusedCheckpoint,
     check_checkpoint,
     check_image_processor,
@@ -33,11 +34,11 @@ from mixtext_hf.models.checkpoint import (
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
+from mixtext_hf.problem_types import REGRESSION
 
 
 logger = logging.getLogger(__name__)
 
-SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 # Longer texts cost more than most tasks gain; a model that knows no limit has one.
 _LONGEST_TEXT = 512
 _SHOWN = 10
@@ -72,6 +73,7 @@ class TrainedClassifier:
     def __init__(self, args: ModelArguments):
         self.args = args
         self.name = str(args.model_name_or_path)
+        self._checked: list[Checkpoint] = []
         self.config, self.adapter = self._load_config()
         self.modality = modality_of(self.name, self.config, self.adapter)
 
@@ -85,15 +87,15 @@ class TrainedClassifier:
             raise
         except (OSError, ValueError) as error:
             raise ValueError(_no_model(self.name, error)) from error
+        self._checked.append(found)
         adapter = None if found.has_weights and os.path.isdir(self.name) else found.adapter
         name, settings = self.name, {}
         if not found.has_config:
             if adapter is None:
                 raise ValueError(f"model_name_or_path={self.name!r} has no config.json: it holds no model.")
-            # `check_checkpoint` of this one is made again when it is loaded.
             name = str(adapter.get("base_model_name_or_path") or "")
             where["revision"] = adapter.get("revision")
-            check_checkpoint(name, **where)
+            self._checked.append(check_checkpoint(name, **where))
         if a.num_labels is not None:
             if found.has_config:
                 raise ValueError(
@@ -140,6 +142,7 @@ class TrainedClassifier:
                 token=a.token,
                 dtype=torch.float32,
                 may_be_new=False,
+                checked=self._checked,
             )
         except SafetensorError as error:
             raise ValueError(

@@ -44,6 +44,7 @@ from mixtext_hf.evaluation.comparison import (
 )
 from mixtext_hf.evaluation.comparison_plots import comparison_figure, has_memorisation, memorisation_figure
 from mixtext_hf.methods import METHODS, ResizeMix
+from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .failures import failure, reporting_failures
 from .frozen import FROZEN
@@ -249,7 +250,7 @@ class Comparison:
             (self.output_dir / name).unlink(missing_ok=True)
 
     def _check_measured(self, run: Run) -> None:
-        if run.data.problem_type != "single_label_classification":
+        if run.data.problem_type != SINGLE_LABEL:
             raise ValueError(
                 f"A comparison measures the accuracy and the calibration of one class a row, but the task is "
                 f"{run.data.problem_type}."

@@ -33,9 +33,10 @@ from mixtext_hf.data.labels import LABEL
 from mixtext_hf.evaluation.assessing import Assessor
 from mixtext_hf.evaluation.mistakes import thumbnail
 from mixtext_hf.evaluation.report import as_json, render_report, summarise
-from mixtext_hf.training.card import versions
+from mixtext_hf.problem_types import SINGLE_LABEL
+from mixtext_hf.version import versions
 
-from .classifier import SINGLE_LABEL, ModelArguments
+from .classifier import ModelArguments
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
 from .failures import reporting_failures
 from .logs import set_up_logging

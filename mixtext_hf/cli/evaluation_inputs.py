@@ -26,9 +26,10 @@ from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.assessing import AssessmentSettings
 from mixtext_hf.evaluation.from_logits import memorisation_history
 from mixtext_hf.evaluation.predicting import predict
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .card import log_summary
-from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
+from .classifier import ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .run import task_of
 
 

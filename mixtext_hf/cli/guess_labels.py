@@ -40,6 +40,7 @@ from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
+from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher, teacher_classes
 
@@ -307,7 +308,7 @@ class _Gaussian:
             encoding=args.encoding,
             cache_dir=args.cache_dir,
         )
-        if data.problem_type != "single_label_classification" or data.train is None:
+        if data.problem_type != SINGLE_LABEL or data.train is None:
             raise ValueError(
                 f"--train_file {args.train_file}: guesses are of one class a text, but it is {data.problem_type}."
             )

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from .commands import COMMANDS
+
 
 TEXTS = Path(__file__).parent / "help"
 HELP, HELP_ALL = ("-h", "--help"), "--help-all"
@@ -145,8 +147,6 @@ def _value_of(action: Action) -> list[str]:
 
 def write_help_texts() -> None:
     """Make the texts of all commands anew."""
-    from .main import COMMANDS
-
     TEXTS.mkdir(exist_ok=True)
     for command, (module, _) in COMMANDS.items():
         text = short_help(import_module(f".{module}", __package__).make_parser())

@@ -10,30 +10,12 @@ from importlib import import_module
 from mixtext_hf._signals import end_well
 from mixtext_hf.version import __version__
 
+from .commands import COMMANDS, RESUMABLE
 from .help_texts import stored_help
-
-
-COMMANDS = {
-    "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
-    "train-image": ("train_image", "train an image classifier with a mixing method"),
-    "predict": ("predict", "predict with any classifier: a file with one row an input"),
-    "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),
-    "evaluate": ("evaluate", "measure any classifier and write a report: calibration, robustness, other data"),
-    "push": ("push", "push the folder of a trained model to the Hub, with its card"),
-    "demo": ("demo", "compare plain training, TMix and MixText on the embedded example"),
-    "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
-    "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
-    "guess-labels": ("guess_labels", "guess the classes of unlabelled texts into columns beside them"),
-    "benchmark": ("benchmark.command", "time and memory of each method against a plain step"),
-    "show-mixes": ("show_mixes", "pictures of what each method makes of two images and two texts"),
-}
 
 
 # Set, it shows the traceback of every error; by hand for `scripts/` and for what `torchrun` starts.
 DEBUG = "MIXTEXT_HF_DEBUG"
-
-# What they have finished is kept, and they do the rest when they are started again.
-RESUMABLE = ("compare", "augment-text", "guess-labels")
 
 
 def usage() -> str:

@@ -28,11 +28,10 @@ from mixtext_hf.data.files import resolve_files
 from mixtext_hf.evaluation.comparison import Outcome, Setting
 from mixtext_hf.evaluation.loading import logits_of
 from mixtext_hf.evaluation.metrics import softmax
-from mixtext_hf.hub.card import SplitResult
-from mixtext_hf.training.card import versions
+from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
 from mixtext_hf.training.trainer import NEW_HEAD_LEARNING_RATE
-from mixtext_hf.version import __version__
+from mixtext_hf.version import __version__, versions
 
 from . import train_image, train_text
 from .embedded import DEFAULTS, DIGITS_DEFAULTS

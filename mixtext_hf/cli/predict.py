@@ -34,7 +34,6 @@ from mixtext_hf.data.image_checks import look_at_images
 from mixtext_hf.data.image_folders import NOT_READ, READ, image_files
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.label_map import read_label_map
-from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.text import check_texts
 from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
@@ -46,8 +45,9 @@ from mixtext_hf.evaluation.prediction_file import (
     check_prediction_file,
     write_predictions,
 )
+from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
-from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of
+from .classifier import ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .parsing import Parser, parse, reporting_bad_input

@@ -21,9 +21,12 @@ from typing import Any
 from transformers import AutoConfig, HfArgumentParser
 
 from mixtext_hf._lock import LOCK, FolderLock
-from mixtext_hf.hub.card import CardData, base_model_name, write_card
-from mixtext_hf.hub.push import CARD, Destination, files_to_send
+from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.facts import CARD, CardData
+from mixtext_hf.hub.ids import base_model_name
+from mixtext_hf.hub.push import Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
+from mixtext_hf.problem_types import REGRESSION, problem_type_of
 from mixtext_hf.training.hub import name_of
 
 from .card import recorded_card
@@ -126,12 +129,12 @@ def card_of_config(folder: Path) -> CardData:
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     architecture = (config.architectures or [None])[0]
     is_image = "ImageClassification" in (architecture or "")
-    is_regression = config.problem_type == "regression" or config.num_labels == 1
+    is_regression = config.problem_type == REGRESSION or config.num_labels == 1
     return CardData(
         model_name=name_of(folder),
         method=method_of_recipe(getattr(config, "mixtext", None)),
         modality="image" if is_image else "text",
-        problem_type=config.problem_type or ("regression" if is_regression else "single_label_classification"),
+        problem_type=problem_type_of(config),
         label_names=[] if is_regression else [str(config.id2label[i]) for i in range(config.num_labels)],
         base_model=base,
         architecture=architecture,

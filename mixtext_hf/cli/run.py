@@ -29,12 +29,15 @@ from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.evaluation.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
-from mixtext_hf.hub.card import SplitResult, base_model_name, write_card
+from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.facts import SplitResult
+from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.methods import find_preset
-from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint
+from mixtext_hf.models.checkpoint import Checkpoint, RefusedCheckpoint, check_checkpoint
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-from mixtext_hf.training.card import told_arguments, versions
+from mixtext_hf.training.card import told_arguments
 from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
@@ -43,6 +46,7 @@ from mixtext_hf.training.ranks import leave_group
 from mixtext_hf.training.resuming import check_begun
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
+from mixtext_hf.version import versions
 
 from .card import RUN, Baseline, data_facts, log_summary, settings_of
 from .failures import leave, reporting_failures
@@ -401,7 +405,7 @@ class Run:
             self.trainer.save_metrics(prefix, metrics)
             self._note_results(name, prefix, metrics)
             combined |= metrics
-            if number == 0 and self.data.problem_type == "single_label_classification":
+            if number == 0 and self.data.problem_type == SINGLE_LABEL:
                 self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
                 for sentence in remarks(self.probabilities.argmax(axis=1), self.references, self.data.label_names):
@@ -438,7 +442,7 @@ class Run:
                 logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
             else:
                 self._note_results(name, prefix, metrics)
-            if labelled and number == 0 and self.data.problem_type == "single_label_classification":
+            if labelled and number == 0 and self.data.problem_type == SINGLE_LABEL:
                 probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
                 self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
             self._say(name, metrics, prefix)
@@ -572,7 +576,8 @@ def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str
     return find_preset(mix_method, mix_preset).training_arguments
 
 
-def load_config(name: str, model_args: HubArguments) -> Any:
+def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
+    """The config of a checkpoint that is safe to load, and what was found of it, so that its weights are loaded without another look."""
     if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
         raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
     where: dict[str, Any] = {
@@ -581,8 +586,8 @@ def load_config(name: str, model_args: HubArguments) -> Any:
         "token": model_args.token,
     }
     try:
-        check_checkpoint(name, **where)
-        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+        checked = check_checkpoint(name, **where)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where), checked
     except RefusedCheckpoint:
         raise
     except (OSError, ValueError) as error:
@@ -594,6 +599,6 @@ def load_config(name: str, model_args: HubArguments) -> Any:
 
 def task_of(config: Any) -> tuple[str | None, list[str] | None]:
     """The problem type of a model, as far as its config tells, and the names of its classes."""
-    if config.problem_type == "regression" or config.num_labels == 1:
-        return "regression", None
+    if config.problem_type == REGRESSION or config.num_labels == 1:
+        return REGRESSION, None
     return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]

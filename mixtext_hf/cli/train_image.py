@@ -29,13 +29,13 @@ from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check_precision, fgsm
 from mixtext_hf.methods import PIXELS, PuzzleMix
-from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
-from mixtext_hf.models.checkpoint import check_image_processor
+from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
+from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.last_batch import check_last_batch
 
@@ -141,7 +141,11 @@ class ImageRun(Run):
             raise ValueError(
                 f"model_name_or_path={source!r} starts from scratch: add --do_train, or name a trained model."
             )
-        self.config = ResNetConfig() if self.is_new else load_config(source, model_args)
+        self.config: Any = ResNetConfig()
+        self.checked: list[Checkpoint] = []
+        if not self.is_new:
+            self.config, found = load_config(source, model_args)
+            self.checked.append(found)
         self.data = self._load_data()
         if self.is_new:
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)
@@ -238,7 +242,7 @@ class ImageRun(Run):
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
         set_seed(self.args.seed)
-        task: ProblemType = "single_label_classification"
+        task: ProblemType = SINGLE_LABEL
         self.config.problem_type = task
         self.config.num_labels = data.num_labels
         name_classes(self.config, data.label_names)
@@ -254,6 +258,7 @@ class ImageRun(Run):
                     token=a.token,
                     ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
                     new_head=self.needs_new_head,
+                    checked=self.checked,
                 )
             except RuntimeError as error:
                 if "ignore_mismatched_sizes" not in str(error):

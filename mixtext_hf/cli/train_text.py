@@ -25,6 +25,7 @@ from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import check_max_length
+from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
 
@@ -137,7 +138,7 @@ class TextRun(Run):
             )
         source = model_args.model_name_or_path or MINILM
         self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
-        self.config = load_config(self.model_name, model_args)
+        self.config, self.checked = load_config(self.model_name, model_args)
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
@@ -238,6 +239,7 @@ class TextRun(Run):
                 token=a.token,
                 ignore_mismatched_sizes=a.ignore_mismatched_sizes or self.needs_new_head,
                 new_head=self.needs_new_head,
+                checked=[self.checked],
             )
         except RuntimeError as error:
             if "ignore_mismatched_sizes" not in str(error):
@@ -252,7 +254,7 @@ class TextRun(Run):
             text_pair_column=data.columns.text_pair,
             max_length=self.data_args.max_seq_length,
             pad_to_multiple_of=self.data_args.pad_to_multiple_of,
-            is_regression=data.problem_type == "regression",
+            is_regression=data.problem_type == REGRESSION,
         )
         trainer = MixTrainer(
             model=model,

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixtext_hf.problem_types import SINGLE_LABEL
+
 from .class_names import cleaned, listed, look_alikes
 from .label_lists import read_list
-from .labels import SINGLE_LABEL
 
 
 # What pandas writes for a missing label, and PyTorch reads for one; "none" may well be a class.

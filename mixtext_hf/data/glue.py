@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
+
 
 @dataclass(frozen=True)
 class GlueTask:
@@ -25,7 +27,7 @@ class GlueTask:
     text: str
     text_pair: str | None = None
     metrics: tuple[str, ...] = ("accuracy",)
-    problem_type: str = "single_label_classification"
+    problem_type: str = SINGLE_LABEL
     validation_splits: tuple[str, ...] = ("validation",)
     test_splits: tuple[str, ...] = ("test",)
     official: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +68,7 @@ _TASKS = (
         "sentence1",
         "sentence2",
         metrics=("pearson", "spearman"),
-        problem_type="regression",
+        problem_type=REGRESSION,
         official={"score": "label"},
     ),
     GlueTask(

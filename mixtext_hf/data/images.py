@@ -16,6 +16,8 @@ import datasets
 import numpy as np
 from datasets import Dataset, LargeList, List, Value
 
+from mixtext_hf.problem_types import SINGLE_LABEL
+
 from .class_keys import Naming, make_naming
 from .class_matching import ClassMatching
 from .class_names import SimilarLabels
@@ -27,7 +29,7 @@ from .image_checks import CheckImages, look_at_images
 from .image_folders import load_image_folder, read_split_folder
 from .image_paths import find_image_files
 from .label_noise import LabelNoise, NoiseKind
-from .labels import LABEL, SINGLE_LABEL, has_labels, normalise_labels
+from .labels import LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
 from .sources import Splits, check_one_source, load_files, load_hub
 

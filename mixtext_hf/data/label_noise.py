@@ -7,8 +7,10 @@ import numpy as np
 from datasets import ClassLabel, Dataset, concatenate_datasets
 from numpy.typing import ArrayLike, NDArray
 
+from mixtext_hf.problem_types import SINGLE_LABEL
+
 from .class_keys import Naming, changes_any, class_keys
-from .labels import LABEL, SINGLE_LABEL, normalise_labels, replace_labels
+from .labels import LABEL, normalise_labels, replace_labels
 
 
 NoiseKind = Literal["uniform", "pair"]

@@ -8,13 +8,13 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, List, Value, concatenate_datasets
 from datasets.features.features import FeatureType
 
-from mixtext_hf.mixing.targets import ProblemType
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 from .class_keys import LEFT_OUT, Naming, are_whole_numbers, check_map_is_used, class_keys
 from .class_matching import TRAIN, ClassMatching, say_matching, settle_classes
@@ -28,10 +28,6 @@ from .written_numbers import is_missing, number_in, scores_in_strings, truth_of
 logger = logging.getLogger(__name__)
 
 LABEL = "label"
-SINGLE_LABEL = "single_label_classification"
-MULTI_LABEL = "multi_label_classification"
-REGRESSION = "regression"
-PROBLEM_TYPES = get_args(ProblemType)
 
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
 
@@ -43,7 +39,7 @@ class NormalisedLabels:
 
     Args:
         splits (`dict[str, datasets.Dataset]`): By name, with `label` in place of the original columns.
-        problem_type (`str`): One of [`PROBLEM_TYPES`].
+        problem_type (`str`): One of [`~mixtext_hf.problem_types.PROBLEM_TYPES`].
         names (`list[str]`): Names of the classes in the order of their ids; empty for regression.
         matching ([`ClassMatching`]): How the labels were matched with classes that were given.
         left_out (`dict[str, int]`): How many rows of a split a map of names left out.

@@ -13,9 +13,11 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+
 from .concerns import Concern, SplitSummary, concerns_of_classes, concerns_of_rows, said
 from .images import ImageDatasets
-from .labels import LABEL, MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from .labels import LABEL
 from .row_hashes import Hashes, image_hashes, text_hashes
 from .text import TextDatasets
 

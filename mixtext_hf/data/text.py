@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Value
 
+from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
+
 from .class_keys import Naming, make_naming
 from .class_matching import ClassMatching
 from .class_names import SimilarLabels
@@ -19,7 +21,7 @@ from .columns import TextColumns, holds_texts, recognise_columns, rows_without_t
 from .files import Reading
 from .glue import GlueTask
 from .label_noise import LabelNoise, NoiseKind
-from .labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, has_labels, normalise_labels
+from .labels import LABEL, has_labels, normalise_labels
 from .selection import check_limits, check_selections, select_rows
 from .sources import Splits, find_glue_task, load_text_splits
 from .unlabeled_parts import join_unlabeled, with_known_labels

@@ -18,7 +18,8 @@ from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, recognis
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.data.image_resize import model_resize
 from mixtext_hf.data.images import most_channels
-from mixtext_hf.data.labels import LABEL, MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
+from mixtext_hf.data.labels import LABEL
+from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 from .from_logits import (
     DEFAULT_N_BINS,

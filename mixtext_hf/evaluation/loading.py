@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+
 from .metrics import DEFAULT_TOP_K, sigmoid, softmax
 from .validation import check_finite, check_labels, check_multi_hot, check_scores, check_top_k
 
@@ -28,7 +30,7 @@ ComputeMetrics: TypeAlias = "Callable[[EvalPrediction], dict[str, float]]"
 Metric: TypeAlias = "str | evaluate.EvaluationModule | evaluate.CombinedEvaluations | ComputeMetrics"
 
 METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
-    "single_label_classification": (
+    SINGLE_LABEL: (
         "accuracy",
         "macro_f1",
         "f1",
@@ -41,13 +43,13 @@ METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
         "classwise_ece",
         "mce",
     ),
-    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
-    "regression": ("pearson", "spearman", "mse"),
+    MULTI_LABEL: ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
+    REGRESSION: ("pearson", "spearman", "mse"),
 }
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
-    "single_label_classification": ("accuracy", "macro_f1", "nll", "brier", "ece"),
-    "multi_label_classification": ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
-    "regression": ("pearson", "spearman", "mse"),
+    SINGLE_LABEL: ("accuracy", "macro_f1", "nll", "brier", "ece"),
+    MULTI_LABEL: ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
+    REGRESSION: ("pearson", "spearman", "mse"),
 }
 METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF_PROBLEM.values() for name in names))
 
@@ -226,7 +228,7 @@ def _computation(problem_type: str, metric: Metric, num_labels: int | None) -> C
         )
     if name == "top_k_accuracy" and num_labels is not None:
         check_top_k(DEFAULT_TOP_K if k is None else k, num_labels)
-    of_several_labels = metric == "nll" and problem_type == "multi_label_classification"
+    of_several_labels = metric == "nll" and problem_type == MULTI_LABEL
     module = load_metric(metric, config_name="multilabel" if of_several_labels else None)
     # The package's own formulas take the arrays as they are, which `compute` would carry through lists of Arrow.
     compute_module = module._compute if name in METRIC_NAMES else module.compute
@@ -255,24 +257,24 @@ def logits_of(eval_prediction: EvalPrediction | PredictionOutput) -> NDArray:
 
 
 def _hard_predictions(problem_type: str, logits: NDArray) -> NDArray:
-    if problem_type == "regression":
+    if problem_type == REGRESSION:
         return check_finite("predictions", _column(logits), ndim=1)
     checked = check_finite("predictions", logits, ndim=2)
-    if problem_type == "multi_label_classification":
+    if problem_type == MULTI_LABEL:
         # A logit above 0 is a probability above 0.5.
         return (checked > 0.0).astype(np.int64)
     return checked.argmax(axis=1)
 
 
 def _probabilities(problem_type: str, logits: NDArray) -> NDArray[np.float64]:
-    return sigmoid(logits) if problem_type == "multi_label_classification" else softmax(logits)
+    return sigmoid(logits) if problem_type == MULTI_LABEL else softmax(logits)
 
 
 def _references(problem_type: str, eval_prediction: EvalPrediction) -> NDArray:
     # Checked here, for `evaluate` cuts floats down to integers where a module declares integers.
-    if problem_type == "regression":
+    if problem_type == REGRESSION:
         return check_scores("label_ids", _column(np.asarray(eval_prediction.label_ids)))
-    if problem_type == "multi_label_classification":
+    if problem_type == MULTI_LABEL:
         return check_multi_hot("label_ids", eval_prediction.label_ids)
     return check_labels("label_ids", eval_prediction.label_ids)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mixtext_hf.hub.markdown import one_line
+from mixtext_hf._markdown import one_line
 
 
 MISTAKES = 10

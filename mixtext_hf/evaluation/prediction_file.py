@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mixtext_hf._files import whole_file
 from mixtext_hf.data.described_rows import DescribedRows
+from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 from .metrics import sigmoid, softmax
 
@@ -80,7 +81,7 @@ class PredictionTable:
             raise ValueError(
                 f"--top_k {top_k}: the model has {len(label_names)} classes, give a number from 1 to that."
             )
-        if top_k is not None and problem_type == "regression":
+        if top_k is not None and problem_type == REGRESSION:
             raise ValueError(f"--top_k {top_k}: the model predicts a number, no classes: leave it out.")
         self.problem_type, self.label_names, self.has_labels, self.top_k = (
             problem_type,
@@ -90,8 +91,8 @@ class PredictionTable:
         )
         self._names = pa.array(self.label_names, type=pa.string())
         own = [LABEL] if has_labels else []
-        own += [PREDICTION] if problem_type == "regression" else [PREDICTION, CONFIDENCE]
-        self._first_place = 2 if problem_type == "single_label_classification" else 1
+        own += [PREDICTION] if problem_type == REGRESSION else [PREDICTION, CONFIDENCE]
+        self._first_place = 2 if problem_type == SINGLE_LABEL else 1
         if top_k is not None:
             places = range(self._first_place, top_k + 1)
             own += [name for place in places for name in (f"top_{place}", f"top_{place}_probability")]
@@ -111,9 +112,9 @@ class PredictionTable:
             logits (`np.ndarray` of shape `(N, C)`, or `(N,)` or `(N, 1)` for regression): Of the model.
         """
         told = [ids, *inputs, *([labels] if self.has_labels else [])]
-        if self.problem_type == "regression":
+        if self.problem_type == REGRESSION:
             return pa.table([*told, pa.array(np.asarray(logits, dtype=np.float32).reshape(-1))], names=self.names)
-        if self.problem_type == "multi_label_classification":
+        if self.problem_type == MULTI_LABEL:
             probabilities = sigmoid(logits)
             prediction = self._lists(probabilities > 0.5)
             confidence = np.maximum(probabilities, 1 - probabilities).min(axis=1)
@@ -288,7 +289,7 @@ def write_predictions(
             columns = table.columns(ids, inputs, labels, logits)
             writer.write(columns)
             written.rows += len(logits)
-            if rows.problem_type != "regression":
+            if rows.problem_type != REGRESSION:
                 are_known = _count(written, columns, rows.label_names, labels) and are_known
     if not are_known:
         written.labelled = written.right = 0

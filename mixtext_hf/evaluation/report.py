@@ -15,7 +15,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mixtext_hf.hub.markdown import one_line
+from mixtext_hf._markdown import one_line
+from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .metrics import softmax
 from .plots import reliability_diagram
@@ -142,7 +143,7 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
     results = report["results"]
     found = results["metrics"]
     split = report["data"]["split"]
-    if report["model"]["problem_type"] != "single_label_classification":
+    if report["model"]["problem_type"] != SINGLE_LABEL:
         values = ", ".join(f"{METRICS[name][0]} {_shown_metric(name, value)}" for name, value in found.items())
         yield f"On the {results['samples']:,} examples of the {split} split: {values}."
         return
@@ -277,7 +278,7 @@ def _pictures(
 ) -> dict[str, dict[str, Any]]:
     pictures: dict[str, Any] = {}
     results, robustness = report["results"], report["robustness"]
-    if report["model"]["problem_type"] == "single_label_classification":
+    if report["model"]["problem_type"] == SINGLE_LABEL:
         diagrams: dict[str, Any] = {"as it is": (softmax(logits), references)}
         if report["temperature"] is not None:
             value = report["temperature"]["value"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mixtext_hf.hub.markdown import one_line
+from mixtext_hf._markdown import one_line
 
 from .plots import (
     BLUE,

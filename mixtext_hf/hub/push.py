@@ -22,12 +22,12 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_ba
 from mixtext_hf._compat import HubClientError
 from mixtext_hf.errors import RunError
 
-from .card import is_generated
+from .facts import CARD
+from .fingerprint import is_generated
 
 
 logger = logging.getLogger(__name__)
 
-CARD = "README.md"
 # Never sent: this pickle of the arguments needs this package to be read, and executes code when it is.
 ARGUMENTS = "training_args.bin"
 # What a checkpoint consists of. Names and not "everything": a folder may hold logs, data and notes as well.

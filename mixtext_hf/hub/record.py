@@ -8,7 +8,7 @@ from typing import Any
 
 from mixtext_hf.methods import METHODS, MixMethod, make_method
 
-from .card import CardData, DataFacts, Emissions, SplitResult
+from .facts import CardData, DataFacts, Emissions, SplitResult
 
 
 def card_as_json(data: CardData) -> dict[str, Any]:

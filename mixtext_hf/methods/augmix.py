@@ -11,7 +11,7 @@ import torch
 from mixtext_hf.mixing import has_label, jensen_shannon_divergence
 
 from .base import Citation, MixMethod, Step
-from .pixels import PIXELS, check_positive
+from .pixels import PIXELS, check_not_negative
 
 
 # Where the collator puts the disguises: `(B, V, C, H, W)`.
@@ -55,7 +55,7 @@ class AugMix(MixMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.refuse_mixing()
-        check_positive(jsd_weight=self.jsd_weight)
+        check_not_negative(jsd_weight=self.jsd_weight)
         for name in ("severity", "width", "chain_depth"):
             value = getattr(self, name)
             if name == "chain_depth" and value is None:

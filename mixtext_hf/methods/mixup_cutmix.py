@@ -12,7 +12,7 @@ from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors
 
 from .base import Citation
 from .cutmix import CutMix
-from .pixels import check_positive
+from .pixels import check_not_negative
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MixupCutMix(CutMix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(cutmix_alpha=self.cutmix_alpha, switch_prob=self.switch_prob)
+        check_not_negative(cutmix_alpha=self.cutmix_alpha, switch_prob=self.switch_prob)
         if self.switch_prob > 1:
             raise ValueError(f"switch_prob must lie in [0, 1], got {self.switch_prob}.")
 

@@ -106,7 +106,7 @@ def is_identity(plan: MixPlan) -> bool:
     return bool((plan.lam == 1).all())
 
 
-def check_positive(**values: Any) -> None:
+def check_not_negative(**values: Any) -> None:
     """Raise `ValueError` for a hyper-parameter that is no number >= 0."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value) or value < 0:

@@ -18,7 +18,7 @@ from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
 from .base import Citation, Preset, Step, is_number
-from .pixels import PIXELS, PixelMix, check_positive, is_identity, size_for
+from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
 
 _CIFAR = {
@@ -85,7 +85,7 @@ class PuzzleMix(PixelMix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(
+        check_not_negative(
             beta=self.beta,
             gamma=self.gamma,
             eta=self.eta,

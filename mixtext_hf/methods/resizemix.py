@@ -12,7 +12,7 @@ from mixtext_hf.mixing import Boxes, MixPlan
 from mixtext_hf.mixing.boxes import paste_resized, resizemix_box
 
 from .base import Citation
-from .pixels import PixelMix, boxes_of, check_positive, draw_centre, is_identity, size_for
+from .pixels import PixelMix, boxes_of, check_not_negative, draw_centre, is_identity, size_for
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ResizeMix(PixelMix):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(tau_min=self.tau_min, tau_max=self.tau_max)
+        check_not_negative(tau_min=self.tau_min, tau_max=self.tau_max)
         if not 0 < self.tau_min <= self.tau_max <= 1:
             raise ValueError(
                 f"tau_min={self.tau_min} and tau_max={self.tau_max} must satisfy 0 < tau_min <= tau_max <= 1."

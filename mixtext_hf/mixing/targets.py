@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
+from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, ProblemType
+
 from .devices import to_device
 
-
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 # What stands for a label that is hidden: in place of a class this, which is none, and in place of a score, where any number
 # might be one, no number at all.
@@ -38,7 +37,7 @@ def mix_targets(
     lam: torch.Tensor,
     *,
     num_labels: int,
-    problem_type: ProblemType = "single_label_classification",
+    problem_type: ProblemType = SINGLE_LABEL,
 ) -> torch.Tensor:
     r"""
     Mix the targets as the inputs were mixed: `lam * y + (1 - lam) * y[index]` (Zhang et al. 2018, eq. 1).
@@ -59,11 +58,9 @@ def mix_targets(
     return torch.lerp(targets.index_select(0, index), targets, lam.float().unsqueeze(-1))
 
 
-def to_targets(
-    labels: torch.Tensor, *, num_labels: int, problem_type: ProblemType = "single_label_classification"
-) -> torch.Tensor:
+def to_targets(labels: torch.Tensor, *, num_labels: int, problem_type: ProblemType = SINGLE_LABEL) -> torch.Tensor:
     """Labels as the rows `(B, num_labels)` float32 that can be mixed: one-hot, multi-hot, scores; see [`mix_targets`]."""
-    if problem_type == "single_label_classification" and labels.dim() == 1:
+    if problem_type == SINGLE_LABEL and labels.dim() == 1:
         # Of all negative labels only -100 may pass: one_hot raises at the others.
         return F.one_hot(labels.masked_fill(labels == IGNORE_INDEX, 0), num_labels).float()
     targets = labels.float().reshape(len(labels), -1)
@@ -143,11 +140,11 @@ class MixedLoss:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.problem_type not in get_args(ProblemType):
-            raise ValueError(f"`problem_type` must be one of {get_args(ProblemType)}, got {self.problem_type!r}.")
+        if self.problem_type not in PROBLEM_TYPES:
+            raise ValueError(f"`problem_type` must be one of {PROBLEM_TYPES}, got {self.problem_type!r}.")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"`label_smoothing` must lie in [0, 1), got {self.label_smoothing}.")
-        if self.label_smoothing and self.problem_type == "regression":
+        if self.label_smoothing and self.problem_type == REGRESSION:
             raise ValueError("`label_smoothing` smooths over classes and a regression has none: set it to 0.")
 
     def __call__(
@@ -196,11 +193,11 @@ class MixedLoss:
             targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
             counts = counts & (counts[index] | (lam == 1))
         if self.label_smoothing:
-            uniform = 0.5 if self.problem_type == "multi_label_classification" else 1 / self.num_labels
+            uniform = 0.5 if self.problem_type == MULTI_LABEL else 1 / self.num_labels
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform
-        if self.problem_type == "single_label_classification":
+        if self.problem_type == SINGLE_LABEL:
             losses = soft_cross_entropy(logits, targets)
-        elif self.problem_type == "multi_label_classification":
+        elif self.problem_type == MULTI_LABEL:
             losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)
         else:
             losses = F.mse_loss(logits.float().reshape(targets.shape), targets, reduction="none").mean(dim=-1)
@@ -216,4 +213,4 @@ def mixed_cross_entropy(
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Mean cross-entropy on mixed labels: [`MixedLoss`] for single-label classification, logits `(B, C)`."""
-    return MixedLoss("single_label_classification", logits.shape[-1], label_smoothing)(logits, labels, index, lam)
+    return MixedLoss(SINGLE_LABEL, logits.shape[-1], label_smoothing)(logits, labels, index, lam)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from transformers.utils import ADAPTER_CONFIG_NAME
 from mixtext_hf._compat import load_replaced_modules
 
 from .any_classifier import Classifier
-from .checkpoint import WHERE_TO_LOOK, RefusedCheckpoint, check_checkpoint
+from .checkpoint import WHERE_TO_LOOK, Checkpoint, RefusedCheckpoint, check_checkpoint
 from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
@@ -71,7 +71,12 @@ class _MixableModel:
 
     @classmethod
     def without_hooks(
-        cls, pretrained_model_name_or_path: str, *args: Any, may_be_new: bool = True, **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str,
+        *args: Any,
+        may_be_new: bool = True,
+        checked: Sequence[Checkpoint] = (),
+        **kwargs: Any,
     ) -> PreTrainedModel:
         r"""
         As `from_pretrained`, with the same care for what is loaded and with adapters, but without [`make_mixable`]: any model
@@ -83,11 +88,14 @@ class _MixableModel:
             may_be_new (`bool`, *optional*, defaults to `True`):
                 Whether a head that the checkpoint does not hold is in order: who measures a model wants a trained one, and is
                 warned.
+            checked (`Sequence[Checkpoint]`, *optional*):
+                What [`~mixtext_hf.models.checkpoint.check_checkpoint`] has returned so far. One that was asked with the same
+                arguments is not made again.
 
         Raises:
             `ValueError`: if the checkpoint is unsafe to load.
         """
-        return _made(cls._load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new)
+        return _made(cls._load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new, checked=checked)
 
     @classmethod
     def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -159,12 +167,13 @@ class MixableModelForSequenceClassification(_MixableModel):
         *args: Any,
         head: str | None = None,
         may_be_new: bool = True,
+        checked: Sequence[Checkpoint] = (),
         **kwargs: Any,
     ) -> PreTrainedModel:
         """As for [`MixableModelForImageClassification`]; `head` as in `from_pretrained`."""
         _check_head("head", head)
         load = partial(cls._load, head=head)
-        return _made(load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new)
+        return _made(load, pretrained_model_name_or_path, args, kwargs, may_be_new=may_be_new, checked=checked)
 
     @classmethod
     def _load(cls, name: str, *args: Any, head: str | None = None, **kwargs: Any) -> Any:
@@ -187,18 +196,28 @@ class MixableModelForSequenceClassification(_MixableModel):
 
 
 def _made(
-    load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, may_be_new: bool
+    load: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    may_be_new: bool,
+    checked: Sequence[Checkpoint],
 ) -> Any:
     """The model, told which of its parameters are new."""
     with without_load_report():
-        model, new = _load(load, name, args, kwargs)
+        model, new = _load(load, name, args, kwargs, checked)
     say_new(model, new, may_be_new=may_be_new)
     Classifier(unwrap(model)).note_new_parameters(new)
     return model
 
 
 def _load(
-    load: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    load: Callable[..., Any],
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    checked: Sequence[Checkpoint],
 ) -> tuple[Any, frozenset[str]]:
     """
     `load(name, ...)` of a checkpoint that is safe, by arguments that keep it so; and the names of what it did not hold, or of the
@@ -209,14 +228,14 @@ def _load(
     if kwargs.get("use_safetensors") is None:
         kwargs["use_safetensors"] = True
     where = _only(kwargs, WHERE_TO_LOOK)
-    checkpoint = check_checkpoint(name, **where, **_only(kwargs, _ALLOWED))
+    checkpoint = _checked(checked, name, **where, **_only(kwargs, _ALLOWED))
     if kwargs.get("adapter_kwargs"):
         # Elsewhere than the model: transformers finds it there.
         check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
     elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
         if new_head:
             raise ValueError(f"new_head is for whole models, and {name!r} is an adapter: start from its base model.")
-        return _load_adapter(load, name, checkpoint.adapter, checkpoint.has_config, args, kwargs), frozenset()
+        return _load_adapter(load, name, checkpoint, args, kwargs, checked), frozenset()
     model, found = load(name, *args, **kwargs, output_loading_info=True)
     if checkpoint.adapter is not None and not kwargs.get("adapter_kwargs"):
         load_replaced_modules(model, None, kwargs.get("adapter_name", "default"), name, **where)
@@ -227,10 +246,10 @@ def _load(
 def _load_adapter(
     load: Callable[..., Any],
     name: str,
-    adapter: Mapping[str, Any],
-    has_config: bool,
+    checkpoint: Checkpoint,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    checked: Sequence[Checkpoint],
 ) -> Any:
     """
     What the Auto classes do with an adapter, but by the config beside it.
@@ -239,7 +258,8 @@ def _load_adapter(
     weights of a whole model beside it.
     """
     where = _only(kwargs, WHERE_TO_LOOK)
-    if has_config and kwargs.get("config") is None:
+    adapter: Mapping[str, Any] = checkpoint.adapter or {}
+    if checkpoint.has_config and kwargs.get("config") is None:
         kwargs = _with_config_of(name, kwargs)
     base = adapter.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -250,7 +270,7 @@ def _load_adapter(
     # Revision and subfolder are those of the adapter.
     elsewhere = {key: value for key, value in where.items() if key not in ("revision", "subfolder")}
     elsewhere["revision"] = adapter.get("revision")
-    if check_checkpoint(base, **elsewhere, **_only(kwargs, _ALLOWED)).adapter is not None:
+    if _checked(checked, base, **elsewhere, **_only(kwargs, _ALLOWED)).adapter is not None:
         raise RefusedCheckpoint(
             f"{ADAPTER_CONFIG_NAME} of {name!r} names {base!r} as the model it belongs to (base_model_name_or_path), and "
             "that is an adapter itself: write the folder or Hub id of a whole model there."
@@ -274,6 +294,11 @@ def _load_adapter(
     )
     load_replaced_modules(model, found.missing_keys, adapter_name or "default", name, **where)
     return model
+
+
+def _checked(checked: Sequence[Checkpoint], name: str, **how: Any) -> Checkpoint:
+    """The check of a checkpoint, if it was made with these arguments already, or else made now."""
+    return next((one for one in checked if one.answers(name, **how)), None) or check_checkpoint(name, **how)
 
 
 def _with_config_of(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:

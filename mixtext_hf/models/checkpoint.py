@@ -75,11 +75,17 @@ class Checkpoint:
         adapter (`dict[str, Any]`, *optional*): The content of adapter_config.json.
         has_config (`bool`): Whether it has a config.json.
         has_weights (`bool`): Whether it has the weights of a whole model.
+        asked (`tuple`): What was checked, and how strictly; see `answers`.
     """
 
     adapter: Mapping[str, Any] | None
     has_config: bool
     has_weights: bool
+    asked: tuple[str, Mapping[str, Any]]
+
+    def answers(self, name: str | os.PathLike[str], **how: Any) -> bool:
+        """Whether [`check_checkpoint`] with the same arguments made this, and need not look again."""
+        return self.asked == _asked(name, how)
 
 
 def check_checkpoint(
@@ -134,7 +140,13 @@ def check_checkpoint(
             _check_index(files.naming(file), files.read(file), pickles_pass)
     if not pickles_pass:
         _check_pickles(files, weights) if adapter is None else _check_pickles(files, [ADAPTER_SAFE_WEIGHTS_NAME])
-    return Checkpoint(adapter, files.has(CONFIG_NAME), any(files.has(file) for file in weights))
+    how = {"use_safetensors": use_safetensors, "trust_remote_code": trust_remote_code, "variant": variant, **where}
+    return Checkpoint(adapter, files.has(CONFIG_NAME), any(map(files.has, weights)), _asked(name, how))
+
+
+def _asked(name: str | os.PathLike[str], how: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    given = {key: value for key, value in how.items() if value is not None}
+    return str(name), {"use_safetensors": True, "trust_remote_code": False, **given}
 
 
 def check_tokenizer(name: str | os.PathLike[str], **where: Any) -> None:

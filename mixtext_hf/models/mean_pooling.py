@@ -18,6 +18,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils.generic import can_return_tuple
 
 from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.problem_types import problem_type_of
 
 
 MEAN_POOLING = "mean_pooling"
@@ -185,9 +186,7 @@ class MeanPoolingForSequenceClassification(PreTrainedModel):
         )
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        num_labels = logits.shape[-1]
-        by_number: Any = "regression" if num_labels == 1 else "single_label_classification"
-        return MixedLoss(self.config.problem_type or by_number, num_labels)(logits, labels)
+        return MixedLoss(problem_type_of(self.config), logits.shape[-1])(logits, labels)
 
 
 def _encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:

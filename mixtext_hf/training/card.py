@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from dataclasses import MISSING, fields, replace
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel, TrainerState
 from transformers.integrations import CodeCarbonCallback
+from transformers.trainer_callback import CallbackHandler
 
 from mixtext_hf.evaluation.plots import has_curves, training_curve
-from mixtext_hf.hub.card import CardData, DataFacts, Emissions, SplitResult, base_model_name
+from mixtext_hf.hub.facts import TRAINING_CURVE, CardData, DataFacts, Emissions, SplitResult
+from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import method_of_recipe
+from mixtext_hf.methods import MixMethod
+from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.models.any_classifier import Classifier, takes_pixels
+from mixtext_hf.problem_types import REGRESSION
+from mixtext_hf.version import versions
 
 from .arguments import MixTrainingArguments
 from .hub import name_of
 
 
-if TYPE_CHECKING:
-    from .trainer import MixTrainer
-
-CURVE = {"Training curve": "training_curve.png"}
 # What a user of the model may want to know of its training, whatever it was set to, ...
 _TOLD = ("learning_rate", "per_device_train_batch_size", "lr_scheduler_type", "optim", "seed")
 # ... and what else shapes the weights, if it was set.
@@ -57,12 +61,37 @@ _TOLD_IF_SET = (
 )
 
 
-def describe(trainer: MixTrainer, folder: Path) -> CardData:
+class Described(Protocol):
+    """What of a trainer a card is made of; [`MixTrainer`] has it all."""
+
+    args: MixTrainingArguments
+    state: TrainerState
+    method: MixMethod
+    mixer: Classifier
+    loss: MixedLoss
+    model: PreTrainedModel | nn.Module | None
+    accelerator: Any
+    callback_handler: CallbackHandler
+    data_collator: Any
+    train_dataset: Any
+    unlabeled_dataset: Any
+    eval_dataset: Any
+    card_data: CardData
+    hub_model_id: str | None
+    is_in_train: bool
+    is_resumed: bool
+
+    @property
+    def head_learning_rate(self) -> float | None:
+        """That of everything outside the base model; `None`: that of all parameters."""
+
+
+def describe(trainer: Described, folder: Path) -> CardData:
     """
     The facts of a run: those in `trainer.card_data`, and behind them what can be seen of the trainer.
 
     Args:
-        trainer ([`MixTrainer`]): After training, or in the middle of it.
+        trainer ([`Described`]): After training, or in the middle of it.
         folder (`Path`): Where the model is; the curve of training is drawn into it, and of the pictures of `card_data` those are shown that are
             there.
     """
@@ -70,21 +99,20 @@ def describe(trainer: MixTrainer, folder: Path) -> CardData:
     model = trainer.mixer.model
     config = model.config
     if has_curves(state.log_history):
-        training_curve(state.log_history, folder / CURVE["Training curve"])
+        training_curve(state.log_history, folder / TRAINING_CURVE)
     repo_id = getattr(trainer, "hub_model_id", None) or args.hub_model_id
     name = (repo_id or name_of(args.output_dir)).split("/")[-1]
     # Of a model that was not trained here, what another training wrote into its config.
     is_trained = state.global_step > 0 or trainer.is_in_train
     method = trainer.method if is_trained else method_of_recipe(getattr(config, "mixtext", None))
-    pictures = {**trainer.card_data.pictures, **CURVE}
-    is_text = not trainer._takes_pixels
+    pictures = {**trainer.card_data.pictures, "Training curve": TRAINING_CURVE}
     seen = CardData(
         model_name=name,
         repo_id=repo_id,
         method=method,
-        modality="text" if is_text else "image",
+        modality="image" if takes_pixels(model) else "text",
         problem_type=trainer.loss.problem_type,
-        label_names=[] if trainer.loss.problem_type == "regression" else _label_names(config),
+        label_names=[] if trainer.loss.problem_type == REGRESSION else _label_names(config),
         base_model=base_model_name(getattr(config, "_name_or_path", None)),
         architecture=type(model).__name__,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -103,7 +131,7 @@ def describe(trainer: MixTrainer, folder: Path) -> CardData:
     return replace(seen, **{**_set_fields(trainer.card_data), "pictures": seen.pictures, "tags": tags})
 
 
-def _course(trainer: MixTrainer) -> dict[str, Any]:
+def _course(trainer: Described) -> dict[str, Any]:
     """How far training has come, and what it took; not what only the part since a checkpoint took."""
     args, state = trainer.args, trainer.state
     return {
@@ -117,7 +145,7 @@ def _course(trainer: MixTrainer) -> dict[str, Any]:
     }
 
 
-def _rate_of_head(trainer: MixTrainer) -> dict[str, float]:
+def _rate_of_head(trainer: Described) -> dict[str, float]:
     rate = trainer.head_learning_rate
     return {} if rate is None else {"head_learning_rate": rate}
 
@@ -136,18 +164,6 @@ def told_arguments(args: MixTrainingArguments) -> dict[str, Any]:
     return told
 
 
-def versions() -> dict[str, str]:
-    """The releases that a run depends on."""
-    names = ("mixtext-hf", "transformers", "torch", "datasets", "accelerate", "peft")
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # PEFT, and the package itself where it is used from its folder
-    return found
-
-
 def _set_fields(data: CardData) -> dict[str, Any]:
     """The fields of a card that somebody has filled."""
     empty = CardData(model_name="")
@@ -158,7 +174,7 @@ def _label_names(config: Any) -> list[str]:
     return [str(config.id2label[i]) for i in range(config.num_labels)]
 
 
-def _sizes(trainer: MixTrainer) -> dict[str, int]:
+def _sizes(trainer: Described) -> dict[str, int]:
     named: Mapping[str, Any] = {
         "train": trainer.train_dataset,
         "unlabeled": trainer.unlabeled_dataset if trainer.method.uses_unlabeled else None,
@@ -168,7 +184,7 @@ def _sizes(trainer: MixTrainer) -> dict[str, int]:
     return {name: len(split) for name, split in {**named, **splits}.items() if isinstance(split, Sized)}
 
 
-def _results(trainer: MixTrainer) -> list[SplitResult]:
+def _results(trainer: Described) -> list[SplitResult]:
     """The evaluation of the weights as they are: that after training, or the one at their step."""
     args, state = trainer.args, trainer.state
     history = state.log_history
@@ -205,7 +221,7 @@ def _device(args: MixTrainingArguments) -> str:
     return name if args.world_size == 1 else f"{args.world_size} x {name}"
 
 
-def _emissions(trainer: MixTrainer) -> Emissions | None:
+def _emissions(trainer: Described) -> Emissions | None:
     """What CodeCarbon measured (`--report_to codecarbon`)."""
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, CodeCarbonCallback) and callback.tracker is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, get_scheduler
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import get_available_reporting_integrations
 
 from mixtext_hf.evaluation.loading import is_greater_better
@@ -21,7 +21,6 @@ from mixtext_hf.models.any_classifier import is_adapted
 
 
 if TYPE_CHECKING:
-    from .arguments import MixTrainingArguments
     from .trainer import MixTrainer
 
 
@@ -74,7 +73,7 @@ _RANGES: dict[str, _Range] = {
 }
 
 
-def check_ranges(args: MixTrainingArguments) -> None:
+def check_ranges(args: TrainingArguments) -> None:
     """
     Raise for numbers out of range, and for trackers that are not installed.
 
@@ -96,7 +95,7 @@ def check_ranges(args: MixTrainingArguments) -> None:
         )
 
 
-def settle_best_metric(args: MixTrainingArguments) -> None:
+def settle_best_metric(args: TrainingArguments) -> None:
     """Which way `metric_for_best_model` is better, where nobody says: transformers takes all but losses for better if greater."""
     if args.metric_for_best_model is not None and args.greater_is_better is None:
         args.greater_is_better = is_greater_better(args.metric_for_best_model)
@@ -147,12 +146,12 @@ def _warn_of_frozen_head(trainer: MixTrainer) -> None:
     )
 
 
-def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
+def check_backward_passes(args: TrainingArguments, name: str, passes: int) -> None:
     """
     Raise where every backward pass is a step of the optimiser, and there would be several in one step of training.
 
     Args:
-        args ([`MixTrainingArguments`]): Of the run.
+        args (`TrainingArguments`): Of the run.
         name (`str`): Of the method.
         passes (`int`): How many losses it makes of a batch, one after the other.
 

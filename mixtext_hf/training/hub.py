@@ -21,8 +21,9 @@ from transformers.trainer_utils import HubStrategy, SaveStrategy
 from transformers.utils.hub import PushInProgress
 
 from mixtext_hf._files import whole_file, whole_files, write_json
-from mixtext_hf.hub.card import CardData, DataFacts, write_card
-from mixtext_hf.hub.push import CARD, Destination, PushError, files_to_send, in_background
+from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.facts import CARD, CardData, DataFacts
+from mixtext_hf.hub.push import Destination, PushError, files_to_send, in_background
 from mixtext_hf.models.any_classifier import Classifier
 
 

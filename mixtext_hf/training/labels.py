@@ -24,6 +24,7 @@ from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
 from mixtext_hf.models.stack import unwrap
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedL
         return
     name, column = found
     where = f"The label column {name!r} of `{argument}`"
-    if pa.types.is_integer(column.type) and loss.problem_type == "single_label_classification":
+    if pa.types.is_integer(column.type) and loss.problem_type == SINGLE_LABEL:
         labels = pc.fill_null(column, HIDDEN_LABELS[0]).to_numpy(zero_copy_only=False)
         outside = (labels >= loss.num_labels) | ((labels < 0) & ~np.isin(labels, HIDDEN_LABELS))
         if outside.any():
@@ -80,7 +81,7 @@ def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedL
     elif any(is_list(column.type) for is_list in _IS_LIST):
         rows, numbers = pc.list_parent_indices(column).to_numpy(zero_copy_only=False), pc.list_flatten(column)
         if pa.types.is_integer(numbers.type) or pa.types.is_floating(numbers.type):
-            _check_numbers(_float32(numbers), where, rows, are_shares=loss.problem_type != "regression")
+            _check_numbers(_float32(numbers), where, rows, are_shares=loss.problem_type != REGRESSION)
     elif pa.types.is_floating(column.type):
         is_hidden = column.is_null().to_numpy(zero_copy_only=False)
         # Rows in any other format than that of `datasets` itself have NaN for None.
@@ -187,7 +188,7 @@ def check_labels(labels: torch.Tensor, loss: MixedLoss, problem_type: str | None
             "model.config.problem_type to 'multi_label_classification' (0/1 for each class) or to "
             "'single_label_classification' (soft targets that sum to 1)."
         )
-    if loss.problem_type == "regression" and not labels.is_floating_point():
+    if loss.problem_type == REGRESSION and not labels.is_floating_point():
         raise ValueError(
             "The labels are integers, but the task is regression, where -1 is a score and no hidden class: give floats, "
             "or make the collator with is_regression=True."
@@ -205,7 +206,7 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
     is_known = has_label(labels).cpu().numpy()
     known = labels.detach().cpu().float().numpy() if labels.is_floating_point() else labels.cpu().numpy()
     known = known[is_known]
-    if loss.problem_type == "single_label_classification" and labels.dim() == 1:
+    if loss.problem_type == SINGLE_LABEL and labels.dim() == 1:
         if labels.is_floating_point():
             raise ValueError(
                 f"The labels are floats, but the model has {loss.num_labels} classes: give integer classes, or "
@@ -217,7 +218,7 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
             check_class(int(labels[row]), loss.num_labels, which=f"In row {row} of the batch a label")
         return
     per_row = int(np.prod(known.shape[1:]))
-    are_shares = loss.problem_type != "regression" and labels.dim() == 2
+    are_shares = loss.problem_type != REGRESSION and labels.dim() == 2
     _check_numbers(
         known.ravel(), "The batch, `labels`,", np.flatnonzero(is_known).repeat(per_row), are_shares=are_shares
     )
@@ -225,7 +226,7 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
 
 def _as_wide_as_the_task(labels: torch.Tensor, loss: MixedLoss) -> torch.Tensor:
     """Where a row has a label for each class and all of a batch are hidden, nothing told the collator how many there are."""
-    if labels.dim() == 1 and loss.problem_type != "single_label_classification" and loss.num_labels > 1:
+    if labels.dim() == 1 and loss.problem_type != SINGLE_LABEL and loss.num_labels > 1:
         if bool(has_label(labels).any()):
             raise ValueError(
                 f"The labels of the batch are single numbers, such as {labels[has_label(labels)][0].item()}, but the task is "

@@ -20,6 +20,7 @@ from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import has_label
 from mixtext_hf.models.any_classifier import Classifier
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.problem_types import REGRESSION
 
 from .arguments import MixTrainingArguments
 from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names
@@ -78,7 +79,7 @@ class LoadingTrainer(CheckedLoaders):
         self._learns_image_columns = not self._rows_to_look_at()
         if isinstance(processor, PreTrainedTokenizerBase) and not self._takes_pixels:
             collator = MixDataCollator(
-                processor, is_regression=self.loss.problem_type == "regression", **self._raw_columns()
+                processor, is_regression=self.loss.problem_type == REGRESSION, **self._raw_columns()
             )
             self.data_collator = fit_to_model(collator, self.mixer.model)
         elif isinstance(processor, ImageProcessingMixin) and self._takes_pixels:

@@ -20,23 +20,23 @@ from torch import nn
 from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
-from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf._quiet import holding_back
 from mixtext_hf.data.label_map import LabelMap
 from mixtext_hf.data.two_streams import UnlabeledTexts
-from mixtext_hf.hub.card import CardData
+from mixtext_hf.hub.facts import CardData
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
-from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, logits_of, takes_pixels
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.modes import evaluating, full_precision
+from mixtext_hf.models.renamed_weights import reload_renamed_weights
 from mixtext_hf.models.stack import unwrap
-from mixtext_hf.version import __version__
+from mixtext_hf.problem_types import problem_type_of
+from mixtext_hf.version import __version__, versions
 
 from .arguments import MixTrainingArguments
-from .card import describe, versions
+from .card import describe
 from .checks import check_backward_passes, check_before_training
 from .data_handed_over import as_rows, as_splits, check_model, check_processor
 from .evaluating import EvaluatingTrainer, without_labels
@@ -327,7 +327,7 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
                 "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
             )
         self.loss = MixedLoss(
-            problem_type=_problem_type(self._config),
+            problem_type=problem_type_of(self._config),
             num_labels=self._config.num_labels,
             label_smoothing=self.args.label_smoothing_factor,
         )
@@ -576,6 +576,11 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
 
     # ---- the card and logging ----
 
+    @staticmethod
+    def of_a_round(**settings: Any) -> MixTrainer:
+        """A trainer of one of the rounds before this training, in which the guesses for it are made: of this class, not of one derived."""
+        return MixTrainer(**settings)
+
     def describe_model(self, folder: Path) -> CardData:
         return describe(self, folder)
 
@@ -601,13 +606,6 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
 def _sum(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     values = list(terms.values())
     return torch.stack(values).sum() if len(values) > 1 else values[0]
-
-
-def _problem_type(config: Any) -> ProblemType:
-    """The task as the config says it, else as transformers would read it off `num_labels` and integer labels."""
-    if config.problem_type is not None:
-        return config.problem_type
-    return "regression" if config.num_labels == 1 else "single_label_classification"
 
 
 def _split_groups(groups: list[dict[str, Any]], head: set[int], head_learning_rate: float) -> list[dict[str, Any]]:

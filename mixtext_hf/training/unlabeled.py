@@ -30,6 +30,7 @@ from mixtext_hf.data.two_streams import (
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
 from .labels import check_class
@@ -42,7 +43,7 @@ _LABEL_COLUMNS = ("label", "labels", "label_ids")
 
 def check_semi_supervised(method: MixText, loss: MixedLoss, dataset: Any, args: MixTrainingArguments) -> None:
     """Can `method` learn from unlabelled texts here? Raises `ValueError` if the task, the data or the arguments forbid it."""
-    if loss.problem_type != "single_label_classification":
+    if loss.problem_type != SINGLE_LABEL:
         raise ValueError(
             f"{method.name} guesses one class for each text, but the task is {loss.problem_type}: use tmix or erm."
         )

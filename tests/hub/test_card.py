@@ -16,8 +16,8 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixtext_hf import _markdown as md
 from mixtext_hf.hub import CardData, DataFacts, Emissions, SplitResult, is_generated, make_card, write_card
-from mixtext_hf.hub import markdown as md
 from mixtext_hf.methods import METHODS, Citation, MixMethod, TMix, make_method
 
 

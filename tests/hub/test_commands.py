@@ -17,7 +17,7 @@ from mixtext_hf.cli.parsing import command_line
 from mixtext_hf.cli.push import card_of_config
 from mixtext_hf.cli.run import launched
 from mixtext_hf.cli.train_text import make_parser
-from mixtext_hf.hub.card import CardData, make_card
+from mixtext_hf.hub import CardData, make_card
 from mixtext_hf.hub.push import files_to_send
 from mixtext_hf.hub.record import card_as_json, card_from_json
 from mixtext_hf.methods import METHODS, make_method

@@ -16,7 +16,7 @@ from processes import run_python
 from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
-from mixtext_hf.hub.card import is_generated
+from mixtext_hf.hub.fingerprint import is_generated
 
 
 COMMON = [

@@ -18,7 +18,7 @@ from runs import arguments, assert_same_weights, tiny_rows, weights
 from tiny import tiny_model, tiny_tokenizer
 from unmixable import unmixable_image_model
 
-from mixtext_hf.hub.card import is_generated
+from mixtext_hf.hub.fingerprint import is_generated
 from mixtext_hf.hub.push import Destination, PushError, files_to_send
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.embedded import small_image_processor

@@ -18,16 +18,18 @@ from safetensors.torch import save_file
 from tiny import DEPTH, tiny_batch, tiny_image_model, tiny_images, tiny_model, tiny_tokenizer, widen
 from transformers import AutoModelForSequenceClassification
 
-from mixtext_hf._compat import reload_renamed_weights
 from mixtext_hf.cli import train_image, train_text
+from mixtext_hf.cli.classifier import ModelArguments, TrainedClassifier
 from mixtext_hf.cli.run import HubArguments, load_config
 from mixtext_hf.functional import MixPlan, make_mixable
 from mixtext_hf.models import (
     MeanPoolingForSequenceClassification,
     MixableModelForImageClassification,
     MixableModelForSequenceClassification,
+    checkpoint,
 )
 from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.renamed_weights import reload_renamed_weights
 
 
 peft = pytest.importorskip("peft")
@@ -175,7 +177,7 @@ def test_code_beside_a_known_type_is_left_alone(folder, sentinel, monkeypatch):
     edit(folder / "config.json", auto_map=dict.fromkeys(names, "evil.Evil"))
     model = load(folder)
     assert type(model).__module__.startswith("transformers.") and torch.equal(logits(model), expected)
-    assert load_config(str(folder), HubArguments()).model_type == "bert"
+    assert load_config(str(folder), HubArguments())[0].model_type == "bert"
     # A class of models that transformers does not have for the type.
     edit(folder / "config.json", model_type="t5gemma2_text", auto_map=dict.fromkeys(names, "evil.Evil"))
     with pytest.raises(ValueError, match=r"trust_remote_code|auto_map"):
@@ -291,6 +293,55 @@ def test_files_of_tokenizers_lie_inside(folder, values):
 def test_what_tokenizers_do_not_open_may_be_anywhere(folder):
     edit(folder / "tokenizer_config.json", special_tokens_map_file="/root/.cache/x", vocab={"..": 0, "/": 1})
     check_tokenizer(folder)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The checkpoints that are checked, in their order."""
+    names = []
+    find = checkpoint._config_file
+
+    def spy(files):
+        names.append(files.name)
+        return find(files)
+
+    monkeypatch.setattr(checkpoint, "_config_file", spy)
+    return names
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_a_classifier_and_its_base_are_checked_once(folder, tmp_path, asked, with_config):
+    adapter = save_adapter(folder, tmp_path)
+    arguments = ModelArguments(str(adapter))
+    if not with_config:
+        (adapter / "config.json").unlink()
+        arguments.num_labels = 5
+    asked.clear()
+    TrainedClassifier(arguments).load("single_label_classification", torch.device("cpu"))
+    assert asked == [str(adapter), str(folder)]
+
+
+def test_a_training_checks_its_model_once(folder, tmp_path, asked):
+    (tmp_path / "train.csv").write_text("text,label\n" + "a b,x\nc d,y\n" * 4)
+    options = ["--do_train", "--use_cpu", "--output_dir", str(tmp_path / "out"), "--model_name_or_path", str(folder)]
+    options += ["--train_file", str(tmp_path / "train.csv"), "--max_seq_length", "16", "--mix_layers", "1"]
+    train_text.make_run([*options, "--ignore_mismatched_sizes"])
+    assert asked == [str(folder)]
+
+
+@pytest.mark.parametrize(
+    "how", [{"use_safetensors": False}, {"trust_remote_code": True}, {"revision": "v2"}, {"variant": "fp16"}]
+)
+def test_a_check_answers_for_what_it_was_asked_alone(folder, tmp_path, asked, how):
+    found = check_checkpoint(folder, token=None)
+    assert found.answers(str(folder)) and found.answers(folder, use_safetensors=None, trust_remote_code=None)
+    assert not found.answers(folder, **how) and not found.answers(tmp_path)
+    lenient = check_checkpoint(folder, **how)
+    asked.clear()
+    MixableModelForSequenceClassification.without_hooks(folder, checked=[lenient])
+    assert asked == [str(folder)], "what was asked with other arguments is asked again"
+    MixableModelForSequenceClassification.without_hooks(folder, checked=[lenient, found])
+    assert asked == [str(folder)]
 
 
 def test_the_commands_check_tokenizers_and_image_processors(folder, tmp_path, capsys):

@@ -242,9 +242,7 @@ class Rounds:
             settings |= {"view_columns": None, "augmenters": None, "logging_strategy": IntervalStrategy.NO}
         for name, value in settings.items():
             setattr(args, name, value)
-        from mixtext_hf.training.trainer import MixTrainer
-
-        one = MixTrainer(
+        one = trainer.of_a_round(
             model=copy.deepcopy(model_of(trainer)),
             args=args,
             method=method,

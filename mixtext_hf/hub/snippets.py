@@ -1,0 +1,89 @@
+"""Lines of Python in a card: they load the model and classify something, or go on training it."""
+
+from __future__ import annotations
+
+from mixtext_hf._markdown import one_line
+from mixtext_hf.problem_types import REGRESSION
+
+from .facts import CardData
+from .ids import is_hub_id, shown_name
+
+
+def loading_lines(data: CardData) -> str:
+    """Lines that load the model with plain transformers (and PEFT) and classify something."""
+    name = _quoted(data.repo_id or data.model_name)
+    if data.modality == "image":
+        auto, processor, task = "AutoModelForImageClassification", "AutoImageProcessor", "image-classification"
+        example, options = '"image.png"', list[str]()
+    else:
+        auto, processor, task = "AutoModelForSequenceClassification", "AutoTokenizer", "text-classification"
+        is_pair = data.data is not None and len(data.data.columns) == 2
+        example = '{"text": "First text.", "text_pair": "Second text."}' if is_pair else '"A text."'
+        top_k = [] if data.problem_type == REGRESSION else ["top_k=None"]
+        options = [
+            *top_k,
+            "truncation=True",
+            *([f"max_length={data.max_length}"] if data.max_length is not None else []),
+        ]
+    call = f"print(classifier({', '.join([example, *options])}))"
+    if not data.is_adapter:
+        return f'from transformers import pipeline\n\nclassifier = pipeline("{task}", {name})\n{call}'
+    given = "image_processor" if data.modality == "image" else "tokenizer"
+    return "\n".join(
+        [
+            "from peft import PeftModel",
+            f"from transformers import AutoConfig, {auto}, {processor}, pipeline",
+            "",
+            f"config = AutoConfig.from_pretrained({name})",
+            f"base = {auto}.from_pretrained({_quoted(_base_path(data))}, config=config)",
+            f"model = PeftModel.from_pretrained(base, {name})",
+            f'classifier = pipeline("{task}", model=model, {given}={processor}.from_pretrained({name}))',
+            call,
+        ]
+    )
+
+
+def training_lines(data: CardData) -> str:
+    """Lines that load the model with this package and go on training it."""
+    name = _quoted(data.repo_id or data.model_name)
+    is_image = data.modality == "image"
+    mixable = f"MixableModelFor{'Image' if is_image else 'Sequence'}Classification"
+    # A method that mixes no hidden states may have trained a model that cannot be mixed.
+    load = f"{mixable}.{'from_pretrained' if data.layers or data.needs_package else 'without_hooks'}"
+    processor = "AutoImageProcessor" if is_image else "AutoTokenizer"
+    packages = [f"from transformers import {'AutoConfig, ' if data.is_adapter else ''}{processor}"]
+    if data.is_adapter:
+        packages.insert(0, "from peft import PeftModel")
+        loading = [
+            f"config = AutoConfig.from_pretrained({name})",
+            f"base = {load}({_quoted(_base_path(data))}, config=config)",
+            f"model = PeftModel.from_pretrained(base, {name}, is_trainable=True)",
+        ]
+    else:
+        loading = [f"model = {load}({name})"]
+    return "\n".join(
+        [
+            *packages,
+            "",
+            f"from mixtext_hf import {mixable}, MixTrainer, MixTrainingArguments",
+            "",
+            *loading,
+            f"processor = {processor}.from_pretrained({name})",
+            'args = MixTrainingArguments("out")',
+            "trainer = MixTrainer(model=model, args=args, train_dataset=your_data, processing_class=processor)",
+            "trainer.train()",
+        ]
+    )
+
+
+def _base_path(data: CardData) -> str:
+    """What to load below an adapter: an id, or a place that the reader has to fill in."""
+    if is_hub_id(data.base_model):
+        return str(data.base_model)
+    return f"path/to/{shown_name(data.base_model)}" if data.base_model is not None else "path/to/the/base/model"
+
+
+def _quoted(text: str) -> str:
+    """A string of Python."""
+    plain = one_line(text)
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
