@@ -6,7 +6,7 @@ MINIMUM := .venv-minimum
 UPSTREAM := .venv-upstream
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables test test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision model-cards tables public-names test test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -26,6 +26,9 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts
+
+public-names: $(VENV)/.dev ## the list of public names and their signatures anew, after a change that is meant
+	$(BIN)/python tests/public_names.py
 
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
