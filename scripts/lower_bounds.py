@@ -71,7 +71,9 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error(f"--instead {pin}: write it as NAME==VERSION")
         name, version = pin.split("==")
         if name not in bounds:
-            parser.error(f"--instead {pin}: pyproject.toml has no bound of {name}, only of {', '.join(sorted(bounds))}")
+            parser.error(
+                f"--instead {pin}: pyproject.toml has no bound of {name}, only of {', '.join(sorted(bounds))}"
+            )
         print(f"{name}: {version} in place of the bound {bounds[name]}", file=sys.stderr)
         bounds[name] = version
     for name, version in bounds.items():
