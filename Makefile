@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MINIMUM := .venv-minimum
+UPSTREAM := .venv-upstream
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables test test-dirty test-faults test-gpu lint
+.PHONY: help help-texts demo demo-vision model-cards tables public-names test test-dirty test-faults test-gpu \
+	test-minimum test-upstream lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +27,9 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts
 
+public-names: $(VENV)/.dev ## the list of public names and their signatures anew, after a change that is meant
+	$(BIN)/python tests/public_names.py
+
 test: $(VENV)/.dev ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -39,6 +45,18 @@ test-faults: $(VENV)/.dev ## runs that are killed, stopped, or fill the disk, an
 
 test-gpu: $(VENV)/.dev ## the tests that need a GPU, and those of tensors on it
 	$(BIN)/python -m pytest --device cuda tests/training/test_gpu.py tests/mixing
+
+test-minimum: ## the tests with the oldest releases that pyproject.toml allows (INSTEAD="torch==2.13.0": not that bound; TESTS="tests/mixing")
+	$(PYTHON) -m venv --clear $(MINIMUM)
+	$(PYTHON) scripts/lower_bounds.py $(INSTEAD:%=--instead %) > $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/pip install --quiet -c $(MINIMUM)/constraints.txt -e '.[test]'
+	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -n 2 $(TESTS)
+
+test-upstream: ## the tests with transformers as it stands on its main branch (TESTS="tests/models": only those)
+	$(PYTHON) -m venv --clear $(UPSTREAM)
+	$(UPSTREAM)/bin/pip install --quiet -e '.[test]'
+	$(UPSTREAM)/bin/pip install --quiet 'transformers @ git+https://github.com/huggingface/transformers@main'
+	OMP_NUM_THREADS=1 $(UPSTREAM)/bin/python -m pytest -n 2 $(TESTS)
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .

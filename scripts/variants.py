@@ -68,7 +68,8 @@ class Margins(TrainerCallback):
     """Of each guessed text, at some moments: how far its guess is ahead of the next class in the model in training."""
 
     def __init__(self, run: TextRun):
-        self.run, self.seen = run, []
+        self.run = run
+        self.seen: list[np.ndarray] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % (state.max_steps // _MOMENTS) == 0:
@@ -122,6 +123,7 @@ def main() -> None:
     run.train()
     for split in run.data.test.values():
         measured = run.trainer.predict(split).metrics
+        assert measured is not None
         print(variant, {name: round(measured[f"test_{name}"], 4) for name in ("accuracy", "ece", "nll")})
 
 

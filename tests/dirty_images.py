@@ -208,14 +208,14 @@ WRONG: tuple[Callable[[Rng], Made], ...] = (
 Place = tuple[str, str | None]
 
 
-def layouts(rng: Rng) -> tuple[dict[str, list[Place]], str | None]:
+def layouts(rng: Rng) -> tuple[dict[str, Place], str | None]:
     """The folders of a layout, as `{folder: (split, class)}`, or what an error must say of it."""
     a, b, c = (str(name) for name in rng.permutation(["cat", "dog", "a b", "Éclair", "0", "10", "no", "NA"])[:3])
     train = str(rng.choice(["train", "Training", "TRAIN", "train_images", "trainset"]))
     test = str(rng.choice(["test", "Testing", "eval", "test set"]))
     valid = str(rng.choice(["val", "Valid", "validation", "DEV"]))
     deep = str(rng.choice(["", "/2023", "/x/y"]))
-    split = {f"{train}/{a}{deep}": ("train", a), f"{train}/{b}": ("train", b)}
+    split: dict[str, Place] = {f"{train}/{a}{deep}": ("train", a), f"{train}/{b}": ("train", b)}
     kinds: list[tuple[dict[str, Place], str | None]] = [
         ({a: ("train", a), b + deep: ("train", b), c: ("train", c)}, None),
         (split, None),

@@ -20,6 +20,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,13 @@ def make_table(folder: Path, seed: int) -> Table:
         else rng.choice([".gz", ".bz2", ".xz"])
     )
     path = folder / f"table{seed}{suffix}{packing}"
-    data = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[packing](data)
+    packings: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
+    data = packings[packing](data)
     if damage == "cut_packing":
         data = data[: rng.randrange(len(data) // 2, len(data) - 1)]
     path.write_bytes(data)
@@ -197,7 +204,7 @@ def _line(row: list[str], delimiter: str, rng: random.Random, quoted: bool) -> s
     if not quoted:
         return delimiter.join(row)
     file = io.StringIO()
-    quoting = rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+    quoting: Any = rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
     csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator="\r\n").writerow(row)
     return file.getvalue().removesuffix("\r\n")
 

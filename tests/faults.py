@@ -82,7 +82,7 @@ def make_cases(folder: Path) -> list[Case]:
 
     train, dev = write_table(folder / "train.csv", rows(24)), write_table(folder / "dev.csv", rows(9))
     pool = write_table(folder / "pool.csv", [{"text": row["text"]} for row in rows(30)])
-    common = (
+    common: tuple[str, ...] = (
         "--use_cpu",
         "--disable_tqdm=true",
         "--report_to=none",
@@ -91,7 +91,13 @@ def make_cases(folder: Path) -> list[Case]:
         "--max_steps=7",
     )
     common = (*common, "--logging_steps=2", "--learning_rate=1e-3", "--do_train", "--do_eval")
-    text = ("train-text", *common, f"--train_file={train}", f"--validation_file={dev}", f"--model_name_or_path={base}")
+    text: tuple[str, ...] = (
+        "train-text",
+        *common,
+        f"--train_file={train}",
+        f"--validation_file={dev}",
+        f"--model_name_or_path={base}",
+    )
     text = (*text, "--max_seq_length=16", "--per_device_train_batch_size=4")
     mixtext = (
         "--mix_method=mixtext",
@@ -99,7 +105,7 @@ def make_cases(folder: Path) -> list[Case]:
         "--guess_warm_up_steps=3",
         "--per_device_unlabeled_batch_size=4",
     )
-    image = (
+    image: tuple[str, ...] = (
         "train-image",
         *common,
         "--per_device_train_batch_size=4",

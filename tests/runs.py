@@ -78,7 +78,7 @@ def series(trainer: Any, name: str) -> list[float]:
     return [entry[name] for entry in trainer.state.log_history if name in entry]
 
 
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy of the parameters."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -134,10 +134,10 @@ class GivenPlansTrainer(MixTrainer):
 class StopAt(TrainerCallback):
     """Ends the training after so many steps, as a time limit would."""
 
-    def __init__(self, step):
+    def __init__(self, step: int):
         self.step = step
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         control.should_training_stop = state.global_step == self.step
 
 

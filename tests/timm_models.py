@@ -10,7 +10,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from transformers import utils
@@ -44,7 +44,7 @@ class _Finder:
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
         if name.split(".")[0] != "torchvision":
             return None
-        return importlib.machinery.ModuleSpec(name, _Finder, is_package=True)
+        return importlib.machinery.ModuleSpec(name, cast(Any, _Finder), is_package=True)
 
     @staticmethod
     def create_module(spec: Any) -> ModuleType:
@@ -56,7 +56,7 @@ class _Finder:
 
 
 @pytest.fixture
-def timm(monkeypatch):
+def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """timm, and transformers in the belief that it can use it; skips where it is not installed, or cannot be imported."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed (without torchvision: pip install --no-deps timm)")

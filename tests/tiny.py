@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -11,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -18,7 +21,7 @@ from transformers import (
 DEPTH = 4
 VOCAB_SIZE = 60
 
-_COMMON = {
+_COMMON: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -28,7 +31,7 @@ _COMMON = {
     "pad_token_id": 0,
     "num_labels": 3,
 }
-_OWN = {
+_OWN: dict[str, dict[str, Any]] = {
     "convbert": {"embedding_size": 32, "head_ratio": 2, "conv_kernel_size": 3, "num_groups": 1},
     "deberta": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
@@ -92,7 +95,7 @@ def has_family(model_type: str) -> bool:
     return importlib.util.find_spec(f"transformers.models.{folder}") is not None
 
 
-def tiny_config(model_type: str, *, dropout: float = 0.0, **overrides):
+def tiny_config(model_type: str, *, dropout: float = 0.0, **overrides: Any) -> PreTrainedConfig:
     own = _OWN.get(model_type, {})
     config = AutoConfig.for_model(model_type, **{**_COMMON, **own, **overrides})
     for name in ("bos_token_id", "eos_token_id"):
@@ -105,7 +108,7 @@ def tiny_config(model_type: str, *, dropout: float = 0.0, **overrides):
 
 
 # Each family with each kind of attention it has, and what else changes where the mask goes.
-VARIANTS = [
+VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     (family, attention, {})
     for family in FAMILIES
     for attention in (("eager",) if family in WITHOUT_SDPA else ("eager", "sdpa"))
@@ -116,7 +119,7 @@ VARIANTS += [
 ]
 
 
-def variant_name(value) -> str:
+def variant_name(value: object) -> str:
     """A part of a variant as a part of the name of a test."""
     return ",".join(value) if isinstance(value, dict) else str(value)
 
@@ -130,8 +133,8 @@ def widen(model: torch.nn.Module, std: float) -> None:
 
 
 def tiny_model(
-    model_type: str = "bert", attention: str = "eager", *, dropout: float = 0.0, seed: int = 0, **overrides
-):
+    model_type: str = "bert", attention: str = "eager", *, dropout: float = 0.0, seed: int = 0, **overrides: Any
+) -> Any:
     """A random `...ForSequenceClassification` with 4 layers of 32 units; weights large enough for rows to differ."""
     config = tiny_config(model_type, dropout=dropout, **overrides)
     torch.manual_seed(seed)
@@ -140,7 +143,9 @@ def tiny_model(
     return model
 
 
-def tiny_batch(lengths=(12, 7, 10, 4), seed: int = 1, longest: int | None = None):
+def tiny_batch(
+    lengths: Sequence[int] = (12, 7, 10, 4), seed: int = 1, longest: int | None = None
+) -> dict[str, torch.Tensor]:
     """Token ids `(B, L)` and the 2-D mask of texts of these lengths, padded on the right."""
     generator = torch.Generator().manual_seed(seed)
     longest = longest or max(lengths)
@@ -156,7 +161,7 @@ def tiny_batch(lengths=(12, 7, 10, 4), seed: int = 1, longest: int | None = None
 
 # Higher than wide, but for the models that take nothing but squares.
 IMAGE_SIZE = (48, 32)
-_BLOCKS = {
+_BLOCKS: dict[str, Any] = {
     "image_size": IMAGE_SIZE,
     "patch_size": 8,
     "hidden_size": 32,
@@ -185,7 +190,7 @@ _PYRAMID = {
     "num_attention_heads": [1, 2, 2],
     "mlp_ratios": [2, 2, 2],
 }
-_IMAGES = {
+_IMAGES: dict[str, dict[str, Any]] = {
     "beit": _BLOCKS,
     "bit": {**_RESNET, "hidden_sizes": [8, 16, 16], "num_groups": 2},
     "clip": {"vision_config": _SQUARE_BLOCKS},
@@ -253,7 +258,7 @@ _IMAGES = {
 }
 IMAGE_FAMILIES = tuple(_IMAGES)
 # Each family as it comes, and what else changes how layers and heads are called.
-IMAGE_VARIANTS = [(family, {}) for family in IMAGE_FAMILIES]
+IMAGE_VARIANTS: list[tuple[str, dict[str, Any]]] = [(family, {}) for family in IMAGE_FAMILIES]
 IMAGE_VARIANTS += [
     ("beit", {"use_relative_position_bias": True}),
     ("beit", {"use_shared_relative_position_bias": True}),
@@ -275,14 +280,15 @@ def tiny_image_model(
     attention: str | None = None,
     architecture: str | None = None,
     seed: int = 0,
-    **overrides,
-):
+    **overrides: Any,
+) -> Any:
     """A random `...ForImageClassification` without dropout, in evaluation mode; rows differ in their logits."""
     config = AutoConfig.for_model(model_type, **{**_IMAGES[model_type], "num_labels": 3, **overrides})
     # Where there are two classes for a type, the config must say which.
     plain = {"deit": "DeiTForImageClassification", "levit": "LevitForImageClassification"}.get(model_type)
-    if architecture or plain:
-        config.architectures = [architecture or plain]
+    named = architecture or plain
+    if named:
+        config.architectures = [named]
     for part in (config, getattr(config, "vision_config", config)):
         for name, value in part.to_dict().items():
             if "drop" in name and isinstance(value, float):
@@ -302,7 +308,7 @@ def tiny_image_model(
     return model.eval()
 
 
-def tiny_images(model_type: str = "vit", rows: int = 4, seed: int = 1):
+def tiny_images(model_type: str = "vit", rows: int = 4, seed: int = 1) -> dict[str, torch.Tensor]:
     """Random `pixel_values` `(rows, 3, H, W)` of the size that the tiny model of this family takes."""
     own = _IMAGES[model_type]
     size = own.get("vision_config", own).get("image_size", IMAGE_SIZE)
@@ -311,7 +317,7 @@ def tiny_images(model_type: str = "vit", rows: int = 4, seed: int = 1):
     return {"pixel_values": torch.randn(rows, 3, height, width, generator=generator)}
 
 
-def tiny_tokenizer(words=()):
+def tiny_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """A word-level tokenizer with the usual special tokens; unknown words become `[UNK]`."""
     vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocab += [w for w in words if w not in vocab]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tiny import widen
@@ -12,7 +13,7 @@ from transformers import MarianConfig, MarianMTModel, PreTrainedTokenizerFast
 
 
 WORDS = [f"w{i}" for i in range(30)]
-SIZES = {
+SIZES: dict[str, Any] = {
     "d_model": 16,
     "encoder_layers": 1,
     "decoder_layers": 1,
@@ -40,7 +41,7 @@ def save_marian(folder: Path, seed: int = 0, *, longest: int = 12, **generation:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=longest
     ).save_pretrained(folder)
-    ids = {"pad_token_id": 0, "eos_token_id": 1, "forced_eos_token_id": 1, "decoder_start_token_id": 0}
+    ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "forced_eos_token_id": 1, "decoder_start_token_id": 0}
     model = MarianMTModel(MarianConfig(vocab_size=len(vocab), **ids, **SIZES))
     randomise(model, seed)
     model.generation_config.update(**generation)

@@ -100,6 +100,7 @@ class WrappedNet(PreTrainedModel):
 
     def __init__(self, config: WrappedConfig):
         super().__init__(config)
+        assert config.num_labels is not None
         self.net = PlainNet(config.num_labels)
         self.post_init()
 
@@ -108,4 +109,4 @@ class WrappedNet(PreTrainedModel):
 
 
 def wrapped_net() -> WrappedNet:
-    return WrappedNet(WrappedConfig(num_labels=3))
+    return WrappedNet(WrappedConfig(num_labels=3))  # type: ignore[call-arg]

@@ -116,7 +116,9 @@ class MixableModelForImageClassification(_MixableModel):
     Example:
 
     ```python
-    >>> model = MixableModelForImageClassification.from_pretrained("google/vit-base-patch16-224", num_labels=100)
+    >>> model = MixableModelForImageClassification.from_pretrained(
+    ...     "google/vit-base-patch16-224", num_labels=100, ignore_mismatched_sizes=True
+    ... )
     >>> type(model).__name__, model.mixer.depth
     ('ViTForImageClassification', 12)
     ```

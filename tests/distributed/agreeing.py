@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,9 @@ def signals(folder: Path) -> dict[str, Any]:
     """Where each process ends and by what, when both or one of them are told to stop; and the checkpoint that it finds whole then."""
     found, finish = {}, trainer_module.finish
 
-    def slowly(*args: Any) -> None:
+    def slowly(folder: Path, about: Mapping[str, Any]) -> None:
         time.sleep(0.3)
-        finish(*args)
+        finish(folder, about)
 
     trainer_module.finish = slowly
     for ranks in ((0, 1), (0,), (1,)):

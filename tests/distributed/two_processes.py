@@ -10,6 +10,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from agreeing import threads_of_the_group
@@ -27,11 +28,11 @@ from runs import (
     weights,
 )
 from tiny import tiny_model
-from transformers import Trainer
 
 from mixtext_hf.data.image_collator import pixel_statistics
 from mixtext_hf.evaluation.robustness import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
+from mixtext_hf.mixing import MixPlan
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import shared as shared_guesses
 from mixtext_hf.training.ranks import leave_group
@@ -49,8 +50,8 @@ def main() -> None:
     runs["consistency 8x1"] = consistency(folder, 8)
     for clean_lam in (0.0, 0.5):
         for batch, accumulation in ((8, 1), (4, 2)):
-            method = PuzzleMix(clean_lam=clean_lam)
-            runs[f"puzzlemix {clean_lam} {batch}x{accumulation}"] = run_images(folder, batch, accumulation, method)
+            puzzlemix = PuzzleMix(clean_lam=clean_lam)
+            runs[f"puzzlemix {clean_lam} {batch}x{accumulation}"] = run_images(folder, batch, accumulation, puzzlemix)
     results = {
         "runs": runs,
         "random": random_plans(folder),
@@ -76,7 +77,7 @@ def random_plans(folder: Path) -> dict[str, object]:
     """TMix as it is: what each rank drew, what was logged, and where the weights ended."""
     args = arguments(folder, mix_method="tmix", mix_layers=[0, 1, 2, 3, 4], logging_steps=2)
     trainer = make_trainer(tiny_model("bert", dropout=0.1), args, tiny_rows(64), kind=RecordingTrainer)
-    assert isinstance(trainer, Trainer) and args.world_size == 2
+    assert isinstance(trainer, RecordingTrainer) and args.world_size == 2
     trainer.train()
     return {
         "lam": [plan.lam[0].item() for _, _, plan in trainer.plans],
@@ -133,9 +134,11 @@ def fgsm_accuracy(folder: Path, batch: int) -> dict[str, object]:
 class SeeingTrainer(RecordingTrainer):
     """Remembers which unlabelled rows every step saw."""
 
-    def draw_plan(self, inputs: dict[str, object]) -> object:
-        texts = len(inputs["text_labels"])  # type: ignore[arg-type]
-        first = inputs["input_ids"][-texts:, :2].tolist()  # type: ignore[index]
+    seen: ClassVar[list[list[int]]]
+
+    def draw_plan(self, inputs: dict[str, Any]) -> MixPlan:
+        texts = len(inputs["text_labels"])
+        first = inputs["input_ids"][-texts:, :2].tolist()
         self.seen.append([40 * (a - 5) + b - 5 for a, b in first])
         return super().draw_plan(inputs)
 
@@ -157,7 +160,7 @@ def two_streams(folder: Path) -> dict[str, object]:
             save_steps=1,
         )
         rows = tiny_rows(34)
-        SeeingTrainer.seen = []  # type: ignore[attr-defined]
+        SeeingTrainer.seen = []
         trainer = make_trainer(
             tiny_model("bert", dropout=0.1),
             args,

@@ -43,7 +43,7 @@ def run(words: list[str]) -> dict[str, object]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     # The client's module alone: others wait for threads, and would spin.
-    client.time = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})  # type: ignore[attr-defined]
+    client.time = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})  # type: ignore[assignment]
     answers = sys.stdout
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), file=answers, flush=True)

@@ -6,24 +6,40 @@ the masks above the mixing layer are the ones that the model itself builds from 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
 
 class _Tap:
     """Records what each layer is called with and returns, and optionally overrides it."""
 
-    def __init__(self, layers, embeddings=None, masked=(), shared_depth=None):
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        embeddings: nn.Module | None = None,
+        masked: Sequence[nn.Module] = (),
+        shared_depth: int | None = None,
+    ):
         self.layers, self.embeddings, self.masked = layers, embeddings, masked
         self.shared_depth = shared_depth
-        self.inputs, self.masks, self.masked_masks = {}, {}, {}
-        self.embedded = self.last = None
-        self.replace_input, self.replace_mask, self.replace_masked = {}, {}, {}
-        self.replace_embedded = self.replace_last = None
+        self.inputs: dict[int, torch.Tensor] = {}
+        self.masks: dict[int, Any] = {}
+        self.masked_masks: dict[nn.Module, Any] = {}
+        self.embedded: Any = None
+        self.last: Any = None
+        self.replace_input: dict[int, torch.Tensor] = {}
+        self.replace_mask: dict[int, Any] = {}
+        self.replace_masked: dict[nn.Module, Any] = {}
+        self.replace_embedded: Any = None
+        self.replace_last: Any = None
         self.count = 0
 
-    def __enter__(self):
+    def __enter__(self) -> _Tap:
         self.stack = ExitStack()
         self.count = 0
         for number, layer in enumerate(self.layers):
@@ -36,14 +52,14 @@ class _Tap:
             self._hook(module.register_forward_pre_hook(self._before_masked))
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.stack.close()
 
-    def _hook(self, handle):
+    def _hook(self, handle: Any) -> None:
         self.stack.callback(handle.remove)
 
-    def _before(self, number):
-        def hook(module, args, kwargs):
+    def _before(self, number: int) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
             n = number
             if self.shared_depth:
                 n, self.count = self.count, self.count + 1
@@ -62,7 +78,7 @@ class _Tap:
 
         return hook
 
-    def _after_last(self, module, args, output):
+    def _after_last(self, module: nn.Module, args: Any, output: Any) -> Any:
         if self.shared_depth and self.count < self.shared_depth:
             return None
         state = output[0] if isinstance(output, tuple) else output
@@ -71,18 +87,25 @@ class _Tap:
             return None
         return (self.replace_last, *output[1:]) if isinstance(output, tuple) else self.replace_last
 
-    def _after_embeddings(self, module, args, output):
+    def _after_embeddings(self, module: nn.Module, args: Any, output: torch.Tensor) -> Any:
         self.embedded = output.detach().clone()
         return self.replace_embedded
 
-    def _before_masked(self, module, args):
+    def _before_masked(self, module: nn.Module, args: tuple) -> tuple | None:
         self.masked_masks[module] = args[2]
         if module in self.replace_masked:
             return (args[0], args[1], self.replace_masked[module])
         return None
 
 
-def two_stream_logits(model, batch, index, lam, layer, pad="mix"):
+def two_stream_logits(
+    model: Any,
+    batch: dict[str, torch.Tensor],
+    index: torch.Tensor,
+    lam: torch.Tensor,
+    layer: int,
+    pad: str = "mix",
+) -> torch.Tensor:
     """Logits `(B, C)` of the mixed batch; `lam` `(B,)`."""
     encoder = model.base_model
     depth = model.config.num_hidden_layers
@@ -169,14 +192,16 @@ _PLACES = {
 }
 
 
-def two_stream_image_logits(model, batch, index, lam):
+def two_stream_image_logits(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], index: torch.Tensor, lam: torch.Tensor
+) -> list[torch.Tensor]:
     """The logits `(B, C)` of the mixed batch for every place where it can be mixed: `[0, 1, .., depth]`."""
-    stem, *kinds = _PLACES[model.config.model_type]
-    stem = model.get_submodule(stem)
+    name, *kinds = _PLACES[model.config.model_type]
+    stem = model.get_submodule(name)
     places = [stem, *(m for m in model.modules() if type(m).__name__ in kinds and m is not stem)]
 
-    def outputs(pixel_values):
-        found = {}
+    def outputs(pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        found: dict[nn.Module, torch.Tensor] = {}
         with ExitStack() as stack:
             for place in places:
                 hook = lambda module, args, output: found.update({module: _first(output)})  # noqa: E731
@@ -196,9 +221,9 @@ def two_stream_image_logits(model, batch, index, lam):
     return expected
 
 
-def _first(output):
+def _first(output: Any) -> torch.Tensor:
     return _first(output[0]) if isinstance(output, tuple) else output
 
 
-def _with_first(output, new):
+def _with_first(output: Any, new: torch.Tensor) -> Any:
     return (_with_first(output[0], new), *output[1:]) if isinstance(output, tuple) else new
