@@ -421,7 +421,14 @@ def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv)
     few = make_run([*flags, "--mix_method=uda", "--augmenters=span_swap", "--unlabeled_per_class=1"]).data.unlabeled
     assert sorted(few["label"]) == [0, 1, 2] and set(few["text"]) <= set(run.data.rest["text"])
     more = write_table(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
-    alone = make_run([*flags, "--mix_method=mixtext", f"--unlabeled_file={more}"]).data.unlabeled
+    of_file = make_run([*flags, "--mix_method=mixtext", f"--unlabeled_file={more}"])
+    # The summary counts the texts that are in both; the trainer need not.
+    assert (
+        of_file.summary is not None
+        and "unlabeled" in of_file.summary.shared["train"]
+        and of_file.trainer.overlap_is_told
+    )
+    alone = of_file.data.unlabeled
     assert len(alone) == 7 and set(alone["label"]) == {2}
     both = make_run(
         [*flags, "--mix_method=mixtext", f"--unlabeled_file={more}", "--unlabeled_rest=True"]

@@ -247,7 +247,13 @@ def test_overlapping_texts_are_counted(tmp_path, caplog):
     trainer = semi_supervised(tmp_path, unlabelled=unlabelled, max_steps=1)
     with caplog.at_level(logging.WARNING):
         trainer.train()
-    assert any("5 of the 35 unlabelled texts are labelled" in record.getMessage() for record in caplog.records)
+        # Once, and not at all where somebody has said so before.
+        trainer.get_train_dataloader()
+        told = semi_supervised(tmp_path, unlabelled=unlabelled, max_steps=1)
+        told.overlap_is_told = True
+        told.get_train_dataloader()
+    said = [record.getMessage() for record in caplog.records if "are labelled texts too" in record.getMessage()]
+    assert len(said) == 1 and said[0].startswith("5 of the 35 unlabelled texts")
 
 
 def test_a_single_labelled_row_a_batch_still_has_partners(tmp_path):
