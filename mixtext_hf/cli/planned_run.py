@@ -31,7 +31,7 @@ from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.hub.card import SplitResult
 from mixtext_hf.training.card import versions
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
-from mixtext_hf.training.trainer import NEW_HEAD_LEARNING_RATE
+from mixtext_hf.training.head_rate import NEW_HEAD_LEARNING_RATE
 from mixtext_hf.version import __version__
 
 from . import train_image, train_text
