@@ -30,7 +30,7 @@ from mixtext_hf.evaluation.loading import logits_of
 from mixtext_hf.evaluation.metrics import softmax
 from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
-from mixtext_hf.training.trainer import NEW_HEAD_LEARNING_RATE
+from mixtext_hf.training.head_rate import NEW_HEAD_LEARNING_RATE
 from mixtext_hf.version import __version__, versions
 
 from . import train_image, train_text

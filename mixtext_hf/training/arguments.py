@@ -14,7 +14,7 @@ from mixtext_hf.data.image_augmentations import make_image_augmentation
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 
-from .checks import check_ranges, settle_best_metric
+from .ranges import check_ranges, settle_best_metric
 
 
 _DEFAULT = "tmix"

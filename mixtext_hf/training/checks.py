@@ -1,23 +1,22 @@
-"""What arguments may be, as far as it can be said before training: a wrong one is named, with its value and what would be right.
-
-transformers finds some of these late, by an error from inside, and some never: with `gradient_accumulation_steps=-1` it trains
-nothing and is content.
+"""What model, method, task and arguments may be together, as far as it can be said before training; each error names what is
+wrong, and what would be right. What an argument may be by itself: `ranges.py`.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Sized
-from dataclasses import dataclass
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer, TrainingArguments, get_scheduler
-from transformers.integrations import get_available_reporting_integrations
+from transformers import PreTrainedModel, Trainer, get_scheduler
 
-from mixtext_hf.evaluation.loading import is_greater_better
-from mixtext_hf.models.any_classifier import is_adapted
+from mixtext_hf.methods import AugMix, MixMethod, MixText
+from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
+from mixtext_hf.problem_types import SINGLE_LABEL
+
+from .arguments import MixTrainingArguments
 
 
 if TYPE_CHECKING:
@@ -27,78 +26,123 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Range:
-    """What a number may be."""
-
-    holds: Callable[[float], bool]
-    said: str
+# ---- before the model is looked at ----
 
 
-_AT_LEAST_1 = _Range(lambda value: value >= 1, "at least 1")
-_AT_LEAST_0 = _Range(lambda value: value >= 0, "at least 0")
-_POSITIVE = _Range(lambda value: value > 0, "positive")
-_DECAY = _Range(lambda value: 0 <= value < 1, "in [0, 1)")
-_STEPS = _Range(
-    lambda value: value >= 1 or 0 < value < 1, "a number of steps from 1 on, or a part of training between 0 and 1"
-)
-
-_RANGES: dict[str, _Range] = {
-    "per_device_train_batch_size": _AT_LEAST_1,
-    "per_device_eval_batch_size": _AT_LEAST_1,
-    "gradient_accumulation_steps": _AT_LEAST_1,
-    "learning_rate": _AT_LEAST_0,
-    "weight_decay": _AT_LEAST_0,
-    "adam_beta1": _DECAY,
-    "adam_beta2": _DECAY,
-    "adam_epsilon": _POSITIVE,
-    "max_grad_norm": _AT_LEAST_0,
-    "num_train_epochs": _POSITIVE,
-    "max_steps": _Range(
-        lambda value: value == -1 or value >= 1,
-        "at least 1, or -1 to train for num_train_epochs (0 would train them too)",
-    ),
-    "warmup_steps": _AT_LEAST_0,
-    "logging_steps": _STEPS,
-    "eval_steps": _STEPS,
-    "save_steps": _STEPS,
-    "eval_delay": _AT_LEAST_0,
-    "save_total_limit": _AT_LEAST_1,
-    "dataloader_num_workers": _AT_LEAST_0,
-    "seed": _AT_LEAST_0,
-    "data_seed": _AT_LEAST_0,
-    "per_device_unlabeled_batch_size": _AT_LEAST_1,
-    "head_learning_rate": _POSITIVE,
-    "skip_nonfinite_steps": _AT_LEAST_0,
-}
-
-
-def check_ranges(args: TrainingArguments) -> None:
+def check_arguments(args: Any, compute_loss_func: Any) -> None:
     """
-    Raise for numbers out of range, and for trackers that are not installed.
+    Raise for arguments that are not those of this package, and for what would break a batch or replace its loss.
 
     Raises:
-        `ValueError`: that names the argument.
+        `TypeError`: for other arguments than [`MixTrainingArguments`].
+        `ValueError`: for a loss function beside the method's, and for several GPUs in one process.
     """
-    for name, allowed in _RANGES.items():
-        value = getattr(args, name, None)
-        if value is None or isinstance(value, (str, bool)):
-            continue
-        if not math.isfinite(value) or not allowed.holds(value):
-            raise ValueError(f"{name} must be {allowed.said}, got {value}.")
-    wanted = [args.report_to] if isinstance(args.report_to, str) else list(args.report_to or ())
-    missing = sorted({*wanted} - {"all", "none", *get_available_reporting_integrations()})
-    if missing:
+    if not isinstance(args, MixTrainingArguments):
+        raise TypeError(f"`args` must be MixTrainingArguments, got {type(args).__name__}.")
+    if compute_loss_func is not None:
+        raise ValueError("`compute_loss_func` would replace the loss on mixed targets: put it in a MixMethod instead.")
+    if args.n_gpu > 1:
         raise ValueError(
-            f"report_to={missing[0]!r} needs a package that is not installed, or is the name of none: install it, or choose from "
-            f"{', '.join([*sorted(get_available_reporting_integrations()), 'none'])}."
+            f"{args.n_gpu} GPUs are visible to one process, which means DataParallel: a batch cut into pieces cannot "
+            f"be mixed. Start one process for each: `torchrun --nproc_per_node {args.n_gpu} script.py ...` or "
+            "`accelerate launch script.py ...`; or set CUDA_VISIBLE_DEVICES=0."
         )
 
 
-def settle_best_metric(args: TrainingArguments) -> None:
-    """Which way `metric_for_best_model` is better, where nobody says: transformers takes all but losses for better if greater."""
-    if args.metric_for_best_model is not None and args.greater_is_better is None:
-        args.greater_is_better = is_greater_better(args.metric_for_best_model)
+def check_named_once(given: MixMethod | None, args: MixTrainingArguments) -> None:
+    """Raise `ValueError` where a method object was given and the arguments describe a method as well."""
+    if given is not None and args.named_in_method:
+        raise ValueError(
+            f"A method object was given, and the arguments name {', '.join(args.named_in_method)} as well: say it "
+            f"in one place, {type(given).__name__}(...) or the arguments."
+        )
+
+
+# ---- the method, with the model, the batches and the task ----
+
+
+def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
+    """Raise `ValueError` where a method for images meets a model of texts, or the other way round, and for images as patches."""
+    of_images, name = takes_pixels(model), type(model).__name__
+    if method.mixes_pixels and not of_images:
+        raise ValueError(
+            f"{method.name} mixes the pixels of images, and {name} reads texts: use embed_mixup, tmix or manifold_mixup."
+        )
+    if model.config.model_type == "siglip2":
+        raise ValueError(
+            f"{name} reads images as patches of different numbers, and neither mixing nor the collator "
+            "makes them: take a model of images of one size, such as SigLIP (google/siglip-base-patch16-224)."
+        )
+    if method.uses_unlabeled and of_images:
+        raise ValueError(
+            f"{method.name} learns from texts, and {name} reads images: use mixup, cutmix, puzzlemix or manifold_mixup."
+        )
+
+
+def check_layers(method: MixMethod, mixer: Classifier) -> None:
+    """Raise `ValueError` if the model lacks a layer that the method draws from, or cannot treat padding as it asks."""
+    if method.needs_layers:
+        mixer.check_pad(method.pad)
+    for layer in method.layer_set(mixer.depth) or ():
+        try:
+            mixer.check_layer(layer)
+        except ValueError as error:
+            raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
+
+
+def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
+    """
+    Raise where every backward pass is a step of the optimiser, and there would be several in one step of training.
+
+    Args:
+        args ([`MixTrainingArguments`]): Of the run.
+        name (`str`): Of the method.
+        passes (`int`): How many losses it makes of a batch, one after the other.
+
+    Raises:
+        `ValueError`: under DeepSpeed, and with optimisers that update each weight as soon as it has a gradient.
+    """
+    optim = _value(args.optim)
+    steps_by_itself = optim in ("lomo", "adalomo") or optim.endswith("_layerwise")
+    if passes == 1 or not (steps_by_itself or args.deepspeed_plugin is not None):
+        return
+    where, remedy = (
+        ("DeepSpeed", "train by DDP or FSDP") if not steps_by_itself else (f"optim={optim!r}", "name another")
+    )
+    raise ValueError(
+        f"{where} steps at every backward pass, and {name} makes {passes} of a batch (PuzzleMix does for clean_lam > 0): {remedy}, "
+        "or choose a method with one loss."
+    )
+
+
+def check_partners(method: MixMethod, args: MixTrainingArguments) -> None:
+    """Raise `ValueError` where a batch of training leaves a row nothing to be mixed with."""
+    mixes = method.mixes and method.alpha > 0
+    has_texts_to_mix_with = isinstance(method, MixText) and method.mix_within == "all"
+    if mixes and not has_texts_to_mix_with and args.per_device_train_batch_size == 1:
+        raise ValueError(
+            f"per_device_train_batch_size=1 leaves {method.name} nothing to mix a row with: use at least 2 "
+            "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
+        )
+
+
+def check_task(method: MixMethod, loss: MixedLoss) -> None:
+    """Raise `ValueError` for a method that compares or pairs rows by their one class, where the task gives them none or several."""
+    if loss.problem_type == SINGLE_LABEL:
+        return
+    if isinstance(method, AugMix):
+        raise ValueError(
+            f"augmix compares distributions over classes, but the task is {loss.problem_type}: use mixup, cutmix or "
+            "manifold_mixup."
+        )
+    if method.mixes and method.partner in ("same_class", "other_class"):
+        raise ValueError(
+            f"partner={method.partner!r} pairs rows by their one class, but the task is "
+            f"{loss.problem_type}: use 'any' or 'nearest_length'."
+        )
+
+
+# ---- what takes the device or the data to see ----
 
 
 def check_before_training(trainer: MixTrainer) -> None:
@@ -143,31 +187,6 @@ def _warn_of_frozen_head(trainer: MixTrainer) -> None:
         name,
         ", and it is new" if trainer.mixer.head_is_new else "",
         name.split(".")[-1],
-    )
-
-
-def check_backward_passes(args: TrainingArguments, name: str, passes: int) -> None:
-    """
-    Raise where every backward pass is a step of the optimiser, and there would be several in one step of training.
-
-    Args:
-        args (`TrainingArguments`): Of the run.
-        name (`str`): Of the method.
-        passes (`int`): How many losses it makes of a batch, one after the other.
-
-    Raises:
-        `ValueError`: under DeepSpeed, and with optimisers that update each weight as soon as it has a gradient.
-    """
-    optim = _value(args.optim)
-    steps_by_itself = optim in ("lomo", "adalomo") or optim.endswith("_layerwise")
-    if passes == 1 or not (steps_by_itself or args.deepspeed_plugin is not None):
-        return
-    where, remedy = (
-        ("DeepSpeed", "train by DDP or FSDP") if not steps_by_itself else (f"optim={optim!r}", "name another")
-    )
-    raise ValueError(
-        f"{where} steps at every backward pass, and {name} makes {passes} of a batch (PuzzleMix does for clean_lam > 0): {remedy}, "
-        "or choose a method with one loss."
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import EvalPrediction, Trainer
 
-from mixtext_hf.mixing import has_label
+from mixtext_hf.mixing import MixedLoss, has_label
 from mixtext_hf.models.any_classifier import logits_of
 
 from .ranks import MeanLoss, share_buffers
@@ -33,7 +33,17 @@ def without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
 class EvaluatingTrainer(Trainer):
     """A Trainer that evaluates classifiers."""
 
-    _evaluated: MeanLoss | None
+    loss: MixedLoss
+    _evaluated: MeanLoss | None = None
+
+    def _plain_loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The task's loss of an unmixed batch, a scalar, and the logits `(B, C)`."""
+        # Without labels the head neither chooses a loss nor writes its choice into the config.
+        logits = logits_of(model(**without_labels(inputs)))
+        losses, counts = self.loss.of_rows(logits, inputs["labels"])
+        if self._evaluated is not None:
+            self._evaluated.add(losses, counts)
+        return self.loss.mean(losses, counts), logits
 
     def prediction_step(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sized
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
@@ -24,7 +25,7 @@ from mixtext_hf.problem_types import REGRESSION
 
 from .arguments import MixTrainingArguments
 from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names
-from .guesses import Guesses
+from .guesses import Guesses, labels_of
 from .images import epoch_sampler, image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
@@ -46,22 +47,24 @@ class LoadingTrainer(CheckedLoaders):
 
     args: MixTrainingArguments
     method: MixMethod
+    mixer: Classifier
     unlabeled_dataset: Any
-    unlabeled_texts: UnlabeledTexts | None
-    guesses: Guesses | None
+    unlabeled_texts: UnlabeledTexts | None = None
+    guesses: Guesses | None = None
 
     _signature_columns: list[str] | None  # type: ignore[assignment]  # the base class says `None` alone
-    mixer: Classifier
     _config: Any
     _set_epoch: SetEpoch
     _takes_pixels: bool
-    _learns_image_columns: bool
-    _has_default_collator: bool
-    _has_warned_of_unused: bool
-    overlap_is_told: bool
-    _labels_are_checked: bool
-    _labelled_rows: torch.Tensor | None
-    _micro_step: int
+    _learns_image_columns = False
+    _has_default_collator = False
+    _has_warned_of_unused = False
+    # Whether it has been said how many unlabelled texts are labelled ones too.
+    overlap_is_told = False
+    _labels_are_checked = False
+    # Of the optimiser step that is made: its labelled rows in all its micro-batches and processes, and how many of these are done.
+    _labelled_rows: torch.Tensor | None = None
+    _micro_step = 0
 
     @property
     def learns_from_guesses(self) -> bool:
@@ -224,6 +227,15 @@ class LoadingTrainer(CheckedLoaders):
         if self.guesses is not None and self.learns_from_guesses:
             self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
         two_stream_sampler(self.train_dataset, self.unlabeled_texts, self.args, self.args.per_device_train_batch_size)
+
+    def _shares_of_labels(self) -> list[float] | None:
+        """Of the classes among the labelled rows, for methods that learn from unlabelled ones too."""
+        if not isinstance(self.method, MixText) or self.train_dataset is None or self.loss is None:
+            return None
+        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
+        labels = labels_of(self.train_dataset, self.data_collator)
+        counts = np.bincount(labels, minlength=self.loss.num_labels)
+        return [float(count) for count in counts / counts.sum()]
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)

@@ -59,6 +59,10 @@ class Memory(TrainerCallback, ExportableState):
         self.load(**{**kept, "head_learning_rate": self.head_learning_rate})
         self.loss_before = self.loss_sum if state.global_step else 0.0
 
+    def loss_so_far(self, since: float, not_yet_added: float = 0.0) -> float | None:
+        """The sum of the losses of all steps, by that `since` this process began to train; `None`: not known."""
+        return None if self.loss_before is None else self.loss_before + since + not_yet_added
+
     def state(self) -> dict[str, Any]:
         """For `trainer_state.json`."""
         values = {name: value.tolist() for name, value in self.tensors.items()}

@@ -1,4 +1,6 @@
-"""What several processes must agree on: the buffers of the model, the mean loss of an evaluation, and the end of their group."""
+"""What several processes must agree on: the buffers of the model, means over all of them, the mean loss of an evaluation, and the
+end of their group.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import nn
+
+from mixtext_hf.mixing import has_label
 
 
 @torch.no_grad()
@@ -34,6 +38,31 @@ def share_buffers(model: nn.Module) -> None:
         sent = broadcast(torch.cat([buffer.flatten() for buffer in buffers]))
         for buffer, part in zip(buffers, sent.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer))
+
+
+def mean_of_all(accelerator: Accelerator, value: torch.Tensor) -> torch.Tensor:
+    """The mean of a tensor of any shape over all processes; called by all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    mean: torch.Tensor = accelerator.reduce(value, reduction="mean")
+    return mean
+
+
+def share_of_global_mean(labels: torch.Tensor, labelled_rows: torch.Tensor, *, parts: int) -> torch.Tensor:
+    """
+    What turns the mean loss over a micro-batch into its share of the mean over the global batch, a scalar.
+
+    Gradients are averaged over processes, and the Trainer divides by the accumulation steps: both are undone here.
+
+    Args:
+        labels (`torch.Tensor` of shape `(B,)` or `(B, C)`): Of the micro-batch.
+        labelled_rows (`torch.Tensor`): How many rows of the global batch have a label, a scalar.
+        parts (`int`): Into how many micro-batches the global batch is split, in all processes.
+    """
+    if parts == 1:
+        # All rows of the global batch are here, if there are any.
+        return labelled_rows.clamp(max=1)
+    return has_label(labels).sum() * parts / labelled_rows.clamp(min=1)
 
 
 class MeanLoss:

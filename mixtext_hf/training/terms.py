@@ -9,6 +9,14 @@ import torch
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
 
+from mixtext_hf.mixing import MixPlan
+
+
+def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The loss, a scalar: the sum of its terms."""
+    values = list(terms.values())
+    return torch.stack(values).sum() if len(values) > 1 else values[0]
+
 
 class Terms:
     """Running sums that stay on the device until they are logged."""
@@ -25,6 +33,12 @@ class Terms:
                 total = self._sums[name] = [torch.zeros((), device=self._args.device), 0]
             total[0] = total[0] + value.detach().float()
             total[1] += 1
+
+    def add_plan(self, plan: MixPlan) -> None:
+        """Add what a micro-batch mixed by."""
+        self.add({"mix_lambda": plan.lam.mean()})
+        if isinstance(plan.layer, int):
+            self.add({"mix_layer": torch.full((), float(plan.layer), device=self._args.device)})
 
     def averages(self) -> tuple[dict[str, Any], dict[str, int]]:
         """

@@ -29,8 +29,7 @@ from mixtext_hf.cli import main as cli
 from mixtext_hf.cli import train_text
 from mixtext_hf.methods import PuzzleMix
 from mixtext_hf.models import make_mixable
-from mixtext_hf.training import MixTrainer
-from mixtext_hf.training import trainer as trainer_module
+from mixtext_hf.training import MixTrainer, saving
 from mixtext_hf.training.ranks import leave_group, share_buffers
 from mixtext_hf.training.stopping import Stopped
 
@@ -187,13 +186,13 @@ class Told(MixTrainer):
 
 def signals(folder: Path) -> dict[str, Any]:
     """Where each process ends and by what, when both or one of them are told to stop; and the checkpoint that it finds whole then."""
-    found, finish = {}, trainer_module.finish
+    found, finish = {}, saving.finish
 
     def slowly(folder: Path, about: Mapping[str, Any]) -> None:
         time.sleep(0.3)
         finish(folder, about)
 
-    trainer_module.finish = slowly
+    saving.finish = slowly
     for ranks in ((0, 1), (0,), (1,)):
         name = " and ".join(map(str, ranks))
         args = arguments(folder / f"told {name}", max_steps=60)
@@ -204,7 +203,7 @@ def signals(folder: Path) -> dict[str, Any]:
         checkpoints = [path.name for path in sorted((folder / f"told {name}").glob("checkpoint-*"))]
         assert ended.value.checkpoint is not None
         found[name] = [ended.value.exit_code, ended.value.step, ended.value.checkpoint.name, checkpoints]
-    trainer_module.finish = finish
+    saving.finish = finish
     return found
 
 
