@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,8 @@ from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixel
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
+from .evaluating import without_labels
+from .last_batch import check_last_batch
 
 
 if TYPE_CHECKING:
@@ -171,6 +174,16 @@ def check_before_training(trainer: MixTrainer) -> None:
             f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
             f"per_device_train_batch_size={args.per_device_train_batch_size}."
         )
+    is_whole = not (args.fsdp or args.deepspeed)
+    if isinstance(rows, Sized) and hasattr(rows, "__getitem__") and is_whole:
+        check_last_batch(trainer.mixer.model, len(rows), args, partial(_one_row, trainer, rows))
+
+
+def _one_row(trainer: MixTrainer, rows: Any) -> dict[str, torch.Tensor]:
+    """The first row as a batch on the device of the model, without its label."""
+    device = next(trainer.mixer.model.parameters()).device
+    batch = trainer.data_collator([rows[0]])
+    return {name: value.to(device) for name, value in without_labels(batch).items() if isinstance(value, torch.Tensor)}
 
 
 def _warn_of_frozen_head(trainer: MixTrainer) -> None:

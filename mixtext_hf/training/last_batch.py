@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_last_batch(
-    model: nn.Module, rows: int, args: TrainingArguments, one_row: Mapping[str, torch.Tensor]
+    model: nn.Module, rows: int, args: TrainingArguments, one_row: Callable[[], Mapping[str, torch.Tensor]]
 ) -> None:
     """
     Warn of batches of a single row where the model takes statistics over the batch.
@@ -24,7 +24,7 @@ def check_last_batch(
         model (`nn.Module`): It is what it was afterwards.
         rows (`int`): Training rows.
         args (`TrainingArguments`): Which say how many rows a batch has. Several processes fill the last batch up.
-        one_row (`Mapping[str, torch.Tensor]`): A batch of one row, for trying whether the model can learn from it.
+        one_row (`Callable`): Makes a batch of one row, for trying whether the model can learn from it; asked for if it matters.
 
     Raises:
         `ValueError`: if it cannot: BatchNorm refuses one row where there is but one value of each channel.
@@ -41,7 +41,7 @@ def check_last_batch(
             f"give another --per_device_train_batch_size than {args.per_device_train_batch_size}, --dataloader_drop_last True, or "
             f"--max_train_samples {rows - 1}"
         )
-    refusal = _refusal(model, one_row)
+    refusal = _refusal(model, one_row())
     if refusal is not None:
         raise ValueError(f"{which} has a single row, on which the model cannot be trained ({refusal}): {remedy}.")
     logger.warning(
@@ -58,6 +58,9 @@ def _refusal(model: nn.Module, one_row: Mapping[str, torch.Tensor]) -> str | Non
             model.train()(**one_row)
     except ValueError as error:
         return str(error)
+    except RuntimeError:
+        # Not for its one row: images of a size that the model does not take, which others tell.
+        return None
     finally:
         model.train(was_training)
         for name, buffer in model.named_buffers():
