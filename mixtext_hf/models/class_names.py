@@ -19,3 +19,9 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
     config.label2id = {name: i for i, name in enumerate(names)}
     if getattr(config, "label_names", None) is not None:
         config.label_names = list(names)
+
+
+def agree_on_names(config: Any) -> None:
+    """Give all places the names of `id2label`: `from_pretrained(..., id2label=...)` leaves `label_names` of timm's models as it was."""
+    if getattr(config, "label_names", None) is not None:
+        config.label_names = [config.id2label[i] for i in range(config.num_labels)]

@@ -27,6 +27,7 @@ from mixtext_hf.methods import PIXELS, MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixedLoss, MixPlan
 from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
+from mixtext_hf.models.class_names import agree_on_names
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.problem_types import problem_type_of
@@ -185,6 +186,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """Look at the model, and settle the method and the task's loss for it."""
         inner = unwrap(model)
         config = inner.config
+        agree_on_names(config)
         self._adopted = model
         self.mixer: Classifier = Classifier(inner)
         self._takes_pixels = takes_pixels(inner)

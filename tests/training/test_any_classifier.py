@@ -124,6 +124,13 @@ def test_timm(timm, tmp_path, architecture, settings):
     again = MixableModelForImageClassification.without_hooks(tmp_path / "puzzlemix")
     assert type(again) is type(model) and again.config.mixtext["method"] == "puzzlemix"
     assert_same_weights(weights(again), weights(model))
+    # Of other classes: their names are saved, where transformers keeps those that the checkpoint had.
+    names = {0: "up", 1: "down"}
+    other = TimmWrapperForImageClassification.from_pretrained(
+        tmp_path / "puzzlemix", num_labels=2, id2label=names, ignore_mismatched_sizes=True
+    )
+    image_trainer(other, tmp_path / "other", mix_method="erm").save_model()
+    assert TimmWrapperForImageClassification.from_pretrained(tmp_path / "other").config.id2label == names
     with pytest.raises(TypeError, match="Load it through transformers, which knows the models of timm"):
         image_trainer(timm.create_model(architecture, **settings), tmp_path, mix_method="erm")
 
