@@ -14,11 +14,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from mixtext_hf._files import write_text
 from mixtext_hf.methods import MixMethod
@@ -189,6 +190,14 @@ def make_card(data: CardData) -> ModelCard:
         raise ValueError(
             f'`problem_type` must be one of {SINGLE_LABEL}, {MULTI_LABEL}, {REGRESSION}; got "{data.problem_type}".'
         )
+    body = _template().render(_facts(data))
+    card = ModelCard(f"---\n{_metadata(data).to_yaml(original_order=_ORDER)}\n---\n\n{body.strip()}\n")
+    card.text = f"{card.text.rstrip()}\n\n<!-- mixtext_hf model card, sha256:{_fingerprint(str(card))} -->\n"
+    return card
+
+
+@cache  # compiled once, for as many checkpoints as are pushed
+def _template() -> Template:
     environment = Environment(
         autoescape=True, finalize=prose, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -200,10 +209,7 @@ def make_card(data: CardData) -> ModelCard:
         "four": _four_digits,
         "millions": _millions,
     }
-    body = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(_facts(data))
-    card = ModelCard(f"---\n{_metadata(data).to_yaml(original_order=_ORDER)}\n---\n\n{body.strip()}\n")
-    card.text = f"{card.text.rstrip()}\n\n<!-- mixtext_hf model card, sha256:{_fingerprint(str(card))} -->\n"
-    return card
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def is_generated(text: str) -> bool:

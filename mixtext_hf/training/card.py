@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from dataclasses import MISSING, fields, replace
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,13 +140,16 @@ def told_arguments(args: MixTrainingArguments) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """The releases that a run depends on."""
     names = ("mixtext-hf", "transformers", "torch", "datasets", "accelerate", "peft")
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue  # PEFT, and the package itself where it is used from its folder
-    return found
+    found = {name: _release(name) for name in names}
+    return {name: release for name, release in found.items() if release is not None}
+
+
+@cache  # asked at every checkpoint, and each time the metadata of the package is parsed
+def _release(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None  # PEFT, and the package itself where it is used from its folder
 
 
 def _set_fields(data: CardData) -> dict[str, Any]:
