@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables test test-dirty test-faults test-gpu lint
+.PHONY: help help-texts demo demo-vision model-cards tables test test-all test-dirty test-faults test-gpu lint
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,8 +24,11 @@ tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts
 
-test: $(VENV)/.dev ## the test suite
+test: $(VENV)/.dev ## the test suite, some minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: $(VENV)/.dev ## the test suite with its deep tests, and five times as many examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --deep --hypothesis-profile=deep
 
 test-dirty: $(VENV)/.dev ## thousands of made-up files, whole and damaged, through the loaders
 	PYTHONPATH=.:tests $(BIN)/python tests/dirty_tables.py --count 3000
