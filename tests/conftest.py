@@ -4,10 +4,8 @@
 `--deep` runs the tests marked `deep` as well, and `--hypothesis-profile=deep` all examples of the others: see `README.md` here.
 """
 
-import base64
 import gc
 import os
-from pathlib import Path
 
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,6 +16,7 @@ import datasets
 import pytest
 import torch
 from hypothesis import settings
+from pixel import save_one_pixel
 from timm_models import timm as timm
 from transformers.utils import logging as hf_logging
 
@@ -43,10 +42,6 @@ _LONGEST = (
     "test_agreeing.py",
     "test_images.py",
     "test_faults.py",
-)
-# A PNG of one pixel.
-_PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -124,11 +119,4 @@ def _bars():
 def _pictures(request, monkeypatch):
     """Drawing is half of a tiny run. Only tests that look at pictures, or are the one of a command to its end, draw them."""
     if "pictures" not in request.keywords:
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", _save_one_pixel)
-
-
-def _save_one_pixel(figure, file, **kwargs):
-    if hasattr(file, "write"):
-        file.write(_PIXEL)
-    else:
-        Path(file).write_bytes(_PIXEL)
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", save_one_pixel)
