@@ -6,7 +6,7 @@ MINIMUM := .venv-minimum
 UPSTREAM := .venv-upstream
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables public-names test test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision model-cards tables public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -30,8 +30,11 @@ help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from t
 public-names: $(VENV)/.dev ## the list of public names and their signatures anew, after a change that is meant
 	$(BIN)/python tests/public_names.py
 
-test: $(VENV)/.dev ## the test suite
+test: $(VENV)/.dev ## the test suite, some minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: $(VENV)/.dev ## the test suite with its deep tests, and five times as many examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --deep --hypothesis-profile=deep
 
 test-dirty: $(VENV)/.dev ## thousands of made-up files, whole and damaged, through the loaders
 	PYTHONPATH=.:tests $(BIN)/python tests/dirty_tables.py --count 3000

@@ -46,12 +46,16 @@ def partly_labelled_rows() -> list[dict[str, Any]]:
 
 
 def arguments(output_dir: str | Path, **overrides: Any) -> MixTrainingArguments:
-    """On the CPU, silent, nothing saved; plain SGD, so that the scale of a gradient is not lost; every step logged."""
+    """
+    On the CPU, silent, nothing saved; plain SGD, so that the scale of a gradient is not lost; every step logged, and few of them
+    before guessing.
+    """
     settings: dict[str, Any] = {
         "use_cpu": True,
         "per_device_train_batch_size": 8,
         "per_device_eval_batch_size": 8,
         "learning_rate": 0.05,
+        "guess_warm_up_steps": 4,
         "lr_scheduler_type": "constant",
         "optim": "sgd",
         "max_grad_norm": 1e6,

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 @pytest.mark.distributed
 @pytest.mark.parametrize(
     ("kills", "cases"),
-    [(2, ["text tmix"]), (2, ["image puzzlemix, two ranks"])],
+    [(1, ["text tmix"]), pytest.param(2, ["image puzzlemix, two ranks"], marks=pytest.mark.deep)],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_killed_runs_go_on_by_one_command(tmp_path, kills, cases):

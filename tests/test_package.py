@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mixtext_hf import __version__
+
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,4 +59,4 @@ def test_the_wheel_works_elsewhere(tmp_path):
         [sys.executable, "-c", _USE, str(target)], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert used.returncode == 0, used.stderr
-    assert used.stdout.strip().splitlines()[-1] == "0.1.0"
+    assert used.stdout.strip().splitlines()[-1] == __version__

@@ -65,5 +65,21 @@ def test_the_loop_reaches_the_loss_of_the_trainer(name, trained):
     torch.testing.assert_close(losses, trained, rtol=0, atol=1e-6)
 
 
-def test_the_readme_has_no_placeholder():
-    assert "@@" not in README.read_text(encoding="utf-8")
+def test_what_the_readme_points_to_is_there():
+    """Files and folders, and the headings within it; and nothing is left of what a writer meant to fill in."""
+    text = README.read_text(encoding="utf-8")
+    # Code shows links too.
+    prose = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    headings = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    }
+    links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    assert len(links) > 10
+    for link in links:
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        assert not path or (README.parent / path).exists(), link
+        assert path or anchor in headings, link
+    assert not re.search(r"@@|TODO|FIXME|XXX|TBD", prose)

@@ -9,11 +9,12 @@ import logging
 import math
 import os
 from dataclasses import fields
+from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from huggingface_hub import ModelCard
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from mixtext_hf._files import write_text
 from mixtext_hf._markdown import code, fenced, link, prose, url_of
@@ -47,6 +48,14 @@ def make_card(data: CardData) -> ModelCard:
         raise ValueError(f'`modality` must be "text" or "image", got {data.modality!r}.')
     if data.problem_type not in PROBLEM_TYPES:
         raise ValueError(f'`problem_type` must be one of {", ".join(PROBLEM_TYPES)}; got "{data.problem_type}".')
+    body = _template().render(_facts(data))
+    card = ModelCard(f"{front_matter(data)}\n{body.strip()}\n")
+    card.text = f"{card.text.rstrip()}\n\n{mark_of(str(card))}\n"
+    return card
+
+
+@cache  # compiled once, for as many checkpoints as are pushed
+def _template() -> Template:
     environment = Environment(
         autoescape=True, finalize=prose, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -58,10 +67,7 @@ def make_card(data: CardData) -> ModelCard:
         "four": _four_digits,
         "millions": _millions,
     }
-    body = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(_facts(data))
-    card = ModelCard(f"{front_matter(data)}\n{body.strip()}\n")
-    card.text = f"{card.text.rstrip()}\n\n{mark_of(str(card))}\n"
-    return card
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def write_card(folder: str | os.PathLike[str], data: CardData, *, overwrite: bool = False) -> bool:

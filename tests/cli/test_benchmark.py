@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from datasets import Dataset
 from tiny import DEPTH, tiny_batch, tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.benchmark import command as benchmark
+from mixtext_hf.cli.benchmark import measuring
 from mixtext_hf.cli.benchmark import mixtext as benchmark_mixtext
 from mixtext_hf.cli.benchmark import trainer as benchmark_trainer
 from mixtext_hf.cli.benchmark.command import main, make_parser
@@ -233,6 +236,22 @@ def test_text_compares_the_methods_that_need_no_unlabelled_texts(tiny_bert, caps
         make_parser().parse_args(["text", "--methods", "mixtext"])
 
 
+def test_the_memory_of_a_step_is_what_a_process_of_its_own_prints(tiny_bert, monkeypatch, capsys):
+    commands = []
+
+    def in_this_one(command, **kwargs):
+        commands.append(command)
+        main(command[3:])
+        return SimpleNamespace(stdout=capsys.readouterr().out)
+
+    monkeypatch.setattr(measuring.subprocess, "run", in_this_one)
+    argv = ["mixtext", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0"]
+    memory = measuring.memory_in_child(argv, "official_256")
+    assert commands[0][:3] == [sys.executable, "-m", "mixtext_hf.cli.benchmark.command"]
+    assert 50 < memory["before_mib"] <= memory["peak_mib"]
+
+
+@pytest.mark.deep
 def test_memory_in_a_child(tiny_bert):
     argv = ["mixtext", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0"]
     memory = benchmark_mixtext.memory_in_child(argv, "official_256")

@@ -73,6 +73,14 @@ def test_images_are_smooth_and_unlike_each_other():
     assert (images[0] - images[1]).abs().mean() > 2 * beside
 
 
+def test_the_memory_of_a_method_is_what_a_process_of_its_own_prints(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark_vision, "resnet18", lambda: tiny_image_model("resnet", num_labels=NUM_LABELS))
+    main(["vision", *SMALL, "--memory_of=cutmix"])
+    memory = json.loads(capsys.readouterr().out)
+    assert 50 < memory["before_mib"] <= memory["peak_mib"]
+
+
+@pytest.mark.deep
 def test_memory_in_a_child():
     memory = memory_in_child(["vision", *SMALL], "cutmix")
     assert 50 < memory["before_mib"] < memory["peak_mib"]

@@ -223,6 +223,7 @@ def test_variants_labels_and_arguments_of_a_method(tmp_path, given, capsys):
     assert "| 4 | tmix, alpha 2, layers 1 2 | " in out and "comparison.png" in out
 
 
+@pytest.mark.pictures
 def test_memorisation_and_kept_models(tmp_path, given, files):
     noise = ["--label_noise=0.4", "--max_steps=-1", "--num_train_epochs=2", "--eval_strategy=epoch"]
     main(

@@ -85,6 +85,7 @@ def refused(capsys, *argv):
 # ---- the command ----
 
 
+@pytest.mark.pictures
 def test_the_command_writes_every_page(tmp_path, capsys, text_model):
     folder = tmp_path / "new" / "mixes"
     # Dollars are no formulas, and words that the tokenizer does not know no obstacle.

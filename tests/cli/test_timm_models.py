@@ -9,7 +9,6 @@ import datasets
 import numpy as np
 import pytest
 from PIL import Image
-from timm_models import timm  # noqa: F401
 from transformers import AutoModelForImageClassification
 
 from mixtext_hf.cli import evaluate, predict, train_image
@@ -36,7 +35,7 @@ def pictures(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "architecture, settings", [("resnet18", {}), ("vit_tiny_patch16_224", {"img_size": SIDE, "depth": 1})]
 )
-def test_from_training_to_predictions(timm, tmp_path, pictures, architecture, settings):  # noqa: F811
+def test_from_training_to_predictions(timm, tmp_path, pictures, architecture, settings):
     from transformers.models.timm_wrapper.configuration_timm_wrapper import TimmWrapperConfig
     from transformers.models.timm_wrapper.modeling_timm_wrapper import TimmWrapperForImageClassification
 

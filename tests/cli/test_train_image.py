@@ -46,6 +46,7 @@ def results(output_dir):
     return json.loads((output_dir / "all_results.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.pictures
 def test_from_a_folder_of_images_to_predictions(tmp_path, folder):
     out = tmp_path / "out"
     learn = ["--num_train_epochs=6", "--learning_rate=5e-3", "--per_device_train_batch_size=8"]
@@ -57,6 +58,8 @@ def test_from_a_folder_of_images_to_predictions(tmp_path, folder):
     with (out / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and {row["prediction"] for row in rows} == {"dark", "light"}
+    with Image.open(out / "reliability_diagram.png") as diagram:
+        assert min(diagram.size) > 300
     # The folder that an image lies in is its class.
     assert all(Path(row["image"]).parent.name == row["label"] == row["prediction"] for row in rows)
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))

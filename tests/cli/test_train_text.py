@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification
 
 from mixtext_hf.cli import predict
 from mixtext_hf.cli.train_text import main, make_parser, make_run
+from mixtext_hf.data import docstring_corpus
 from mixtext_hf.training import MixTrainingArguments
 
 
@@ -113,9 +114,23 @@ def test_files_in_another_dialect(tmp_path, base):
     assert run.model_args is not None and run.config.id2label == {0: "00", 1: "01", 2: "02"}
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
-def test_train_evaluate_and_predict(tmp_path, base, suffix):
-    out = tmp_path / "out"
+@pytest.mark.parametrize("suffix", ["parquet", "json"])
+def test_the_kind_of_a_file_makes_no_difference(tmp_path, base, suffix):
+    def data_of(suffix):
+        files = [
+            f"--{name}_file={write_table(tmp_path / f'{name}.{suffix}', rows(count, seed=seed))}"
+            for name, count, seed in (("train", 12, 0), ("validation", 9, 1), ("test", 7, 2))
+        ]
+        flags = [f"--model_name_or_path={base}", f"--output_dir={tmp_path / suffix}", "--do_train", "--do_predict"]
+        data = make_run([*files, *flags, *COMMON]).data
+        return [split.to_dict() for split in (data.train, *data.validation.values(), *data.test.values())]
+
+    assert data_of(suffix) == data_of("csv")
+
+
+@pytest.mark.pictures
+def test_train_evaluate_and_predict(tmp_path, base):
+    out, suffix = tmp_path / "out", "csv"
     test_rows = [{**row, "id": f"row-{i}"} for i, row in enumerate(rows(7, seed=2))]
     files = [
         f"--train_file={write_table(tmp_path / f'train.{suffix}', rows(12))}",
@@ -357,6 +372,8 @@ def test_mixtext_on_a_file_of_texts(tmp_path, base, train_csv, dev_csv):
     out, unlabelled = tmp_path / "out", write_table(tmp_path / "more.parquet", viewed(20))
     files = [f"--train_file={train_csv}", f"--validation_file={dev_csv}", f"--unlabeled_file={unlabelled}"]
     flags = [f"--model_name_or_path={base}", f"--output_dir={out}", "--mix_method=mixtext", "--logging_steps=1"]
+    # The steps before guessing are 600 at their default, on this data as on any other.
+    flags += ["--guess_warm_up_steps=4"]
     views = ["--view_columns", "de", "--augmenters", "word_dropout:0.3", "--per_device_unlabeled_batch_size=5"]
     kwargs = ['--mix_kwargs={"temperature": 0.7, "view_weights": [2, 1, 0]}']
     main([*files, *flags, *views, *kwargs, *COMMON, "--do_train", "--do_eval"])
@@ -575,7 +592,9 @@ def test_training_that_goes_on_keeps_the_order_of_the_classes(tmp_path, trained)
     assert labels == [row["label"] for row in rows(24)]
 
 
-def test_epochs_replace_the_steps_of_the_embedded_example(tmp_path):
+def test_epochs_replace_the_steps_of_the_embedded_example(tmp_path, monkeypatch):
+    few = docstring_corpus(("networkx", "pyarrow"), max_per_class=40, test_size=20)
+    monkeypatch.setattr("mixtext_hf.data.sources.docstring_corpus", lambda: few)
     run = make_run([f"--output_dir={tmp_path}", "--num_train_epochs=2", "--use_cpu"])
     assert run.args.max_steps == -1 and run.args.num_train_epochs == 2
 

@@ -4,7 +4,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, SpanSwap, WordDropout, WordSwap, make_augmenter
@@ -31,7 +32,7 @@ def call(augmenter: Augmenter, text: str, seed: int) -> str:
     return augmenter(text, np.random.default_rng(seed))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(AUGMENTER, TEXTS, SEEDS)
 def test_any_augmenter_on_any_text(augmenter: Augmenter, text: str, seed: int) -> None:
     result = call(augmenter, text, seed)
@@ -44,20 +45,20 @@ def test_any_augmenter_on_any_text(augmenter: Augmenter, text: str, seed: int) -
         assert set(result.split()) <= set(text.split())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.one_of(st.floats(0.01, 1).map(WordSwap), st.floats(0.01, 0.5).map(SpanSwap)), TEXTS, SEEDS)
 def test_swaps_keep_all_words(augmenter: Augmenter, text: str, seed: int) -> None:
     assert Counter(call(augmenter, text, seed).split()) == Counter(text.split())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.floats(0.01, 0.99), TEXTS, SEEDS)
 def test_dropout_keeps_the_order(probability: float, text: str, seed: int) -> None:
     remaining = iter(text.split())
     assert all(word in remaining for word in call(WordDropout(probability), text, seed).split())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.integers(2, 50), st.floats(0.01, 0.5), SEEDS)
 def test_span_swap_exchanges_two_spans_of_the_right_length(count: int, span: float, seed: int) -> None:
     words = [str(i) for i in range(count)]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -47,7 +48,7 @@ def padded_by_hand(rows: list[list[int]], pad: int, length: int) -> torch.Tensor
     return torch.tensor([row + [pad] * (length - len(row)) for row in rows])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(st.tuples(texts, texts), min_size=1, max_size=5),
     st.booleans(),

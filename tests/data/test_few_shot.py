@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data import few_shot_split
@@ -20,7 +21,7 @@ def label_lists(draw: st.DrawFn) -> tuple[list[int], int]:
     return draw(st.permutations(labels)), per_class
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(label_lists(), st.integers(0, 2**31))
 def test_split_is_exact_and_loses_nothing(case: tuple[list[int], int], seed: int) -> None:
     labels, per_class = case
@@ -34,7 +35,7 @@ def test_split_is_exact_and_loses_nothing(case: tuple[list[int], int], seed: int
     assert list(again["row"]) == list(few["row"])
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**31), st.integers(1, 5))
 def test_other_classes_do_not_change_the_draw_of_a_class(seed: int, more: int) -> None:
     labels = [0, 1] * 12
@@ -79,7 +80,7 @@ def test_errors_name_the_class_and_the_remedy() -> None:
         )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=40), st.data())
 def test_held_out_share_has_the_proportions_of_the_whole(labels: list[int], data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(labels) - 1))

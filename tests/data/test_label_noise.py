@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data import corrupt_labels
@@ -18,7 +19,7 @@ def label_vectors(draw):
     return np.array(labels), num_classes
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     label_vectors(),
     st.floats(0, 1, exclude_max=True),
@@ -41,7 +42,7 @@ def test_exactly_so_many_and_nothing_else(case, share, kind, seed):
     assert corrupt_labels(labels, num_classes, share, seed=seed, kind=kind).tolist() == noisy.tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(label_vectors(), st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 1000))
 def test_a_larger_share_keeps_the_wrong_labels_of_a_smaller_one(case, one, other, seed):
     labels, num_classes = case

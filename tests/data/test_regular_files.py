@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
+from depth import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mixtext_hf.data import delimited, json_rows, text_encoding
@@ -65,7 +66,7 @@ def written_tables(draw: Any) -> str:
     return file.getvalue()[: draw(st.sampled_from([None, None, -1, -2]))]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     text=written_tables() | BYTES,
     suffix=st.sampled_from([".csv", ".tsv", ".txt"]),
@@ -171,7 +172,7 @@ def json_files(draw: Any) -> str:
     return end.join(rows) + draw(st.sampled_from(["", end]))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     text=json_files(),
     encoding=st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16"]),

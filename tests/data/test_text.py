@@ -6,7 +6,8 @@ from typing import Any
 import datasets
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from table_files import write_table
 
@@ -144,7 +145,7 @@ def test_class_labels(write: Any, labels: list[Any], names: list[str], ids: list
     assert data.train is not None and data.train.features["label"] == ClassLabel(names=names)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.one_of(
         st.lists(st.integers(0, 30), min_size=2, max_size=20),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler, prepare_data_loader, skip_first_batches
-from hypothesis import assume, given, settings
+from depth import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tiny import tiny_tokenizer
 from torch.utils.data import DataLoader
@@ -70,7 +71,7 @@ def indices(rows):
     return [row.row for row in rows]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(sizes(), st.integers(0, 5))
 def test_all_batches_are_alike_labelled_rows_first(arguments, epoch):
     sampler = TwoStreamBatchSampler(**arguments)
@@ -86,7 +87,7 @@ def test_all_batches_are_alike_labelled_rows_first(arguments, epoch):
         assert all(isinstance(row, RowId) and type(row.row) is int for row in batch)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(sizes(), st.integers(1, 6), st.data())
 def test_the_order_is_a_pure_function_of_seed_and_epoch(arguments, epochs, data):
     sampler = TwoStreamBatchSampler(**arguments)
@@ -124,7 +125,7 @@ def test_seeds_and_epochs_differ(world_size):
     assert len(orders) == 2 * 25
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(sizes(), st.integers(0, 3))
 def test_an_epoch_is_one_pass_over_the_labelled_rows(arguments, epoch):
     count, world = arguments["labeled_batch_size"], arguments["world_size"]
@@ -142,7 +143,7 @@ def test_an_epoch_is_one_pass_over_the_labelled_rows(arguments, epoch):
         assert max(map(seen.count, seen)) <= most
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(sizes())
 def test_the_unlabelled_rows_are_an_endless_stream_across_epochs(arguments):
     batch, world, rows = (arguments[name] for name in ("unlabeled_batch_size", "world_size", "unlabeled"))
@@ -160,7 +161,7 @@ def test_the_unlabelled_rows_are_an_endless_stream_across_epochs(arguments):
         assert len(set(seen)) == len(seen) == steps * world * batch > rows - batch * world
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(sizes(max_world=6), st.integers(1, 6))
 def test_the_processes_of_one_step_see_different_unlabelled_rows(arguments, epochs):
     world, batches = arguments["world_size"], batches_of_epochs(arguments, epochs)
@@ -169,7 +170,7 @@ def test_the_processes_of_one_step_see_different_unlabelled_rows(arguments, epoc
         assert len(set(step)) == len(step) == world * arguments["unlabeled_batch_size"]
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(sizes())
 def test_no_unlabelled_row_is_always_in_the_tail_that_is_dropped(arguments):
     assume(arguments["unlabeled"] <= 20)
@@ -194,7 +195,7 @@ def test_rounds_and_rows_are_dealt_evenly():
 # ---- accelerate ----
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(sizes(), st.integers(0, 3))
 def test_shards_are_disjoint_complete_and_equally_long(arguments, epoch):
     world = arguments["world_size"]
@@ -209,7 +210,7 @@ def test_shards_are_disjoint_complete_and_equally_long(arguments, epoch):
         assert sum(map(len, parts)) == len(set().union(*parts))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(sizes(), st.integers(0, 3), st.data())
 def test_skipped_batches_leave_the_tail_of_the_same_order(arguments, epoch, data):
     sampler = TwoStreamBatchSampler(**arguments)
@@ -370,7 +371,7 @@ def test_augmenters_reword_both_texts_of_a_pair(kind):
     assert view == {name: f"tag({original[name]})#{rng.integers(10**9)}" for name in ("first", "second")}
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.lists(st.sampled_from(["", "one", "one two", "one two three four five six"]), min_size=1, max_size=5),
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), max_size=8),
@@ -599,7 +600,7 @@ def test_rows_of_a_batch_are_the_labelled_ones_and_then_view_by_view():
     assert mixed.keys() == batch.keys() and all(torch.equal(mixed[name], batch[name]) for name in batch)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.data())
 def test_layout_of_any_batch(data):
     words = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(" ".join)
@@ -692,7 +693,7 @@ def test_features_are_not_changed():
 SHORT = st.text(alphabet="ab \t\n\r\x0b\x1c\x85\xa0\u2003\u3000\u200b", max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data(), st.booleans(), st.sampled_from(["list", "dataset", "selected"]))
 def test_overlap_is_what_two_loops_find(data, is_pair, kind):
     names = ("first", "second") if is_pair else ("first",)

@@ -97,6 +97,7 @@ def test_a_signal_to_one_process_ends_both_at_one_step_with_one_checkpoint(ranks
         assert status == 128 + signal.SIGTERM and 3 <= step <= 12 and checkpoints == [kept] == [f"checkpoint-{step}"]
 
 
+@pytest.mark.deep
 def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
     endpoint = f"--rdzv_endpoint=127.0.0.1:{free_port()}"
     options = ["--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", endpoint, "--local_addr=127.0.0.1"]
@@ -110,6 +111,7 @@ def test_two_nodes_train_what_one_with_two_processes_does(ranks, tmp_path):
     assert [rank["whole_command"] for rank in found] == [{"status": None, "left": []}] * 2
 
 
+@pytest.mark.deep
 def test_torchrun_that_is_ended_ends_the_command_with_a_checkpoint(tmp_path):
     """As where a job is cancelled: all processes are told, and their launcher tells them again."""
     prepare_command(tmp_path)

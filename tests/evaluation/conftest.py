@@ -1,4 +1,4 @@
-"""The `evaluate` cache of these tests: a temporary folder."""
+"""The `evaluate` cache of these tests: a temporary folder. Pictures are drawn here, as users see them."""
 
 import sys
 
@@ -15,3 +15,8 @@ def evaluate_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
         cache = tmp_path_factory.mktemp("evaluate")
         config.HF_MODULES_CACHE = cache / "modules"
         config.HF_METRICS_CACHE = cache / "metrics"
+
+
+@pytest.fixture(autouse=True)
+def _pictures() -> None:
+    pass

@@ -10,14 +10,15 @@ from itertools import product
 import numpy as np
 import pytest
 import sklearn.metrics
+from depth import examples
 from evaluation_pairs import label_pairs, probability_pairs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.evaluation import metrics
 
 
-few = settings(max_examples=80, deadline=None)
+few = examples(80)
 BINS = st.sampled_from([1, 2, 5, 15])
 
 

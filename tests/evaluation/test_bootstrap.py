@@ -4,7 +4,8 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -160,7 +161,7 @@ def test_probability_errors():
         bootstrap_metric_difference(lambda **_: float("nan"), *PROBABILITIES, REFERENCES)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 4), st.integers(2, 12))), st.integers(0, 2**40))
 def test_correctness_stays_in_its_range(correct, seed):
     result = bootstrap_mean_difference(correct, ~correct, seed=seed, n_resamples=20)

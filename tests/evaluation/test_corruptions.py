@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -46,7 +47,7 @@ def rng_of(seed: int = 0) -> np.random.Generator:
 # ---- every corruption ----
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     name=st.sampled_from(list(CORRUPTIONS)),
     severity=st.sampled_from(SEVERITIES),
@@ -268,7 +269,7 @@ def test_zoom_blur():
 # ---- colours ----
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.integers(0, 255), min_size=3, max_size=3), st.sampled_from(SEVERITIES))
 def test_brightness_and_saturation_are_those_of_hsv(colour, severity):
     image = np.full((2, 2, 3), colour, dtype=np.uint8)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data import corrupt_labels
@@ -21,7 +22,7 @@ def test_counted_by_hand():
     assert result == Memorisation(n_wrong=4, n_right=3, memorised=0.5, recovered=0.25, accuracy_on_right=2 / 3)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), max_size=20), st.integers(0, 2))
 def test_is_the_loop(rows, predicted):
     # At least one label is wrong.

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
+from depth import examples
 from evaluation_pairs import label_pairs, probability_pairs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mixtext_hf.evaluation import metrics
 
 
-few = settings(max_examples=60, deadline=None)
+few = examples(60)
 LABEL_METRICS = [
     metrics.accuracy,
     metrics.macro_f1,

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from image_runs import image_rows, make_image_trainer
 from runs import assert_same_weights, weights
@@ -32,7 +33,7 @@ from mixtext_hf.evaluation.robustness import (
 from mixtext_hf.models.embedded import small_image_processor
 
 
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 EPSILON = 8 / 255
 # A pixel of 255 grey levels, normalised and back, in float32.

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import pytest
 import scipy.optimize
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import logsumexp
@@ -76,7 +77,7 @@ def test_the_slope_is_zero_at_the_optimum():
     assert abs(numeric) < 1e-6
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(problems())
 def test_never_worse_than_no_temperature(problem):
     logits, references = problem
@@ -89,7 +90,7 @@ def test_never_worse_than_no_temperature(problem):
             assert reached <= nll(logits, references, other) + 1e-12
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(problems(), st.floats(0.01, 100))
 def test_decisions_stay(problem, temperature):
     logits, _ = problem

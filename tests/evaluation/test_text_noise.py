@@ -8,7 +8,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data.augmenters import WordDropout
@@ -51,7 +52,7 @@ def spaces(text: str) -> list[str]:
 # ---- every noise of every text ----
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(TEXTS, st.sampled_from(list(NOISES)), st.sampled_from(LEVELS), st.integers(0, 2**40))
 def test_any_noise_of_any_text(text, name, level, index):
     noisy = add_noise(text, name, level, seed=1, index=index)
@@ -70,7 +71,7 @@ def test_any_noise_of_any_text(text, name, level, index):
         noisy.encode("utf-8")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(PIECED, st.sampled_from(LEVELS), st.integers(0, 2**40))
 def test_characters_stay_together(text, level, index):
     """Swaps only reorder them, within each word."""
@@ -79,7 +80,7 @@ def test_characters_stay_together(text, level, index):
         assert Counter(characters(word)) == Counter(characters(other))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.text(max_size=30))
 def test_characters_are_parts_of_the_word(word):
     parts = characters(word)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.guessing import (
@@ -119,7 +120,7 @@ def test_the_fit_is_that_of_a_plain_loop(shares):
     np.testing.assert_allclose(np.exp(fitted.log_posterior(z)), expected, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 4))
 def test_the_order_of_rows_changes_nothing(seed, classes):
     rows, labels = blobs(rows=120, classes=classes, spread=1.5, seed=seed)
@@ -268,7 +269,7 @@ def test_a_class_with_one_row_is_never_held_out():
     assert alone.held_out == 0 and alone.held_out_accuracy is None and "could be held out" in str(alone)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(labels=st.lists(st.integers(0, 3), min_size=8, max_size=60), seed=st.integers(0, 5))
 def test_folds_spread_every_class(labels, seed):
     array = np.array(labels)

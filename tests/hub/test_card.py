@@ -11,9 +11,10 @@ from typing import ClassVar
 
 import pytest
 import yaml
+from depth import examples
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf import _markdown as md
@@ -470,7 +471,7 @@ def test_fences_are_longer_than_what_they_hold(text):
     assert first == last + "bash" and not any(last in line for line in lines)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
 def test_no_text_breaks_a_card(one, two, three):
     plain = full(data=DataFacts(name="n", files={"train": ["f"]}, columns=["c"], notes=["n"]), pictures={"t": "f.png"})

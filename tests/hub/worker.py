@@ -1,24 +1,31 @@
 """A process that runs one command of the package after another: JSON lines with its words in, with its outcome out.
 
 Many short commands in one process: importing takes longer than a push of a tiny model. The waiting between the tries of the
-Hub's client is left out, the tries are not.
+Hub's client is left out, the tries are not; pictures are of one pixel.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import logging
 import sys
 import time
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 
 import huggingface_hub.utils._http as client
 import torch
+from matplotlib.figure import Figure
 
 from mixtext_hf.cli.main import main
+
+
+sys.path.append(str(Path(__file__).parents[1]))
+from pixel import save_one_pixel
 
 
 def run(words: list[str]) -> dict[str, object]:
@@ -44,6 +51,10 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     # The client's module alone: others wait for threads, and would spin.
     client.time = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: None})  # type: ignore[assignment]
+    Figure.savefig = save_one_pixel  # type: ignore[method-assign, assignment]
+    # Each training collects garbage: not among what is imported.
+    gc.collect()
+    gc.freeze()
     answers = sys.stdout
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), file=answers, flush=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,7 +34,7 @@ def shares(size):
     return st.integers(0, size - 1).map(lambda pixel: (pixel, (pixel + 0.5) / size))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data())
 def test_boxes_and_weights_equal_torchvisions(data):
     height, width = data.draw(st.integers(1, 50)), data.draw(st.integers(1, 50))
@@ -87,7 +88,7 @@ def test_the_ends_of_the_range():
     assert torch.equal(mixed[1], images[2]) and weight[1] == 0
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(data=st.data())
 def test_pasting_equals_a_loop(device, data):
     batch_size, channels = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
@@ -122,7 +123,7 @@ def area_mean(image, length, axis):
 unit = st.floats(0, 1 - 2**-24, width=32)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1, width=32), unit, unit, st.integers(1, 4))
 def test_the_whole_partner_is_pasted(height, width, tau, place_y, place_x, channels):
     images = torch.rand(2, channels, height, width, dtype=torch.float64)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mixtext_hf.mixing.graph_cut as graph_cut_module
@@ -124,7 +125,7 @@ def test_no_image_costs_more_than_with_the_official_labels(official, block_num, 
 # ---- the exact solver ----
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(small_problems())
 def test_integer_costs_are_solved_exactly_and_the_lowest_of_the_best_labellings_is_taken(costs):
     labels = solve_grid_cut(*costs, solver="maxflow")
@@ -135,7 +136,7 @@ def test_integer_costs_are_solved_exactly_and_the_lowest_of_the_best_labellings_
         same(image, labellings[energies == energies.min()].min(axis=0))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(problems(st.tuples(st.just(1), st.integers(1, 60)), st.integers(2, 9)))
 def test_long_chains_of_many_labels_are_solved_exactly(costs):
     unary, nothing, weight = costs
@@ -147,7 +148,7 @@ def test_long_chains_of_many_labels_are_solved_exactly(costs):
         same(((unary.shape[-1] - 1) ** 2 * energy).round(), torch.tensor(least).double())
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     small_problems(),
     st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
@@ -215,7 +216,7 @@ def test_any_type_of_integers(dtype, solver):
     same(solve_grid_cut(*(cost.to(dtype) for cost in costs), solver=solver), expected)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(problems(grids(5), st.integers(2, 4)), st.integers(0, 2**32 - 1))
 def test_what_all_labels_of_a_block_cost_does_not_matter(costs, seed):
     unary, *weights = costs
@@ -228,7 +229,7 @@ def test_what_all_labels_of_a_block_cost_does_not_matter(costs, seed):
 # ---- the batched solver ----
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(problems(grids(16), st.integers(2, 4)))
 def test_the_batched_solver_loses_less_than_a_thousandth(costs):
     best = solve_grid_cut(*costs, solver="maxflow")
@@ -321,7 +322,7 @@ def with_labels_reversed(unary, weight_x, weight_y):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("view", [rotated, transposed, with_labels_reversed])
 def test_no_direction_is_special(solver, view):
-    @settings(max_examples=25, deadline=None)
+    @examples(25)
     @given(problems(grids(7), st.integers(2, 4)))
     def check(costs):
         energy = grid_energy(solve_grid_cut(*costs, solver=solver), *costs)
@@ -407,7 +408,7 @@ def test_on_the_cpu_the_exact_solver_is_the_default(monkeypatch):
 # ---- the energy ----
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(problems(grids(5), st.integers(2, 5)), st.sampled_from([1, 0.1]), st.integers(0, 2**32 - 1))
 def test_the_energy_equals_a_loop(costs, unit, seed):
     # Float32 where the unit is 0.1, summed in double precision all the same.

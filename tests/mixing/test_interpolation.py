@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.functional import mix_tensors, union_mask
@@ -61,7 +62,7 @@ def test_gradient_equals_the_gradient_of_the_loop(shape):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data())
 def test_padding_equals_a_loop(data):
     batch_size, length = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))

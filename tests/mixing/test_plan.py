@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -44,7 +45,7 @@ def drawn(arguments, seed):
     return draw_plan(arguments.pop("batch_size"), rng=rng(seed), **arguments)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(draws(), st.integers(0, 2**32 - 1))
 def test_a_plan_is_a_plan(arguments, seed):
     plan = drawn(arguments, seed)
@@ -68,7 +69,7 @@ def test_a_plan_is_a_plan(arguments, seed):
         assert plan.layer in (arguments["layers"] or (None,)) and plan.pad == arguments["pad"]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(draws(), st.integers(0, 2**32 - 1))
 def test_a_plan_is_a_pure_function_of_the_generator(arguments, seed):
     np.random.seed(seed)
@@ -90,7 +91,7 @@ def test_different_seeds_give_different_plans():
     assert len({plan.lam[0].item() for plan in plans}) == 20
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(draws(), st.integers(0, 2**32 - 1))
 def test_runs_that_differ_in_prob_agree_in_partner_layer_and_lambda(arguments, seed):
     always = drawn({**arguments, "prob": 1.0}, seed)
@@ -106,7 +107,7 @@ def test_prob_is_the_share_of_mixed_batches():
     assert stats.binomtest(mixed, 2000, 0.3).pvalue > 1e-3
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(draws(partners=("same_class",)), st.integers(0, 2**32 - 1))
 def test_same_class_pairs_every_row_that_has_a_classmate(arguments, seed):
     plan = drawn({**arguments, "alpha": 1.0, "prob": 1.0, "fold": False}, seed)
@@ -116,7 +117,7 @@ def test_same_class_pairs_every_row_that_has_a_classmate(arguments, seed):
     assert np.array_equal(plan.index.numpy() == np.arange(len(labels)), alone)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(draws(partners=("other_class",)), st.integers(0, 2**32 - 1))
 def test_other_class_pairs_as_many_rows_as_can_be(arguments, seed):
     plan = drawn({**arguments, "alpha": 1.0, "prob": 1.0, "fold": False}, seed)
@@ -145,7 +146,7 @@ def test_other_class_may_pick_any_of_the_other_classes_and_any_row_to_stay_alone
     assert alone == {0, 1, 2}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(draws(partners=("nearest_length",)), st.integers(0, 2**32 - 1))
 def test_nearest_length_pairs_neighbours(arguments, seed):
     plan = drawn({**arguments, "alpha": 1.0, "prob": 1.0, "fold": False}, seed)
@@ -290,7 +291,7 @@ def test_a_plan_among_some_rows_mixes_no_pair_that_leaves_them():
     assert torch.equal(some.lam, plan.lam) and some.layer == 2
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(draws(), st.integers(0, 9), st.integers(0, 99))
 def test_a_plan_that_goes_on_leaves_the_further_rows_alone(arguments, rows, seed):
     plan = drawn(arguments, seed)
@@ -306,7 +307,7 @@ def test_a_plan_that_goes_on_leaves_the_further_rows_alone(arguments, rows, seed
     assert torch.equal(plan.index, index) and torch.equal(plan.lam, lam)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(draws(), st.integers(0, 99))
 def test_what_is_made_of_a_plan_would_pass_the_checks(arguments, seed):
     """They are made for plans given by hand, and left out elsewhere."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mixtext_hf.mixing.puzzle as puzzle_module
@@ -79,7 +80,7 @@ def test_distances_equal_the_official_ones(official, block_num):
         equal(actual, official[f"b{block_num}_{name}"], 1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 4]))
 def test_distances_equal_a_loop(block_num, high, wide, neigh_size, channels):
     images, index = torch.rand(3, channels, block_num * high, block_num * wide), torch.tensor([2, 1, 0])
@@ -222,7 +223,7 @@ def unmixed_rows(index, lam):
     return (lam == 1) | (index == torch.arange(len(index)))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(batches())
 def test_what_comes_out(batch):
     (images, _, index, lam), how = batch
@@ -243,7 +244,7 @@ def test_what_comes_out(batch):
     assert all(torch.equal(*pair) for pair in zip(batch[0], copies, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(batches())
 def test_every_pixel_comes_from_the_pair(batch):
     (images, saliency, index, lam), how = batch
@@ -256,7 +257,7 @@ def test_every_pixel_comes_from_the_pair(batch):
     torch.testing.assert_close(mixed, expected.expand_as(mixed), rtol=0, atol=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(batches(), st.randoms(use_true_random=False))
 def test_the_order_of_the_batch_does_not_matter(batch, random):
     (images, saliency, index, lam), how = batch

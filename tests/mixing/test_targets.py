@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -32,7 +33,7 @@ multi = MixedLoss("multi_label_classification", C)
 score = MixedLoss("regression", 1)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data())
 def test_single_label_loss_is_the_weighted_pair_of_hard_losses(data):
     batch_size, classes = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 5))
@@ -259,7 +260,7 @@ def sharpened_by_hand(p, temperature):
     return [power / sum(powers) for power in powers]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(distributions(min_classes=1), st.sampled_from([0.01, 0.1, 0.3, 0.5, 1.0]))
 def test_sharpening_is_a_power_normalised(rows, temperature):
     given = torch.tensor(rows)
@@ -299,7 +300,7 @@ def test_temperatures_are_positive(temperature):
         sharpen(torch.tensor([0.5, 0.5]), temperature)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(distributions(), st.integers(0, 99))
 def test_divergence_is_that_of_the_loop(rows, seed):
     targets = torch.tensor(rows)
@@ -343,7 +344,7 @@ def test_the_divergence_of_bfloat16_logits_is_computed_in_float32():
 # ---- several predictions ----
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(2, 4), st.integers(1, 5), st.integers(0, 99))
 def test_jensen_shannon_divergence_is_that_of_the_loop(views, classes, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from depth import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -60,7 +61,7 @@ def place(request, monkeypatch):
 
 @pytest.mark.usefixtures("place")
 def test_equals_the_official_loop(device):
-    @settings(max_examples=100, deadline=None)
+    @examples(100)
     @given(problems())
     def check(problem):
         mask, saliency, t_eps = problem
@@ -74,7 +75,7 @@ def test_equals_the_official_loop(device):
     check()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(problems())
 def test_what_is_transported(problem):
     mask, saliency, t_eps = problem
@@ -160,7 +161,7 @@ def test_images_do_not_depend_on_each_other(monkeypatch):
     assert torch.equal(transport(mask, saliency, 0.2), together)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99)
 )

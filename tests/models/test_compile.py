@@ -59,7 +59,10 @@ def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert", "albert", "resnet", "vit"])
+@pytest.mark.parametrize(
+    "family",
+    ["bert", "resnet", *(pytest.param(name, marks=pytest.mark.deep) for name in ("modernbert", "albert", "vit"))],
+)
 def test_one_graph_for_each_layer_and_one_without(family):
     model = mixable(family)
     compiled, mixer, counter = compiled_twin(model)
@@ -119,7 +122,15 @@ def test_more_layers_than_torch_would_recompile(monkeypatch):
     assert (counter.frame_count, counter.op_count) == (len(plans), operations)
 
 
-@pytest.mark.parametrize("family, checkpointing", [("bert", False), ("bert", True), ("resnet", False), ("vit", True)])
+@pytest.mark.parametrize(
+    "family, checkpointing",
+    [
+        pytest.param("bert", False, marks=pytest.mark.deep),
+        ("bert", True),
+        ("resnet", False),
+        pytest.param("vit", True, marks=pytest.mark.deep),
+    ],
+)
 def test_gradients_are_those_of_eager(family, checkpointing):
     model = mixable(family).train()
     compiled, mixer, counter = compiled_twin(model, "aot_eager")

@@ -138,19 +138,23 @@ class Ended(Exception):
     """As a signal would."""
 
 
-@pytest.mark.parametrize("after", [3, 16, 20, 25])
-def test_a_run_ended_in_any_round_goes_on_bit_for_bit(tmp_path, monkeypatch, after):
-    """Warm-ups take 3 times 4 steps, then come two rounds of 8: ended in a warm-up, a round, at its end, and in the last."""
+def in_rounds(folder):
+    """Warm-ups take 3 times 4 steps, then come two rounds of 8."""
     settings = {"guess_rounds": 2, "max_steps": 8, "save_strategy": "steps", "save_steps": 2, "surest": [0.5, 0.8]}
-    model = named_model(dropout=0.1)
+    return trainer_of(folder, model=named_model(dropout=0.1), kind=MixTrainer, **settings)
 
-    def fresh(folder):
-        copied = named_model(dropout=0.1)
-        copied.load_state_dict(model.state_dict())
-        return trainer_of(folder, model=copied, kind=MixTrainer, **settings)
 
-    whole = fresh(tmp_path / "whole")
-    whole.train()
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed."""
+    trainer = in_rounds(tmp_path_factory.mktemp("whole"))
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("after", [3, 16, 20, 25])
+def test_a_run_ended_in_any_round_goes_on_bit_for_bit(tmp_path, monkeypatch, whole, after):
+    """Ended in a warm-up, a round, at its end, and in the last."""
     count = 0
     plain = MixTrainer.training_step
 
@@ -163,15 +167,15 @@ def test_a_run_ended_in_any_round_goes_on_bit_for_bit(tmp_path, monkeypatch, aft
 
     monkeypatch.setattr(MixTrainer, "training_step", counting)
     with pytest.raises(Ended):
-        fresh(tmp_path / "ended").train()
+        in_rounds(tmp_path / "ended").train()
     monkeypatch.setattr(MixTrainer, "training_step", plain)
-    resumed = fresh(tmp_path / "ended")
+    resumed = in_rounds(tmp_path / "ended")
     resumed.train(resume_from_checkpoint=True)
     assert_same_weights(weights(whole.model), weights(resumed.model))
     assert (tmp_path / "ended" / ROUNDS / "round-1" / "trained.pt").is_file()
     assert [facts["round"] for facts in resumed.guesses.rounds] == [1, 2]
     assert resumed.guesses.metrics() == whole.guesses.metrics()
-    again = fresh(tmp_path / "ended")
+    again = in_rounds(tmp_path / "ended")
     again.train(resume_from_checkpoint=True)
     assert_same_weights(weights(whole.model), weights(again.model))
     assert again.guesses.metrics() == whole.guesses.metrics()

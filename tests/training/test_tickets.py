@@ -69,6 +69,7 @@ def test_guesses_of_forty_uneven_labels_beat_logistic_regression_and_do_not_coll
     assert right["auto"] >= right["logistic"] - 0.02 and right["auto"] > 0.5, (name, right)
 
 
+@pytest.mark.deep
 def test_mixtext_at_its_defaults_is_no_worse_than_plain_training(tmp_path, monkeypatch):
     """
     100 steps: more accurate, and better calibrated. Only no first classifier is trained before, to be done sooner: the untouched

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import pyarrow as pa
 import pytest
@@ -158,7 +160,10 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, workers, 
     assert whole.state.global_step == 15
     for stop in stops:
         folder = tmp_path / f"stopped_at_{stop}"
-        assert train(folder, [StopAt(stop)]).state.global_step == stop
+        if stop == stops[0]:
+            assert train(folder, [StopAt(stop)]).state.global_step == stop
+        else:  # as if the undisturbed run had been killed
+            shutil.copytree(tmp_path / "whole" / f"checkpoint-{stop}", folder / f"checkpoint-{stop}")
         resumed = train(folder, resume=True)
         assert_same_weights(weights(whole.model), weights(resumed.model))
         logged = series(whole, "loss_unlabeled")
@@ -496,6 +501,39 @@ def test_a_preset_stands_behind_what_is_given(tmp_path):
     assert copy.make_method() == method
 
 
+def arrow_file(path, block, repeats):
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, block.schema) as stream:
+        for _ in range(repeats):
+            stream.write_table(block, max_chunksize=1000)
+    return str(path)
+
+
+def test_a_text_that_is_not_drawn_takes_no_memory(tmp_path):
+    """Some bytes for its number and its hash; a string alone would be fifty and its letters."""
+    block = pa.table({"text": [f"{row['text']} number {i}" for i, row in enumerate(texts(1000))]})
+
+    def peak(repeats):
+        trainer = MixTrainer(
+            tiny_model(),
+            arguments(
+                tmp_path / "out", mix_method="mixtext", guesser="model", max_steps=2, augmenters=["word_dropout"]
+            ),
+            train_dataset=labelled_texts(),
+            unlabeled_dataset=Dataset.from_file(arrow_file(tmp_path / f"{repeats}.arrow", block, repeats)),
+            processing_class=tiny_tokenizer(),
+        )
+        tracemalloc.start()
+        try:
+            trainer.train()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # what is imported or compiled when it is first needed
+    a_text = (peak(40) - peak(1)) / 39_000
+    assert a_text < 40, a_text
+
+
 _MEMORY = """
 import sys
 sys.path[:0] = {paths!r}
@@ -519,17 +557,15 @@ print(next(line for line in open("/proc/self/status") if line.startswith("RssAno
 """
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_two_million_texts_take_no_more_memory_than_twenty_thousand(tmp_path):
     """Memory of the process's own: the system takes back pages of the file that it has mapped when it needs them."""
     block = pa.table({"text": [f"{row['text']} number {i}" for i, row in enumerate(texts(20_000))]})
     peaks = {}
     for repeats in (1, 100):
-        path = tmp_path / f"{repeats}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, block.schema) as stream:
-            for _ in range(repeats):
-                stream.write_table(block, max_chunksize=1000)
-        script = _MEMORY.format(paths=sys.path, folder=str(tmp_path / "out"), file=str(path))
+        path = arrow_file(tmp_path / f"{repeats}.arrow", block, repeats)
+        script = _MEMORY.format(paths=sys.path, folder=str(tmp_path / "out"), file=path)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr[-3000:]
         peaks[repeats] = int(done.stdout.splitlines()[-1])
