@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mixtext_hf._files import write_text
-from mixtext_hf.evaluation.comparison import METRICS, mean_and_deviation
+from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation
 
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -112,7 +112,7 @@ _OTHERS = {
     ("evaluation/prediction_file.py", "self.path.open"),  # its writers are given `partial`
     ("evaluation/prediction_file.py", "pq.ParquetWriter"),
     ("evaluation/prediction_file.py", "self._parquet.write_table"),
-    ("evaluation/report_plots.py", "figure.savefig"),  # into memory
+    ("evaluation/report/plots.py", "figure.savefig"),  # into memory
     ("training/guesses/shared.py", "mark.write_text"),  # gone in a moment
 }
 

@@ -33,7 +33,8 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import write_text
 from mixtext_hf.errors import RunError
-from mixtext_hf.evaluation.comparison import (
+from mixtext_hf.evaluation.comparison.plots import comparison_figure, has_memorisation, memorisation_figure
+from mixtext_hf.evaluation.comparison.tables import (
     BASELINE,
     as_csv,
     as_markdown,
@@ -42,7 +43,6 @@ from mixtext_hf.evaluation.comparison import (
     make_variants,
     summarise,
 )
-from mixtext_hf.evaluation.comparison_plots import comparison_figure, has_memorisation, memorisation_figure
 from mixtext_hf.methods import METHODS, ResizeMix
 from mixtext_hf.problem_types import SINGLE_LABEL
 

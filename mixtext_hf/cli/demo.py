@@ -19,7 +19,7 @@ import torch
 from mixtext_hf._files import check_writable, write_text
 from mixtext_hf._lock import FolderLock
 from mixtext_hf.evaluation import reliability_diagram
-from mixtext_hf.evaluation.comparison import mean_and_deviation
+from mixtext_hf.evaluation.comparison.tables import mean_and_deviation
 from mixtext_hf.methods import METHODS
 
 from . import train_text

@@ -31,8 +31,8 @@ from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.labels import LABEL
 from mixtext_hf.evaluation.assessing import Assessor
-from mixtext_hf.evaluation.mistakes import thumbnail
-from mixtext_hf.evaluation.report import as_json, render_report, summarise
+from mixtext_hf.evaluation.measures.mistakes import thumbnail
+from mixtext_hf.evaluation.report.page import as_json, render_report, summarise
 from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.version import versions
 

@@ -24,7 +24,7 @@ from mixtext_hf.data import (
 from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.assessing import AssessmentSettings
-from mixtext_hf.evaluation.from_logits import memorisation_history
+from mixtext_hf.evaluation.measures.from_logits import memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 

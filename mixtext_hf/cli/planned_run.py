@@ -25,9 +25,9 @@ from transformers import HfArgumentParser
 from mixtext_hf._files import whole_file, write_json
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.files import resolve_files
-from mixtext_hf.evaluation.comparison import Outcome, Setting
-from mixtext_hf.evaluation.loading import logits_of
-from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.evaluation.comparison.tables import Outcome, Setting
+from mixtext_hf.evaluation.measures.loading import logits_of
+from mixtext_hf.evaluation.measures.metrics import softmax
 from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
 from mixtext_hf.training.head_rate import NEW_HEAD_LEARNING_RATE

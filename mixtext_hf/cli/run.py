@@ -25,9 +25,9 @@ from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.label_noise import NoiseKind
 from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation import reliability_diagram
-from mixtext_hf.evaluation.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
-from mixtext_hf.evaluation.metrics import softmax
-from mixtext_hf.evaluation.mistakes import remarks
+from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
+from mixtext_hf.evaluation.measures.metrics import softmax
+from mixtext_hf.evaluation.measures.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import write_card
 from mixtext_hf.hub.facts import SplitResult

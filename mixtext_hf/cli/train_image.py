@@ -27,7 +27,8 @@ from mixtext_hf.data.image_checks import CheckImages
 from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
-from mixtext_hf.evaluation.robustness import Attack, adversarial_accuracy, check_precision, fgsm
+from mixtext_hf.evaluation.robustness.attack_steps import check_precision
+from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
 from mixtext_hf.methods import PIXELS, PuzzleMix
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor

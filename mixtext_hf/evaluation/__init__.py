@@ -1,18 +1,18 @@
 """Evaluation: metrics, their `evaluate` modules, `compute_metrics` for a Trainer, and plots.
 
 Imports numpy only; scikit-learn, scipy, `evaluate` and matplotlib are imported by the functions that need them.
-`robustness`, which needs torch, `corruptions` and `text_noise` are imported by their own names.
+`assessing`, `robustness`, `comparison` and `report` are imported by their own names.
 """
 
-from .bootstrap import (
+from .measures.bootstrap import (
     BootstrapInterval,
     bootstrap_ece_difference,
     bootstrap_mean_difference,
     bootstrap_metric_difference,
 )
-from .loading import DEFAULT_METRICS, METRIC_NAMES, load_metric, make_compute_metrics, metric_path
-from .memorisation import Memorisation, measure_memorisation
-from .metrics import (
+from .measures.loading import DEFAULT_METRICS, METRIC_NAMES, load_metric, make_compute_metrics, metric_path
+from .measures.memorisation import Memorisation, measure_memorisation
+from .measures.metrics import (
     ReliabilityBins,
     accuracy,
     auroc,
@@ -38,8 +38,8 @@ from .metrics import (
     subset_accuracy,
     top_k_accuracy,
 )
-from .plots import reliability_diagram, training_curve
-from .temperature import apply_temperature, fit_temperature
+from .measures.temperature import apply_temperature, fit_temperature
+from .pictures.plots import reliability_diagram, training_curve
 
 
 __all__ = [

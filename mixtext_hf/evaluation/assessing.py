@@ -21,7 +21,7 @@ from mixtext_hf.data.images import most_channels
 from mixtext_hf.data.labels import LABEL
 from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
-from .from_logits import (
+from .measures.from_logits import (
     DEFAULT_N_BINS,
     MAX_CONFUSION_CLASSES,
     assess_classes,
@@ -31,7 +31,10 @@ from .from_logits import (
     assess_temperature,
     usual_top_k,
 )
-from .noisy_rows import (
+from .measures.validation import check_n_bins, check_top_k
+from .predicting import Collator, batches_of, by_length, predict
+from .robustness.attacks import check_epsilon, check_epsilons, check_steps
+from .robustness.noisy_rows import (
     left_out_corruptions,
     mean_by_level,
     measured,
@@ -40,9 +43,6 @@ from .noisy_rows import (
     under_image_attacks,
     under_text_noise,
 )
-from .predicting import Collator, batches_of, by_length, predict
-from .robustness import check_epsilon, check_epsilons, check_steps
-from .validation import check_n_bins, check_top_k
 
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from mixtext_hf._files import whole_file
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
-from .metrics import sigmoid, softmax
+from .measures.metrics import sigmoid, softmax
 
 
 PREDICTION_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, TrainerState
 from transformers.integrations import CodeCarbonCallback
 from transformers.trainer_callback import CallbackHandler
 
-from mixtext_hf.evaluation.plots import has_curves, training_curve
+from mixtext_hf.evaluation.pictures.plots import has_curves, training_curve
 from mixtext_hf.hub.facts import TRAINING_CURVE, CardData, DataFacts, Emissions, SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import method_of_recipe

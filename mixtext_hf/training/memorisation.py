@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from mixtext_hf.data.label_noise import CLEAN_LABEL
 from mixtext_hf.evaluation import measure_memorisation
-from mixtext_hf.evaluation.loading import logits_of
+from mixtext_hf.evaluation.measures.loading import logits_of
 
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
-from mixtext_hf.evaluation.loading import is_greater_better
+from mixtext_hf.evaluation.measures.loading import is_greater_better
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mixtext_hf.cli import planned_run
 from mixtext_hf.cli.compare import WITH_ALPHA, WITH_LAYERS, Comparison, main, make_parser
 from mixtext_hf.cli.planned_run import PlannedRun
 from mixtext_hf.data.in_batches import write_rows
-from mixtext_hf.evaluation.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
 from mixtext_hf.methods import TMix
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import frozen

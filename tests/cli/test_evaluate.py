@@ -24,8 +24,8 @@ from mixtext_hf.cli.evaluate import main
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.evaluation import apply_temperature, assessing, expected_calibration_error, fit_temperature, softmax
 from mixtext_hf.evaluation.assessing import AssessmentSettings, assess_classifier
-from mixtext_hf.evaluation.report import as_json
-from mixtext_hf.evaluation.text_noise import add_noise
+from mixtext_hf.evaluation.report.page import as_json
+from mixtext_hf.evaluation.robustness.text_noise import add_noise
 from mixtext_hf.models.embedded import small_image_processor
 
 

@@ -16,8 +16,8 @@ from mixtext_hf.data.image_collator import ImageCollator
 from mixtext_hf.data.image_resize import AT_SIZE, ModelResize, model_resize
 from mixtext_hf.data.rand_augment import OPERATIONS, rand_augment
 from mixtext_hf.data.row_id import RowId
-from mixtext_hf.evaluation.corruptions import corrupt
-from mixtext_hf.evaluation.noisy_rows import CorruptedImages
+from mixtext_hf.evaluation.robustness.corruptions import corrupt
+from mixtext_hf.evaluation.robustness.noisy_rows import CorruptedImages
 from mixtext_hf.methods import make_method
 from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainingArguments

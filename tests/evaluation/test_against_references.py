@@ -15,7 +15,7 @@ from evaluation_pairs import label_pairs, probability_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixtext_hf.evaluation import metrics
+from mixtext_hf.evaluation.measures import metrics
 
 
 few = examples(80)

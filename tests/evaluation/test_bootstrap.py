@@ -9,12 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mixtext_hf.evaluation import (
-    bootstrap_ece_difference,
-    bootstrap_mean_difference,
-    bootstrap_metric_difference,
-    metrics,
-)
+from mixtext_hf.evaluation import bootstrap_ece_difference, bootstrap_mean_difference, bootstrap_metric_difference
+from mixtext_hf.evaluation.measures import metrics
 
 
 RNG = np.random.default_rng(0)

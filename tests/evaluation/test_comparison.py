@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.evaluation.bootstrap import BootstrapInterval
-from mixtext_hf.evaluation.comparison import (
+from mixtext_hf.evaluation.comparison.plots import comparison_figure, has_memorisation, memorisation_figure
+from mixtext_hf.evaluation.comparison.tables import (
     Outcome,
     Summary,
     Variant,
@@ -25,8 +25,8 @@ from mixtext_hf.evaluation.comparison import (
     over_epochs,
     summarise,
 )
-from mixtext_hf.evaluation.comparison_plots import comparison_figure, has_memorisation, memorisation_figure
-from mixtext_hf.evaluation.metrics import softmax
+from mixtext_hf.evaluation.measures.bootstrap import BootstrapInterval
+from mixtext_hf.evaluation.measures.metrics import softmax
 
 
 SEEDS, LABELS, VARIANTS = (3, 0, 7), (10, 50), ("erm", "tmix, alpha 2")

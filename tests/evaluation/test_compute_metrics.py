@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from transformers import EvalPrediction
 
-from mixtext_hf.evaluation import DEFAULT_METRICS, METRIC_NAMES, loading, make_compute_metrics, metric_path, metrics
+from mixtext_hf.evaluation import DEFAULT_METRICS, METRIC_NAMES, make_compute_metrics, metric_path
+from mixtext_hf.evaluation.measures import loading, metrics
 
 
 RNG = np.random.default_rng(1)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mixtext_hf.evaluation import corruptions
-from mixtext_hf.evaluation.corruptions import CORRUPTIONS, LARGE, SEVERITIES, corrupt, corruptions_for
+from mixtext_hf.evaluation.robustness import corruptions
+from mixtext_hf.evaluation.robustness.corruptions import CORRUPTIONS, LARGE, SEVERITIES, corrupt, corruptions_for
 
 
 GREY = corruptions_for(1)

@@ -20,7 +20,7 @@ from mixtext_hf.evaluation import (
     reliability_bins,
     softmax,
 )
-from mixtext_hf.evaluation.from_logits import (
+from mixtext_hf.evaluation.measures.from_logits import (
     assess_classes,
     assess_ood,
     assess_scores,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mixtext_hf.evaluation import metrics
+from mixtext_hf.evaluation.measures import metrics
 
 
 few = examples(60)

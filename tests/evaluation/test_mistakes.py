@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.evaluation.mistakes import remarks, surest_mistakes, thumbnail
+from mixtext_hf.evaluation.measures.mistakes import remarks, surest_mistakes, thumbnail
 
 
 NAMES = ["a", "b", "c"]

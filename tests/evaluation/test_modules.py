@@ -13,7 +13,8 @@ import evaluate
 import numpy as np
 import pytest
 
-from mixtext_hf.evaluation import METRIC_NAMES, load_metric, metric_path, metrics
+from mixtext_hf.evaluation import METRIC_NAMES, load_metric, metric_path
+from mixtext_hf.evaluation.measures import metrics
 
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,10 @@ from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 
 from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.data.image_collator import pixel_statistics
-from mixtext_hf.evaluation.corruptions import CORRUPTIONS, corrupt
-from mixtext_hf.evaluation.noisy_rows import (
+from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
+from mixtext_hf.evaluation.robustness.attacks import embedding_fgsm_accuracy, robust_accuracies
+from mixtext_hf.evaluation.robustness.corruptions import CORRUPTIONS, corrupt
+from mixtext_hf.evaluation.robustness.noisy_rows import (
     CorruptedImages,
     NoisyTexts,
     left_out_corruptions,
@@ -20,9 +22,7 @@ from mixtext_hf.evaluation.noisy_rows import (
     under_image_attacks,
     under_text_noise,
 )
-from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
-from mixtext_hf.evaluation.robustness import embedding_fgsm_accuracy, robust_accuracies
-from mixtext_hf.evaluation.text_noise import NOISES, add_noise
+from mixtext_hf.evaluation.robustness.text_noise import NOISES, add_noise
 from mixtext_hf.models.embedded import small_image_processor
 
 

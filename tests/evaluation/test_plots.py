@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.evaluation import metrics, plots
+from mixtext_hf.evaluation.measures import metrics
+from mixtext_hf.evaluation.pictures import plots
 
 
 RNG = np.random.default_rng(2)
@@ -137,7 +138,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_pyplot_is_not_touched():
     script = (
         "import sys\n"
-        "from mixtext_hf.evaluation import plots\n"
+        "from mixtext_hf.evaluation.pictures import plots\n"
         "plots.reliability_diagram({'erm': ([[0.9, 0.1]], [0])})\n"
         f"plots.training_curve({HISTORY!r})\n"
         "sys.exit('pyplot was imported' if 'matplotlib.pyplot' in sys.modules else 0)\n"

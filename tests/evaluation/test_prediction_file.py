@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mixtext_hf.evaluation.metrics import sigmoid, softmax
+from mixtext_hf.evaluation.measures.metrics import sigmoid, softmax
 from mixtext_hf.evaluation.prediction_file import PredictionTable, prediction_file
 
 

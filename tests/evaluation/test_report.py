@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.evaluation.from_logits import assess_classes, assess_ood, assess_temperature
-from mixtext_hf.evaluation.report import as_json, number, percent, render_report, summarise
-from mixtext_hf.evaluation.report_plots import (
+from mixtext_hf.evaluation.measures.from_logits import assess_classes, assess_ood, assess_temperature
+from mixtext_hf.evaluation.report.page import as_json, number, percent, render_report, summarise
+from mixtext_hf.evaluation.report.plots import (
     accuracy_figure,
     as_data_uri,
     confidence_figure,

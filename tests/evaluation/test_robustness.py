@@ -21,7 +21,7 @@ from tiny import FAMILIES, IMAGE_SIZE, has_family, tiny_batch, tiny_image_model,
 from torch import nn
 
 from mixtext_hf.data.image_collator import pixel_statistics
-from mixtext_hf.evaluation.robustness import (
+from mixtext_hf.evaluation.robustness.attacks import (
     RobustAccuracies,
     adversarial_accuracy,
     embedding_fgsm,

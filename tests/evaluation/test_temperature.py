@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import logsumexp
 
-from mixtext_hf.evaluation import apply_temperature, fit_temperature, metrics
-from mixtext_hf.evaluation.temperature import TEMPERATURE_RANGE
+from mixtext_hf.evaluation import apply_temperature, fit_temperature
+from mixtext_hf.evaluation.measures import metrics
+from mixtext_hf.evaluation.measures.temperature import TEMPERATURE_RANGE
 
 
 LOWEST, HIGHEST = TEMPERATURE_RANGE

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixtext_hf.data.augmenters import WordDropout
-from mixtext_hf.evaluation import text_noise
-from mixtext_hf.evaluation.text_noise import LEVELS, NOISES, add_noise, characters
+from mixtext_hf.evaluation.robustness import text_noise
+from mixtext_hf.evaluation.robustness.text_noise import LEVELS, NOISES, add_noise, characters
 
 
 # Any Unicode text, and texts of letters, marks, joiners and emoji between all kinds of whitespace.

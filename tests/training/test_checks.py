@@ -8,7 +8,7 @@ from image_runs import image_rows
 from runs import TwoLosses, arguments, assert_same_weights, make_trainer, tiny_rows, weights
 from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
 
-from mixtext_hf.evaluation.loading import METRIC_NAMES, is_greater_better
+from mixtext_hf.evaluation.measures.loading import METRIC_NAMES, is_greater_better
 from mixtext_hf.methods import PuzzleMix
 from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer

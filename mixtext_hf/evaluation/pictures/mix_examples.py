@@ -18,7 +18,6 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from mixtext_hf.data.augmix import AugMixChains
 from mixtext_hf.data.image_arrays import to_array
 from mixtext_hf.data.image_collator import pixel_statistics
-from mixtext_hf.evaluation.mix_pictures import Mix
 from mixtext_hf.methods import AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors
 from mixtext_hf.mixing.plan import Padding
@@ -26,6 +25,8 @@ from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
+
+from .mix_drawing import Mix
 
 
 # A is row 0, B is row 1, each the partner of the other.

@@ -15,15 +15,6 @@ import numpy as np
 import torch
 
 from mixtext_hf._files import check_writable
-from mixtext_hf.evaluation.mix_pictures import (
-    Mix,
-    TextMix,
-    Transport,
-    draw_grid,
-    draw_methods,
-    draw_puzzle_steps,
-    draw_text,
-)
 from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
@@ -32,6 +23,15 @@ from mixtext_hf.mixing.saliency import block_saliency
 from mixtext_hf.mixing.transport import move_blocks
 from mixtext_hf.models.embedded import minilm_path
 
+from .mix_drawing import (
+    Mix,
+    TextMix,
+    Transport,
+    draw_grid,
+    draw_methods,
+    draw_puzzle_steps,
+    draw_text,
+)
 from .mix_examples import (
     LONGEST_TEXT,
     PARTNERS,

@@ -1,0 +1,1 @@
+"""Methods compared over seeds: the grid of runs, their table with intervals, and its figures."""

@@ -1,0 +1,454 @@
+"""Methods compared over seeds and numbers of labels: which runs that takes, and the table that they end in.
+
+Numbers in, numbers and text out: this file knows no trainer and no folder. The runs are made by `mixtext_hf.cli.compare`,
+the figures drawn by `comparison_plots.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixtext_hf.evaluation.measures.bootstrap import (
+    BootstrapInterval,
+    bootstrap_ece_difference,
+    bootstrap_mean_difference,
+)
+from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from mixtext_hf.evaluation.measures.validation import check_labels, check_probabilities
+
+
+BASELINE = "erm"
+# What is compared, by the names it has in tables, and whether more of it is better.
+METRICS = {"accuracy": True, "ECE": False, "NLL": False}
+
+
+# ---- which runs ----
+
+
+@dataclass(frozen=True)
+class Variant:
+    """
+    A method with the hyper-parameters that a comparison varies.
+
+    Attributes:
+        method (`str`): Its name, such as "tmix".
+        alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; `None`: the method's own.
+        layers (`tuple[int, ...]`, *optional*): Layers to draw from; `None`: the method's own.
+    """
+
+    method: str
+    alpha: float | None = None
+    layers: tuple[int, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """As it stands in tables: "tmix, alpha 2, layers 7 9 12"."""
+        alpha = [] if self.alpha is None else [f"alpha {self.alpha:g}"]
+        layers = [] if self.layers is None else [f"layers {' '.join(map(str, self.layers))}"]
+        return ", ".join([self.method, *alpha, *layers])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run of a comparison: a variant, a number of labels a class (`None`: all there are) and a seed."""
+
+    variant: Variant
+    labeled_per_class: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As a folder is called: "tmix-alpha2-layers7.9.12-labels10-seed0"."""
+        v = self.variant
+        alpha = [] if v.alpha is None else [f"alpha{v.alpha:g}"]
+        layers = [] if v.layers is None else [f"layers{'.'.join(map(str, v.layers))}"]
+        labels = [] if self.labeled_per_class is None else [f"labels{self.labeled_per_class}"]
+        return "-".join([v.method, *alpha, *layers, *labels, f"seed{self.seed}"])
+
+
+def make_variants(
+    methods: Sequence[str],
+    *,
+    alphas: Sequence[float] = (),
+    layer_sets: Sequence[Sequence[int]] = (),
+    with_alpha: Collection[str] = (),
+    with_layers: Collection[str] = (),
+) -> list[Variant]:
+    """
+    Every method with every alpha and every layer set that it takes.
+
+    Args:
+        methods (`Sequence[str]`): Names of methods, each once.
+        alphas (`Sequence[float]`): Values of alpha; none: each method's own.
+        layer_sets (`Sequence[Sequence[int]]`): Layers to draw from; none: each method's own.
+        with_alpha (`Collection[str]`): The methods that `alphas` are for.
+        with_layers (`Collection[str]`): The methods that `layer_sets` are for.
+
+    Returns:
+        `list[Variant]`: in the order of the arguments, the last one varying fastest.
+
+    Raises:
+        ValueError: If `methods` is empty, something is named twice or would be called the same in the table, or `alphas` or
+            `layer_sets` are for none of the methods.
+    """
+    if not methods:
+        raise ValueError("`methods` is empty: name at least one.")
+    layer_tuples = [tuple(layers) for layers in layer_sets]
+    for name, values in (("methods", methods), ("alphas", alphas), ("layer_sets", layer_tuples)):
+        if len(set(values)) < len(values):
+            raise ValueError(f"`{name}` names something twice, got {' '.join(map(str, values))}: each once.")
+    for name, values, fitting in (("alphas", alphas, with_alpha), ("layer_sets", layer_tuples, with_layers)):
+        if values and not set(methods) & set(fitting):
+            raise ValueError(
+                f"`{name}` was given, but is for none of {', '.join(methods)}: drop it, or add one of "
+                f"{', '.join(fitting)}."
+            )
+    variants = [
+        Variant(method, alpha, layers)
+        for method in methods
+        for alpha in (alphas if alphas and method in with_alpha else [None])
+        for layers in (layer_tuples if layer_tuples and method in with_layers else [None])
+    ]
+    names = [variant.name for variant in variants]
+    alike = next((name for name in names if names.count(name) > 1), None)
+    if alike is not None:
+        raise ValueError(f"`alphas` holds two values that are both called {alike!r}: write them with six digits.")
+    return variants
+
+
+def make_grid(
+    variants: Sequence[Variant], labeled_per_class: Sequence[int | None], seeds: Sequence[int]
+) -> list[Setting]:
+    """
+    All runs, seed by seed, so that what is there of an unfinished comparison can be compared.
+
+    Raises:
+        ValueError: If a sequence is empty or names something twice, or a number of labels or a seed is out of range.
+    """
+    for name, values in (("variants", variants), ("labeled_per_class", labeled_per_class), ("seeds", seeds)):
+        if not values:
+            raise ValueError(f"`{name}` is empty: name at least one.")
+        if len(set(values)) < len(values):
+            raise ValueError(f"`{name}` names something twice, got {' '.join(map(str, values))}: each once.")
+    for name, least, numbers in (("labeled_per_class", 1, labeled_per_class), ("seeds", 0, seeds)):
+        wrong = [number for number in numbers if number is not None and number < least]
+        if wrong:
+            raise ValueError(f"`{name}` must be at least {least}, got {wrong[0]}.")
+    return [Setting(variant, labels, seed) for seed in seeds for labels in labeled_per_class for variant in variants]
+
+
+# ---- what they measured ----
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What a run predicted on the split that is measured.
+
+    Attributes:
+        variant (`str`): Name of the variant, [`Variant.name`].
+        labeled_per_class (`int`, *optional*): Labels a class that it was trained on.
+        seed (`int`): Its seed.
+        probabilities (`np.ndarray` of shape `(N, C)`, float): One distribution a row.
+        references (`np.ndarray` of shape `(N,)`, integer): True classes in `0 .. C-1`.
+    """
+
+    variant: str
+    labeled_per_class: int | None
+    seed: int
+    probabilities: NDArray[np.float64]
+    references: NDArray[np.int64]
+
+    def metrics(self) -> dict[str, float]:
+        """Accuracy, ECE (15 bins) and NLL (nats), by the names of `METRICS`."""
+        p, references = self.probabilities, self.references
+        return {
+            "accuracy": accuracy(predictions=p.argmax(axis=1), references=references),
+            "ECE": expected_calibration_error(probabilities=p, references=references),
+            "NLL": negative_log_likelihood(probabilities=p, references=references),
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """
+    One metric of one variant at one number of labels, over the seeds.
+
+    Attributes:
+        variant (`str`): Name of the variant.
+        labeled_per_class (`int`, *optional*): Labels a class.
+        metric (`str`): One of `METRICS`.
+        values (`tuple[float, ...]`): That of every seed, in ascending order of the seeds.
+        n_examples (`int`): Rows that were measured.
+        difference (`BootstrapInterval`, *optional*): To the baseline; `None` for the baseline and where there is none.
+        wins (`int`, *optional*): Seeds in which it is better than the baseline; a tie is no win. `None` as `difference`.
+    """
+
+    variant: str
+    labeled_per_class: int | None
+    metric: str
+    values: tuple[float, ...]
+    n_examples: int
+    difference: BootstrapInterval | None = None
+    wins: int | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds, `None` of one."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+
+def summarise(
+    outcomes: Sequence[Outcome], *, baseline: str = BASELINE, n_resamples: int = 2000, seed: int = 0
+) -> list[Summary]:
+    """
+    Mean and standard deviation of every variant at every number of labels, and its paired difference to the baseline.
+
+    Args:
+        outcomes (`Sequence[Outcome]`): Of all runs: every variant with the same seeds and numbers of labels, measured on
+            the same rows.
+        baseline (`str`): The variant that others are compared to; there are no differences where it is missing.
+        n_resamples (`int`, *optional*, defaults to 2000): Bootstrap resamples.
+        seed (`int`, *optional*, defaults to 0): Seed of the bootstrap.
+
+    Returns:
+        `list[Summary]`: by number of labels, then by variant in the order of `outcomes`, then by metric.
+
+    Raises:
+        ValueError: If `outcomes` is empty, a run is missing or there twice, or two were measured on different rows.
+    """
+    if not outcomes:
+        raise ValueError("`outcomes` is empty: there is nothing to summarise.")
+    for one in outcomes:
+        check_probabilities(one.probabilities)
+        if not np.array_equal(one.references, outcomes[0].references):
+            raise ValueError(
+                f"{_run_name(one)} and {_run_name(outcomes[0])} were measured on different rows: a paired comparison needs "
+                "the same ones."
+            )
+    variants = list(dict.fromkeys(one.variant for one in outcomes))
+    numbers = sorted({one.labeled_per_class for one in outcomes}, key=lambda number: (number is None, number))
+    seeds = sorted({one.seed for one in outcomes})
+    runs: dict[tuple[str, int | None, int], Outcome] = {}
+    for one in outcomes:
+        key = (one.variant, one.labeled_per_class, one.seed)
+        if key in runs:
+            raise ValueError(f"{_run_name(one)} is there twice.")
+        runs[key] = one
+    summaries = []
+    for labels in numbers:
+        cells = {}
+        for variant in variants:
+            missing = [one for one in seeds if (variant, labels, one) not in runs]
+            if missing:
+                raise ValueError(f"{variant}, {_labels(labels)} labels a class, lacks the seeds {missing}.")
+            cells[variant] = _Cell([runs[variant, labels, one] for one in seeds])
+        base = cells.get(baseline)
+        for variant, cell in cells.items():
+            versus = None if base is None or variant == baseline else base
+            for metric, values in cell.values.items():
+                difference, wins = None, None
+                if versus is not None:
+                    difference = _difference(metric, cell, versus, n_resamples=n_resamples, seed=seed)
+                    sign = 1 if METRICS[metric] else -1
+                    pairs = zip(values, versus.values[metric], strict=True)
+                    wins = sum(sign * (own - other) > 0 for own, other in pairs)
+                n_examples = len(outcomes[0].references)
+                summaries.append(Summary(variant, labels, metric, values, n_examples, difference, wins))
+    return summaries
+
+
+class _Cell:
+    """The runs of a variant at a number of labels, by ascending seed."""
+
+    def __init__(self, runs: Sequence[Outcome]):
+        of_seeds = [run.metrics() for run in runs]
+        self.values = {metric: tuple(values[metric] for values in of_seeds) for metric in METRICS}
+        self.probabilities = np.stack([run.probabilities for run in runs])  # (S, N, C)
+        self.references = check_labels("references", runs[0].references, n_classes=self.probabilities.shape[2])
+
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each example is predicted right: `(S, N)`."""
+        return self.probabilities.argmax(axis=2) == self.references
+
+    def surprise(self) -> NDArray[np.float64]:
+        """`-ln p(reference)` of each example, clipped as in `negative_log_likelihood`: `(S, N)`."""
+        of_reference = self.probabilities[:, np.arange(len(self.references)), self.references]
+        return -np.log(np.maximum(of_reference, np.finfo(np.float64).tiny))
+
+
+def _difference(metric: str, cell: _Cell, base: _Cell, **resampling: int) -> BootstrapInterval:
+    if metric == "accuracy":
+        return bootstrap_mean_difference(cell.hits(), base.hits(), **resampling)
+    if metric == "NLL":
+        return bootstrap_mean_difference(cell.surprise(), base.surprise(), **resampling)
+    return bootstrap_ece_difference(cell.probabilities, base.probabilities, cell.references, **resampling)
+
+
+def _run_name(one: Outcome) -> str:
+    return f"{one.variant}, {_labels(one.labeled_per_class)} labels a class, seed {one.seed}"
+
+
+def _labels(number: int | None) -> str:
+    return "all" if number is None else str(number)
+
+
+# ---- as text ----
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """ "0.600 ± 0.141": mean and sample standard deviation; of one value, that value."""
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread}"
+
+
+def as_markdown(summaries: Sequence[Summary], *, split: str, seeds: Sequence[int], baseline: str = BASELINE) -> str:
+    """
+    One table: a line for each number of labels and each variant.
+
+    Args:
+        summaries (`Sequence[Summary]`): What [`summarise`] returned.
+        split (`str`): Name of the split that was measured, for the note below.
+        seeds (`Sequence[int]`): The seeds, for the note.
+        baseline (`str`): The variant that others were compared to.
+
+    Returns:
+        `str`: Markdown, with a note that says what the numbers are; ends in a newline.
+    """
+    rows: dict[tuple[int | None, str], dict[str, Summary]] = {}
+    for one in summaries:
+        rows.setdefault((one.labeled_per_class, one.variant), {})[one.metric] = one
+    compared = any(one.difference is not None for one in summaries)
+    header = ["labels a class", "method"]
+    for metric in METRICS:
+        header += [metric, f"{metric} - {baseline}"] if compared else [metric]
+    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    for (labels, variant), of_metrics in rows.items():
+        cells = [_labels(labels), variant]
+        for metric in METRICS:
+            one = of_metrics[metric]
+            cells.append(mean_and_deviation(one.values))
+            if compared:
+                cells.append(_difference_cell(one))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_notes(summaries, split, seeds, baseline)]) + "\n"
+
+
+def _difference_cell(one: Summary) -> str:
+    d = one.difference
+    if d is None:
+        return ""
+    return f"{_signed(d.difference)} [{_signed(d.low)}, {_signed(d.high)}] {one.wins}/{d.n_seeds}"
+
+
+def _signed(number: float) -> str:
+    """With three digits; what is 0 then has no sign, which may be that of a rounding error."""
+    text = f"{number:+.3f}"
+    return text if float(text) else text[1:]
+
+
+def _notes(summaries: Sequence[Summary], split: str, seeds: Sequence[int], baseline: str) -> list[str]:
+    some = next((one.difference for one in summaries if one.difference is not None), None)
+    listed = ", ".join(map(str, sorted(seeds)))
+    several = len(seeds) > 1
+    over = f"Mean ± standard deviation over {len(seeds)} seeds ({listed})" if several else f"One seed ({listed})"
+    notes = [f"{over}, on the {summaries[0].n_examples} rows of the {split} split. ECE with 15 bins, NLL in nats."]
+    if some is None:
+        others = {one.variant for one in summaries} - {baseline}
+        why = f"{baseline} is not among the methods" if others else f"{baseline} is the only method"
+        return [*notes, "", f"No differences: {why}."]
+    notes += [
+        "",
+        f"Differences are paired with {baseline} of the same seed and the same labels. In brackets the {100 * some.level:g} % "
+        f"percentile bootstrap interval of {some.n_resamples} resamples of {some.resampled}; behind it the seeds in which "
+        f"the method is better than {baseline} (a tie is not).",
+    ]
+    if several:
+        notes.append(
+            "Where seeds differ more than examples and there are few of them, such an interval is narrower than its name: on "
+            "simulated data it held the true difference in 73 % of the cases with 3 seeds, 84 % with 5, 90 % with 10 and "
+            "94 % with 30."
+        )
+    else:
+        notes.append("With one seed it says nothing of what another seed would give.")
+    return notes
+
+
+def as_rows(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    """One row of numbers for each number of labels, variant and metric; `None` where there is no difference."""
+    rows = []
+    for one in summaries:
+        d = one.difference
+        rows.append(
+            {
+                "labeled_per_class": one.labeled_per_class,
+                "variant": one.variant,
+                "metric": one.metric,
+                "mean": one.mean,
+                "standard_deviation": one.deviation,
+                "n_seeds": len(one.values),
+                "n_examples": one.n_examples,
+                "difference": d and d.difference,
+                "low": d and d.low,
+                "high": d and d.high,
+                "level": d and d.level,
+                "n_resamples": d and d.n_resamples,
+                "resampled": d and d.resampled,
+                "wins": one.wins,
+            }
+        )
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same names as csv, numbers in full; `None` is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+# ---- over the epochs ----
+
+
+def over_epochs(
+    histories: Sequence[Sequence[Mapping[str, Any]]], key: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """
+    What several runs logged under a name.
+
+    Args:
+        histories (sequence of `trainer.state.log_history`): One a run.
+        key (`str`): The name, such as "eval_accuracy".
+
+    Returns:
+        Epochs `(E,)` and values `(S, E)`, float64; `None` if a run has not logged it.
+
+    Raises:
+        ValueError: If the runs logged it at different epochs.
+    """
+    curves = []
+    for history in histories:
+        # The last one of an epoch counts: some are logged once more at the end.
+        points = {round(entry["epoch"], 6): float(entry[key]) for entry in history if key in entry}
+        curves.append(dict(sorted(points.items())))
+    if not curves or not all(curves):
+        return None
+    epochs = list(curves[0])
+    for curve in curves[1:]:
+        if list(curve) != epochs:
+            raise ValueError(f"`{key}` was logged at different epochs: {epochs} and {list(curve)}.")
+    return np.array(epochs), np.array([list(curve.values()) for curve in curves])

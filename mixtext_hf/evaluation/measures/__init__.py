@@ -1,0 +1,1 @@
+"""Numbers about predictions: metrics and their `evaluate` modules, calibration, temperature, bootstrap, mistakes. Arrays in, numbers out."""
