@@ -28,6 +28,7 @@ from .guesses import Guesses, labels_of
 from .images import epoch_sampler, image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
+from .ranks import share_of_global_mean
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
@@ -253,6 +254,13 @@ class LoadingTrainer(CheckedLoaders):
         counts = [has_label(batch["labels"]).sum() for batch in batches]
         count = reduce(torch.add, counts).to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
+
+    def _share_of_batch(self, labels: torch.Tensor) -> torch.Tensor | float:
+        """What turns the mean over this micro-batch into its share of the mean over the global batch."""
+        if self._labelled_rows is None:
+            return 1.0
+        parts = self.args.world_size * self.current_gradient_accumulation_steps
+        return share_of_global_mean(labels, self._labelled_rows, parts=parts)
 
 
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
