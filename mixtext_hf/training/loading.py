@@ -4,6 +4,7 @@ ones.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sized
 from functools import reduce
 from typing import Any
@@ -72,6 +73,9 @@ class LoadingTrainer(CheckedLoaders):
     def _choose_collator(self, given: Any) -> None:
         self._has_default_collator = False
         if given is not None:
+            if isinstance(given, MixDataCollator) and given.text_column is None:
+                # It learns the columns from the rows; the caller's own may serve others.
+                given = copy.copy(given)
             self.data_collator = fit_to_model(given, self.mixer.model)
             return
         # A processor of a model of texts and images holds one of each.
@@ -119,6 +123,7 @@ class LoadingTrainer(CheckedLoaders):
         """A trainer that was made without data learns the columns from what it is given to evaluate."""
         collator = self.data_collator
         if isinstance(collator, MixDataCollator) and collator.text_column is None:
+            # In place: loaders have it already. It is the trainer's own.
             for name, column in (_raw_columns(dataset) or {}).items():
                 setattr(collator, name, column)
             self._signature_columns = None
@@ -163,11 +168,12 @@ class LoadingTrainer(CheckedLoaders):
         return super()._get_collator_with_removed_columns(data_collator, description=description)
 
     def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            if isinstance(self.data_collator, MixDataCollator | ImageCollator):
-                # Columns that the collator turns into model inputs must reach it.
-                self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
+        super()._set_signature_columns_if_needed()
+        if isinstance(self.data_collator, MixDataCollator | ImageCollator):
+            # Columns that the collator turns into model inputs must reach it; it may have learnt more since.
+            self._signature_columns = list(
+                dict.fromkeys([*(self._signature_columns or ()), *self.data_collator.columns])
+            )
 
     def get_train_dataloader(self) -> Any:
         if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
