@@ -355,7 +355,10 @@ class MixText(TMix):
     def _weighted(
         losses: torch.Tensor, weights: torch.Tensor | None, plan: MixPlan, labelled: int, views: int
     ) -> torch.Tensor:
-        """The mean of the losses of unlabelled rows, those of unsure guesses, mixed as their rows are, weighing less."""
+        """
+        The mean of the losses `(views * B_u,)` of unlabelled rows. The `weights` `(B_u,)` of their guesses, unsure ones of which
+        weigh less, are mixed as the rows of the batch are.
+        """
         if weights is None:
             return losses.mean()
         of_rows = torch.cat([weights.new_ones(labelled), weights.repeat(views)])
