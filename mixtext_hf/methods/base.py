@@ -239,8 +239,8 @@ class MixMethod:
         image_size: tuple[int, int] | None = None,
     ) -> MixPlan:
         """
-        Draw this step's plan, see [`draw_plan`]; the last `unlabeled` rows are views of unlabelled texts, images are of
-        `image_size` (height, width).
+        Draw this step's plan, see [`draw_plan`], which says what the `labels` `(B,)` and `lengths` `(B,)` are for; the last
+        `unlabeled` rows are views of unlabelled texts, images are of `image_size` (height, width).
         """
         return draw_plan(
             batch_size,
@@ -257,7 +257,7 @@ class MixMethod:
     def pairing(
         self, batch_size: int, labels: torch.Tensor | None, lengths: torch.Tensor | None, unlabeled: int
     ) -> dict[str, Any]:
-        """Which rows may be partners, as the arguments `partner`, `labels` and `lengths` of [`draw_plan`]."""
+        """Which rows may be partners, as the arguments `partner`, `labels` `(B,)` and `lengths` `(B,)` of [`draw_plan`]."""
         return {"partner": self.partner, "labels": labels, "lengths": lengths}
 
     def passes(self, plan: MixPlan) -> int:

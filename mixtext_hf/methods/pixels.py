@@ -76,7 +76,7 @@ class PixelMix(MixMethod):
 
     @staticmethod
     def mixed_loss(step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The loss of the mixed images, as in the methods that mix inside the model."""
+        """The loss of the mixed `images` `(B, C, H, W)`, whose rows keep a `weight` `(B,)`, as in the methods that mix inside the model."""
         logits = step.forward({**step.inputs, PIXELS: images})
         return {"loss_supervised": step.loss(logits, step.labels, plan.index, weight)}
 

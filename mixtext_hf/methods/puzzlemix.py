@@ -230,7 +230,7 @@ def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
 
 def _uniform_noise(images: torch.Tensor, blocks: Blocks, eps: float) -> torch.Tensor | None:
-    """The random start of the adversarial noise, `U(-eps, eps)` in pixels of `[0, 1]`, counted by its seed."""
+    """The random start of the adversarial noise `(B, C, H, W)`, `U(-eps, eps)` in pixels of `[0, 1]`, counted by its seed."""
     if blocks.noise_seed is None:
         return None
     generator = torch.Generator(images.device).manual_seed(blocks.noise_seed)
@@ -238,7 +238,7 @@ def _uniform_noise(images: torch.Tensor, blocks: Blocks, eps: float) -> torch.Te
 
 
 def _gradient_at(step: Step, pixels: torch.Tensor) -> torch.Tensor:
-    """The gradient of the loss with respect to the pixels alone: no parameter's is computed."""
+    """The gradient `(B, C, H, W)` of the loss with respect to the pixels alone: no parameter's is computed."""
     forward: Callable[..., torch.Tensor] = step.saliency_forward or step.forward
     with torch.enable_grad():
         loss = step.loss(forward({**step.inputs, PIXELS: pixels}, dropout=False), step.labels)

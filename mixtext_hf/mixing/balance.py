@@ -23,7 +23,7 @@ def running_mean(
     Args:
         memory (`dict[str, torch.Tensor]`): What the run remembers.
         name (`str`): Of the mean, in `memory`.
-        value (`torch.Tensor`): Of this step, over all processes; no gradient.
+        value (`torch.Tensor` of any shape): Of this step, over all processes; no gradient.
         first (`torch.Tensor`, of the same shape): What is believed before any step; counts as two steps.
         decay (`float`): In `[0, 1)`.
     """

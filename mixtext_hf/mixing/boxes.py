@@ -111,6 +111,7 @@ def _area_weights(start: torch.Tensor, length: torch.Tensor, side: int, dtype: t
 
 
 def _paste(images: torch.Tensor, pasted: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """`pasted` inside the `boxes` `(B, 4)`, `images` outside, all `(B, C, H, W)`; and the share `(B,)` of the pixels outside."""
     height, width = images.shape[2:]
     y0, y1, x0, x1 = boxes.unsqueeze(2).unbind(dim=1)
     y, x = torch.arange(height, device=boxes.device), torch.arange(width, device=boxes.device)

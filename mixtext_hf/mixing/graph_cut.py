@@ -110,6 +110,7 @@ def grid_energy(
 
 
 def _check_costs(unary: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor) -> None:
+    """Raise `ValueError` for what is none of `(B, h, w, n_labels)`, `(B, h - 1, w)` and `(B, h, w - 1)`, or no cost."""
     if unary.dim() != 4 or 0 in unary.shape[1:3] or unary.shape[3] < 2:
         raise ValueError(
             "`unary` must have shape (B, h, w, n_labels) with at least one block and two labels, got "
@@ -161,7 +162,10 @@ def _reduced(
 def _solve_maxflow(
     steps: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor, span: torch.Tensor
 ) -> torch.Tensor:
-    """One maximum flow over the whole batch: its images are components that only the source and the sink share."""
+    """
+    The labels `(B, h, w)` by one maximum flow over the whole batch: its images are components that only the source and the sink
+    share. Arguments as [`_reduced`] returns them.
+    """
     # In units in which V is an integer.
     step = steps.double().numpy() * steps.shape[-1] ** 2
     rows, columns = weight_x.double().numpy(), weight_y.double().numpy()
@@ -190,7 +194,10 @@ def _solve_maxflow(
 def _scaled_to_integers(
     step: np.ndarray, rows: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The costs as int32, each image scaled by the power of two that brings its largest block near the limit."""
+    """
+    The costs (`step` `(B, h, w, m)`, `rows` `(B, h - 1, w)`, `columns` `(B, h, w - 1)`) as int32, each image scaled by the power of
+    two that brings its largest block near the limit.
+    """
     incident = np.zeros(step.shape[:3])
     incident[:, :-1] += rows
     incident[:, 1:] += rows
@@ -256,7 +263,7 @@ def _solve_dual(
     right = torch.nn.functional.pad((weight_y / scale).float(), (0, 1))
     weight = torch.stack([down, right]) / n_layers**2
 
-    # flow[direction, k, j] runs from x_k of a block to x_j of its neighbour.
+    # flow[direction, k, j] runs from x_k of a block to x_j of its neighbour: (2, m, m, B, h, w), like its bounds.
     layer = torch.arange(n_layers, device=f.device)
     rank = (layer[:, None] - layer).sign().view(n_layers, n_layers, 1, 1, 1)
     lower, upper = weight[:, None, None] * (rank - 1), weight[:, None, None] * (rank + 1)
@@ -280,7 +287,7 @@ def _solve_dual(
 
 
 def _relaxed_labels(f: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """What the flow `(2, m, m, B, h, w)` leaves of `f` in each variable, made decreasing over the layers."""
+    """What the flow `(2, m, m, B, h, w)` leaves of `f` `(m, B, h, w)` in each variable, made decreasing over the layers."""
     arriving = flow.sum(1)
     left_over = f - flow.sum((0, 2)) + arriving[0].roll(1, -2) + arriving[1].roll(1, -1)
     return _nearest_decreasing(left_over)
@@ -300,7 +307,7 @@ def _nearest_decreasing(values: torch.Tensor) -> torch.Tensor:
 
 def _best_level(u: torch.Tensor, f: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     r"""
-    The level set of `u` `(m, B, h, w)` with the least energy, as labels. Level 0 is the cut when `u` is exact; levels
+    The level set of `u` `(m, B, h, w)` with the least energy, as labels `(B, h, w)`; `f` like `u`, `weight` `(2, B, h, w)`. Level 0 is the cut when `u` is exact; levels
     around it catch what an inexact `u` gets wrong, above all blocks whose `u` is 0 because their labels tie. Nothing is
     worse than one label everywhere.
     """
@@ -310,6 +317,7 @@ def _best_level(u: torch.Tensor, f: torch.Tensor, weight: torch.Tensor) -> torch
     levels = torch.cat([magnitudes, magnitudes.new_zeros(1), -magnitudes.flip(0)])
     levels = levels.view(-1, 1, 1, 1, 1) * f.abs().mean((0, 2, 3)).view(1, 1, -1, 1, 1)
     layer = torch.arange(len(u) + 1, device=u.device).view(-1, 1, 1, 1)
+    # One labelling for each level and one for each label everywhere: (levels, B, h, w).
     labels = torch.cat([(u > levels).sum(1), layer.expand(-1, *u.shape[1:])])
     is_one = labels.unsqueeze(1) > layer[:-1]
     heights = labels.to(u.dtype)

@@ -83,6 +83,7 @@ def union_mask(attention_mask: Any, index: torch.Tensor) -> Any:
 
 
 def _union_tensor(attention_mask: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Of masks `(B, L)` or `(B or 1, heads or 1, L, L)` with those of the partners `(B,)`."""
     if attention_mask.shape[0] == 1 and len(index) != 1:
         return attention_mask
     # Masks for scaled_dot_product_attention are (B, 1, L, L) views of (B, 1, 1, L): the union of the small tensor is
@@ -98,6 +99,7 @@ def _union_tensor(attention_mask: torch.Tensor, index: torch.Tensor) -> torch.Te
 
 
 def _union_block_mask(attention_mask: Any, index: torch.Tensor) -> Any:
+    """Of a mask `(B or 1, heads, L, L)` of flex attention with those of the partners `(B,)`."""
     if attention_mask.shape[0] == 1 and len(index) != 1:
         return attention_mask
     from torch.nn.attention.flex_attention import create_block_mask

@@ -250,6 +250,7 @@ def _partners(
 
 
 def _per_row(name: str, values: torch.Tensor | np.ndarray | None, batch_size: int, partner: str) -> np.ndarray:
+    """The `values` `(B,)` that partners are found by, on the host."""
     if values is None:
         raise ValueError(f"`partner={partner!r}` needs `{name}`, an array of shape ({batch_size},).")
     array = values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)

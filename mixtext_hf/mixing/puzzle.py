@@ -171,16 +171,19 @@ def boundary_distances(
 def _vertical_distances(
     images: torch.Tensor, index: torch.Tensor, block_num: int, neigh_size: int, mean: PerChannel, std: PerChannel
 ) -> torch.Tensor:
-    block_rows = images.unflatten(2, (block_num, -1))
+    """`phi_x` `(B, 2, 2, block_num - 1, block_num)` of [`boundary_distances`]."""
+    block_rows = images.unflatten(2, (block_num, -1))  # (B, C, block_num, height, W)
     height, width = block_rows.shape[3], images.shape[3] // block_num
     cell_height, cell_width = math.gcd(neigh_size, height), math.gcd(neigh_size, width)
     cells_a_block = width // cell_width
 
     def pixel_means(strips: torch.Tensor) -> torch.Tensor:
+        """Of strips `(B, C, block_num - 1, cell_height, W)` the means of their cells `(B, C, block_num - 1, cells)`."""
         cells = strips.float().mean(dim=3).unflatten(3, (block_num * cells_a_block, cell_width)).mean(dim=4)
         return cells * std + mean
 
     def distance(upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+        """Between the blocks, `(B, block_num - 1, block_num)`, from that between their cells."""
         return (upper - lower).abs().mean(dim=1).unflatten(2, (block_num, cells_a_block)).mean(dim=3)
 
     # Only the cells at a boundary are averaged, at 224 pixels and 16 blocks a quarter of the image.
@@ -218,7 +221,8 @@ def cut_terms(
     Args:
         share (`torch.Tensor` of shape `(B, b, b)`, float32): Saliency of the blocks, see [`block_saliency`].
         index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
-        phi_x, phi_y (`torch.Tensor`): See [`boundary_distances`].
+        phi_x (`torch.Tensor` of shape `(B, 2, 2, b - 1, b)`): Of vertical neighbours, see [`boundary_distances`].
+        phi_y (`torch.Tensor` of shape `(B, 2, 2, b, b - 1)`): Of horizontal ones.
         prior (`torch.Tensor` of shape `(B, L)`, float32): See [`binomial_prior`].
         beta, gamma, eta (`float`): See [`puzzle_mix`].
 

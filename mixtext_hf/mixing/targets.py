@@ -169,7 +169,7 @@ class MixedLoss:
 
     @staticmethod
     def mean(losses: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Over the rows that count; 0 if there is none."""
+        """The mean, a scalar, of the `losses` `(B,)` of the rows that count, `counts` `(B,)` bool; 0 if there is none."""
         return torch.where(counts, losses, 0.0).sum() / counts.sum().clamp(min=1)
 
     def of_rows(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -16,22 +13,17 @@ from typing import Any
 
 from huggingface_hub import CommitInfo
 from transformers import Trainer, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import HubStrategy, SaveStrategy
 from transformers.utils.hub import PushInProgress
 
-from mixtext_hf._files import whole_file, whole_files, write_json
 from mixtext_hf.hub.card import write_card
-from mixtext_hf.hub.facts import CARD, CardData, DataFacts
+from mixtext_hf.hub.facts import CardData, DataFacts
 from mixtext_hf.hub.push import Destination, PushError, files_to_send, in_background
-from mixtext_hf.models.any_classifier import Classifier
 
 
 logger = logging.getLogger(__name__)
 
 _STAGED = "_push-"
-# `model.safetensors`, or `model-00001-of-00002.safetensors` and an index.
-_WEIGHTS = re.compile(r"(?P<stem>\w+?)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 # Arguments of `Trainer.create_model_card` by the names of the fields that say the same.
 _OTHER_NAMES = {"finetuned_from": "base_model"}
 _NAMES_OF_DATA = {"dataset": "name", "dataset_tags": "hub_id", "dataset_args": "config"}
@@ -48,7 +40,6 @@ class HubTrainer(Trainer):
     """
 
     card_data: CardData
-    mixer: Classifier
     hub_model_id: str | None  # type: ignore[assignment]  # the base class says `None` alone
     push_in_progress: Any
 
@@ -230,40 +221,6 @@ class HubTrainer(Trainer):
             elif error is not None:
                 logger.error("A push in the middle of training failed, and training goes on.", exc_info=error)
 
-    # ---- saving ----
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        folder = Path(str(self.args.output_dir) if output_dir is None else output_dir)
-        if not self.args.should_save:
-            super()._save(output_dir, state_dict=state_dict)
-            return
-        with whole_files(folder) as partial:
-            super()._save(str(partial), state_dict=state_dict)
-            if (partial / "adapter_config.json").is_file():
-                # The number and names of the classes, and the recipe: an adapter alone does not know them. (A local folder of
-                # both is for PEFT and this package: transformers takes it for a whole model. From the Hub it takes the base.)
-                self.mixer.model.config.save_pretrained(partial)
-            # PEFT writes a card of its own into every folder that it saves to.
-            (partial / CARD).unlink(missing_ok=True)
-            saved = {path.name for path in partial.iterdir()}
-        for path in _superseded(folder, saved):
-            path.unlink()
-
-    def save_metrics(self, split: str, metrics: dict[str, float], combined: bool = True) -> None:
-        folder = Path(str(self.args.output_dir))
-        if not self.is_world_process_zero():
-            return
-        write_json(folder / f"{split}_results.json", metrics, indent=4, sort_keys=True)
-        if combined:
-            path = folder / "all_results.json"
-            others = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-            write_json(path, {**others, **metrics}, indent=4, sort_keys=True)
-
-    def save_state(self) -> None:
-        if self.is_world_process_zero():
-            with whole_file(Path(str(self.args.output_dir)) / TRAINER_STATE_NAME) as partial:
-                self.state.save_to_json(str(partial))
-
 
 def destination_of(args: TrainingArguments) -> Destination:
     """
@@ -290,15 +247,6 @@ def remove_staged(output_dir: Path) -> None:
 def name_of(folder: Any) -> str:
     """The name of a folder, of `"."` and `".."` too."""
     return os.path.basename(os.path.abspath(folder))
-
-
-def _superseded(folder: Path, saved: set[str]) -> Iterator[Path]:
-    """Weights that an earlier model left, whole or in pieces, beside those that were saved in another form."""
-    stems = {found["stem"] for name in saved if (found := _WEIGHTS.fullmatch(name))}
-    for path in folder.iterdir():
-        found = _WEIGHTS.fullmatch(path.name)
-        if found is not None and found["stem"] in stems and path.name not in saved:
-            yield path
 
 
 def _link(source: Path, target: Path) -> None:

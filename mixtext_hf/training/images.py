@@ -111,10 +111,10 @@ def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
 
 
 def normalisation(
-    collator: Any, processing_class: Any, num_channels: int | None, method: MixMethod
+    collator: Any, processing_class: Any, num_channels: int | None, method: MixMethod, *, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
     """
-    Mean and standard deviation `(C,)` that pixels in `[0, 1]` are normalised with; `None` if nobody says.
+    Mean and standard deviation `(C,)` on `device` that pixels in `[0, 1]` are normalised with; `None` if nobody says.
 
     Raises:
         `ValueError`: if nobody says and `method` adds noise to pixels.
@@ -127,4 +127,5 @@ def normalisation(
                 "images were normalised: give the image processor as `processing_class`."
             )
         return None, None
-    return pixel_statistics(processor, num_channels)
+    mean, std = pixel_statistics(processor, num_channels)
+    return mean.to(device), std.to(device)

@@ -4,6 +4,7 @@ ones.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sized
 from functools import reduce
 from typing import Any
@@ -29,6 +30,7 @@ from .guesses import Guesses, labels_of
 from .images import epoch_sampler, image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
+from .ranks import share_of_global_mean
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
@@ -74,6 +76,9 @@ class LoadingTrainer(CheckedLoaders):
     def _choose_collator(self, given: Any) -> None:
         self._has_default_collator = False
         if given is not None:
+            if isinstance(given, MixDataCollator) and given.text_column is None:
+                # It learns the columns from the rows; the caller's own may serve others.
+                given = copy.copy(given)
             self.data_collator = fit_to_model(given, self.mixer.model)
             return
         # A processor of a model of texts and images holds one of each.
@@ -121,6 +126,7 @@ class LoadingTrainer(CheckedLoaders):
         """A trainer that was made without data learns the columns from what it is given to evaluate."""
         collator = self.data_collator
         if isinstance(collator, MixDataCollator) and collator.text_column is None:
+            # In place: loaders have it already. It is the trainer's own.
             for name, column in (_raw_columns(dataset) or {}).items():
                 setattr(collator, name, column)
             self._signature_columns = None
@@ -165,11 +171,12 @@ class LoadingTrainer(CheckedLoaders):
         return super()._get_collator_with_removed_columns(data_collator, description=description)
 
     def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            super()._set_signature_columns_if_needed()
-            if isinstance(self.data_collator, MixDataCollator | ImageCollator):
-                # Columns that the collator turns into model inputs must reach it.
-                self._signature_columns = [*(self._signature_columns or ()), *self.data_collator.columns]
+        super()._set_signature_columns_if_needed()
+        if isinstance(self.data_collator, MixDataCollator | ImageCollator):
+            # Columns that the collator turns into model inputs must reach it; it may have learnt more since.
+            self._signature_columns = list(
+                dict.fromkeys([*(self._signature_columns or ()), *self.data_collator.columns])
+            )
 
     def get_train_dataloader(self) -> Any:
         if isinstance(self.train_dataset, Sized) and len(self.train_dataset) == 0:
@@ -258,6 +265,13 @@ class LoadingTrainer(CheckedLoaders):
         counts = [has_label(batch["labels"]).sum() for batch in batches]
         count = reduce(torch.add, counts).to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
+
+    def _share_of_batch(self, labels: torch.Tensor) -> torch.Tensor | float:
+        """What turns the mean over this micro-batch into its share of the mean over the global batch."""
+        if self._labelled_rows is None:
+            return 1.0
+        parts = self.args.world_size * self.current_gradient_accumulation_steps
+        return share_of_global_mean(labels, self._labelled_rows, parts=parts)
 
 
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:

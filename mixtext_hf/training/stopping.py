@@ -19,6 +19,8 @@ from transformers import TrainerCallback
 
 from mixtext_hf._signals import terminate
 
+from .whole_checkpoints import newest_whole
+
 
 if TYPE_CHECKING:
     from .trainer import MixTrainer
@@ -107,6 +109,13 @@ class StopWell(TrainerCallback):
         finally:
             for number in own:
                 signal.signal(number, before[number])
+
+    def check_reached_end(self) -> None:
+        """Raise [`Stopped`] if a signal ended training before its last step."""
+        state = self.trainer.state
+        if self.number is not None and state.global_step < state.max_steps:
+            kept, _ = newest_whole(Path(str(self.trainer.args.output_dir)))
+            raise Stopped(self.number, state.global_step, kept)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.world_size > 1:

@@ -23,15 +23,13 @@ from transformers.trainer_utils import TrainOutput
 from mixtext_hf._quiet import holding_back
 from mixtext_hf.data.label_map import LabelMap
 from mixtext_hf.hub.facts import CardData
-from mixtext_hf.methods import PIXELS, MixMethod, MixText, Step, Watch
-from mixtext_hf.mixing import MixedLoss, MixPlan
+from mixtext_hf.methods import MixMethod, MixText, Step, Watch
+from mixtext_hf.mixing import MixPlan
 from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
 from mixtext_hf.models.class_names import agree_on_names
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import unwrap
-from mixtext_hf.problem_types import problem_type_of
-from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .card import describe
@@ -39,9 +37,7 @@ from .checks import (
     check_arguments,
     check_backward_passes,
     check_before_training,
-    check_kind_of_model,
     check_layers,
-    check_named_once,
     check_partners,
     check_task,
 )
@@ -56,13 +52,13 @@ from .images import normalisation
 from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
-from .ranks import mean_of_all, share_of_global_mean
+from .ranks import mean_of_all
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
-from .stopping import Stopped, StopWell
+from .settling import loss_for, method_for, plan_for, recipe_of
+from .stopping import StopWell
 from .terms import Terms, total
 from .unlabeled import SetEpoch, check_semi_supervised
-from .whole_checkpoints import newest_whole
 
 
 logger = logging.getLogger(__name__)
@@ -185,38 +181,30 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     def _adopt(self, model: nn.Module, *, settle: bool = True) -> None:
         """Look at the model, and settle the method and the task's loss for it."""
         inner = unwrap(model)
-        config = inner.config
-        agree_on_names(config)
+        agree_on_names(inner.config)
         self._adopted = model
         self.mixer: Classifier = Classifier(inner)
         self._takes_pixels = takes_pixels(inner)
-        self._recipe = getattr(config, "mixtext", None)
-        self._config: Any = config
+        self._config: Any = inner.config
+        self._recipe = getattr(self._config, "mixtext", None)
         if settle:
             self._settle()
 
     def _settle(self) -> None:
         """Everything that depends on the model and the arguments together; checked before training starts."""
-        args = self.args
-        check_named_once(self._given_method, args)
-        self.method = self._given_method or args.make_method(
-            self._recipe, default="mixup" if self._takes_pixels else "tmix", in_search=self._in_search
+        self.method = method_for(
+            self.mixer.model, self.args, given=self._given_method, recipe=self._recipe, in_search=self._in_search
         )
-        check_kind_of_model(self.method, self.mixer.model)
         if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
             self.mixer = make_mixable(self._adopted)
         check_layers(self.method, self.mixer)
-        check_backward_passes(args, self.method.name, self.method.most_passes)
+        check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
-            check_partners(self.method, args)
-        self.loss = MixedLoss(
-            problem_type=problem_type_of(self._config),
-            num_labels=self._config.num_labels,
-            label_smoothing=args.label_smoothing_factor,
-        )
+            check_partners(self.method, self.args)
+        self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
         if isinstance(self.method, MixText) and self._trains:
-            check_semi_supervised(self.method, self.loss, self.unlabeled_dataset, args)
+            check_semi_supervised(self.method, self.loss, self.unlabeled_dataset, self.args)
 
     def _settle_data(self, collator: Any) -> None:
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
@@ -250,20 +238,14 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             # What differs from the run of the checkpoint was said by `check_same_run`.
             with self.stop.listening(), holding_back("do not match the ones in", ["transformers.trainer_utils"]):
                 output = super().train(checkpoint, *args, **kwargs)
-            self._check_end()
+            self.stop.check_reached_end()
+            if self.model is not None:
+                self._share_buffers()
+                self._finite.check_weights()
             output = TrainOutput(output.global_step, output.metrics["train_loss"], output.metrics)
         if self._memory.skipped_steps:
             output.metrics["skipped_steps"] = self._memory.skipped_steps
         return output
-
-    def _check_end(self) -> None:
-        """Raise if training ended before its last step, or at weights that are not finite."""
-        if self.stop.number is not None and self.state.global_step < self.state.max_steps:
-            kept, _ = newest_whole(Path(str(self.args.output_dir)))
-            raise Stopped(self.stop.number, self.state.global_step, kept)
-        if self.model is not None:
-            self._share_buffers()
-            self._finite.check_weights()
 
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
@@ -271,11 +253,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._in_search = trial is not None
         self._settle()
         self._start_anew()
-        self._config.mixtext = {
-            "version": __version__,
-            "method": self.method.name,
-            "hyperparameters": self.method.hyperparameters(),
-        }
+        self._config.mixtext = recipe_of(self.method)
 
     def _start_anew(self) -> None:
         """Forget an earlier training of this trainer, and put what a step needs on the device: a copy in the middle of one waits."""
@@ -289,9 +267,9 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._label_shares = None if shares is None else torch.tensor(shares, device=self.args.device)
         self._watch = self.method.watch(shares)
         if self._takes_pixels:
-            mean, std = normalisation(self.data_collator, self.processing_class, self._num_channels, self.method)
-            self._pixel_mean = None if mean is None else mean.to(self.args.device)
-            self._pixel_std = None if std is None else std.to(self.args.device)
+            self._pixel_mean, self._pixel_std = normalisation(
+                self.data_collator, self.processing_class, self._num_channels, self.method, device=self.args.device
+            )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         is_given = self.optimizer is not None
@@ -339,8 +317,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """Runs backward on each loss of the method but the last, which the Trainer does; returns what they add up to."""
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
-        scale = self._loss_scale(inputs["labels"])
         step = self._step(model, inputs, plan)
+        scale = self._share_of_batch(step.labels)
         losses = self.method.losses(step)
         passes = self.method.passes(plan)
         check_backward_passes(self.args, self.method.name, passes)
@@ -363,26 +341,13 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         Draw the plan of this micro-batch: a pure function of (seed, optimiser step, micro-step, rank), so that a resumed
         run mixes as the uninterrupted one, and every process draws its own.
         """
-        batch_size = len(inputs["labels"])
-        texts = inputs.get("text_labels")
         progress = self.state.global_step / max(self.state.max_steps, 1)
         if not self.method.mixes or not self.args.mix_start <= progress < self.args.mix_end:
-            return MixPlan.identity(batch_size)
+            return MixPlan.identity(len(inputs["labels"]))
         rng = np.random.default_rng(
             [self.args.seed, self.state.global_step, self._micro_step, self.args.process_index]
         )
-        needs = self.method.partner
-        mask = inputs.get("attention_mask")
-        images = inputs.get(PIXELS)
-        return self.method.draw(
-            batch_size,
-            depth=self.mixer.depth,
-            rng=rng,
-            labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
-            lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
-            unlabeled=0 if texts is None else len(texts) * self.args.num_views,
-            image_size=None if images is None else (images.shape[-2], images.shape[-1]),
-        )
+        return plan_for(self.method, inputs, depth=self.mixer.depth, num_views=self.args.num_views, rng=rng)
 
     def _step(self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
         """What the method is told."""
@@ -407,18 +372,11 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             pixel_std=self._pixel_std,
         )
 
-    def _loss_scale(self, labels: torch.Tensor) -> torch.Tensor | float:
-        """What turns the mean over this micro-batch into its share of the mean over the global batch."""
-        if self._labelled_rows is None:
-            return 1.0
-        parts = self.args.world_size * self.current_gradient_accumulation_steps
-        return share_of_global_mean(labels, self._labelled_rows, parts=parts)
-
     def _see(self, terms: dict[str, torch.Tensor], step: Step) -> None:
         self._finite.see_terms(terms, step.inputs)
         self._terms.add(terms)
 
-    # ---- log ----
+    # ---- log, and say what was done ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:

@@ -19,12 +19,12 @@ from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.augmenters import make_augmenter
 from mixtext_hf.data.image_rows import EpochSampler
 from mixtext_hf.data.in_batches import column_values
+from mixtext_hf.data.overlap import count_overlap
 from mixtext_hf.data.two_streams import (
     TwoStreamBatchSampler,
     TwoStreamCollator,
     TwoStreams,
     UnlabeledTexts,
-    count_overlap,
     sized,
 )
 from mixtext_hf.guessing import check_shares

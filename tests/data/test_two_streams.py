@@ -18,6 +18,7 @@ from transformers import DataCollatorWithPadding
 
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.augmenters import Augmenter, SpanSwap, WordDropout, WordSwap
+from mixtext_hf.data.overlap import count_overlap
 from mixtext_hf.data.two_streams import (
     RowId,
     TwoStreamBatchSampler,
@@ -25,7 +26,6 @@ from mixtext_hf.data.two_streams import (
     TwoStreams,
     UnlabeledTexts,
     Views,
-    count_overlap,
 )
 
 

@@ -434,6 +434,24 @@ def test_a_collator_of_the_user_is_kept(tmp_path):
     by_position.train()
 
 
+@pytest.mark.parametrize("with_data", [False, True], ids=["without data", "with data"])
+def test_a_collator_of_the_user_learns_no_columns(tmp_path, with_data):
+    """Those of the evaluated rows, and of rows that nobody could look at before a batch of them came."""
+    own = MixDataCollator(TOKENIZER, max_length=8)
+    before = dict(vars(own))
+    rows = text_rows(8)
+    for given in (rows, Dataset.from_list(rows), rows):
+        trainer = MixTrainer(tiny_model(), arguments(tmp_path), own, rows if with_data else None)
+        if with_data:
+            trainer.train()
+        assert np.isfinite(trainer.evaluate(given)["eval_loss"])
+        assert trainer.data_collator.text_column == "sentence"
+        assert vars(own) == before
+    # So it serves rows of other columns too.
+    others = [{"text": row["sentence"], "label": row["label"]} for row in rows]
+    assert np.isfinite(MixTrainer(tiny_model(), arguments(tmp_path), own).evaluate(others)["eval_loss"])
+
+
 def test_a_dict_of_eval_datasets(tmp_path):
     sets = {"near": tiny_rows(8, seed=1), "far": tiny_rows(8, seed=2)}
     args = arguments(tmp_path, eval_strategy="epoch")

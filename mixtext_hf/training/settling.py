@@ -1,0 +1,85 @@
+"""What the arguments and a model decide together: the method and its recipe, the loss of the task, and a plan for each batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from mixtext_hf.methods import PIXELS, MixMethod
+from mixtext_hf.mixing import MixedLoss, MixPlan
+from mixtext_hf.models.any_classifier import takes_pixels
+from mixtext_hf.problem_types import problem_type_of
+from mixtext_hf.version import __version__
+
+from .arguments import MixTrainingArguments
+from .checks import check_kind_of_model, check_named_once
+
+
+def method_for(
+    model: PreTrainedModel,
+    args: MixTrainingArguments,
+    *,
+    given: MixMethod | None,
+    recipe: dict[str, Any] | None,
+    in_search: bool,
+) -> MixMethod:
+    """
+    The method that a model is trained with.
+
+    Args:
+        model (`PreTrainedModel`): A classifier of texts or of images.
+        args ([`MixTrainingArguments`]): Which name a method, or leave it to the model.
+        given ([`MixMethod`], *optional*): A method object, in place of the one that `args` names.
+        recipe (`dict`, *optional*): What an earlier training left in `config.mixtext`, for where nobody names a method.
+        in_search (`bool`): Whether it is one of several that a search tries.
+
+    Raises:
+        `ValueError`: if two methods are named, or one that is not for such a model.
+    """
+    check_named_once(given, args)
+    default = "mixup" if takes_pixels(model) else "tmix"
+    method = given or args.make_method(recipe, default=default, in_search=in_search)
+    check_kind_of_model(method, model)
+    return method
+
+
+def recipe_of(method: MixMethod) -> dict[str, Any]:
+    """What a training leaves in `config.mixtext`, JSON-serialisable."""
+    return {"version": __version__, "method": method.name, "hyperparameters": method.hyperparameters()}
+
+
+def loss_for(config: Any, args: MixTrainingArguments) -> MixedLoss:
+    """The task's loss on mixed targets."""
+    return MixedLoss(
+        problem_type=problem_type_of(config),
+        num_labels=config.num_labels,
+        label_smoothing=args.label_smoothing_factor,
+    )
+
+
+def plan_for(
+    method: MixMethod, inputs: dict[str, Any], *, depth: int, num_views: int, rng: np.random.Generator
+) -> MixPlan:
+    """
+    Draw a plan for a micro-batch, of which the method sees what it pairs rows by, and no more.
+
+    Args:
+        method ([`MixMethod`]): Which draws.
+        inputs (`dict[str, torch.Tensor]`): The batch, its labels among it.
+        depth (`int`): Number of layers of the model that can be mixed.
+        num_views (`int`): Views of an unlabelled text, the original included.
+        rng (`numpy.random.Generator`): Source of all randomness.
+    """
+    texts, mask, images = inputs.get("text_labels"), inputs.get("attention_mask"), inputs.get(PIXELS)
+    needs = method.partner
+    return method.draw(
+        len(inputs["labels"]),
+        depth=depth,
+        rng=rng,
+        labels=inputs["labels"] if needs in ("same_class", "other_class") else None,
+        lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
+        unlabeled=0 if texts is None else len(texts) * num_views,
+        image_size=None if images is None else (images.shape[-2], images.shape[-1]),
+    )
