@@ -54,18 +54,18 @@ TRIED_AGAIN = {"429", "500", "503", "cut"}
 class Worker:
     """A process that runs commands, see `worker.py`."""
 
-    def __init__(self, hub, home, token=TOKEN):
+    def __init__(self, hub, home):
         home.mkdir()
         self.process = subprocess.Popen(
             [sys.executable, str(WORKER)],
-            env={**hub.environment(home, token=token), "OMP_NUM_THREADS": "1"},
+            env={**hub.environment(home), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def __call__(self, *words):
-        self.process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
+    def __call__(self, *words, has_token=True):
+        self.process.stdin.write(json.dumps([[str(word) for word in words], has_token]) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
@@ -235,21 +235,16 @@ def test_a_repository_that_cannot_be_opened_is_said_before_training(hub, worker,
     assert not out.exists()
 
 
-def test_a_missing_token_is_said_before_anything_is_loaded(server, texts, tmp_path):
-    worker = Worker(server, tmp_path / "home", token=None)
-    try:
-        server.requests.clear()
-        out = tmp_path / "out"
-        broken = [word.replace("base", "no-such-model") for word in texts]
-        done = worker(*training(broken, out, "--push_to_hub", "--hub_model_id=user/model"))
-        assert done["status"] == 2
-        for remedy in ("hf auth login", "HF_TOKEN", "hub_token", "mixtext-hf push FOLDER"):
-            assert remedy in done["err"]
-        assert not out.exists() and server.requests == []
-        done = worker("push", Path(texts[-1].split("=")[1]), "--hub_model_id=user/model")
-        assert done["status"] == 2 and "hf auth login" in done["err"] and server.requests == []
-    finally:
-        worker.close()
+def test_a_missing_token_is_said_before_anything_is_loaded(hub, worker, texts, tmp_path):
+    out = tmp_path / "out"
+    broken = [word.replace("base", "no-such-model") for word in texts]
+    done = worker(*training(broken, out, "--push_to_hub", "--hub_model_id=user/model"), has_token=False)
+    assert done["status"] == 2
+    for remedy in ("hf auth login", "HF_TOKEN", "hub_token", "mixtext-hf push FOLDER"):
+        assert remedy in done["err"]
+    assert not out.exists() and hub.requests == []
+    done = worker("push", Path(texts[-1].split("=")[1]), "--hub_model_id=user/model", has_token=False)
+    assert done["status"] == 2 and "hf auth login" in done["err"] and hub.requests == []
 
 
 # ---- cards that somebody wrote ----

@@ -1,4 +1,5 @@
-"""A process that runs one command of the package after another: JSON lines with its words in, with its outcome out.
+"""A process that runs one command of the package after another: JSON lines with its words in (and whether it has the token of the Hub),
+with its outcome out.
 
 Many short commands in one process: importing takes longer than a push of a tiny model. The waiting between the tries of the
 Hub's client is left out, the tries are not; pictures are of one pixel.
@@ -11,6 +12,7 @@ import gc
 import io
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -56,5 +58,10 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     answers = sys.stdout
+    token = os.environ["HF_TOKEN"]
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), file=answers, flush=True)
+        words, has_token = json.loads(line)
+        # The client looks each time.
+        os.environ.pop("HF_TOKEN", None)
+        os.environ |= {"HF_TOKEN": token} if has_token else {}
+        print(json.dumps(run(words)), file=answers, flush=True)
