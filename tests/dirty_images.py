@@ -24,9 +24,9 @@ import datasets
 import numpy as np
 from PIL import Image, ImageOps
 
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.image_collator import ImageCollator
-from mixtext_hf.data.images import load_image_datasets
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.collator import ImageCollator
+from mixtext_hf.data.images.datasets import load_image_datasets
 from mixtext_hf.models.embedded import small_image_processor
 
 

@@ -105,7 +105,7 @@ def writes(call: ast.Call) -> bool:
 
 # All others write to `partial`, which `whole_file` gives.
 _OTHERS = {
-    ("data/augment_file.py", "writer.write_table"),  # of a writer to `partial`
+    ("data/texts/augment_file.py", "writer.write_table"),  # of a writer to `partial`
     ("cli/guess_labels.py", "writer.write_table"),
     ("cli/help_texts.py", "(TEXTS / f'{command}.txt').write_text"),  # part of the package, for `make help-texts`
     ("cli/planned_run.py", "(self.folder / LOG).open"),  # read while it is written

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from transformers import HfArgumentParser
 
-from mixtext_hf.data.augment_file import AugmentRun, AugmentSettings
+from mixtext_hf.data.texts.augment_file import AugmentRun, AugmentSettings
 
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input

@@ -28,8 +28,8 @@ from transformers import HfArgumentParser
 from mixtext_hf._files import whole_file
 from mixtext_hf._lock import FolderLock
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.labels import LABEL
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.evaluation.assessing import Assessor
 from mixtext_hf.evaluation.measures.mistakes import thumbnail
 from mixtext_hf.evaluation.report.page import as_json, render_report, summarise

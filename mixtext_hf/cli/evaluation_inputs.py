@@ -21,8 +21,8 @@ from mixtext_hf.data import (
     load_text_datasets,
     summarise_data,
 )
-from mixtext_hf.data.class_names import SimilarLabels
-from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
+from mixtext_hf.data.labels.class_names import SimilarLabels
+from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.assessing import AssessmentSettings
 from mixtext_hf.evaluation.measures.from_logits import memorisation_history
 from mixtext_hf.evaluation.predicting import predict

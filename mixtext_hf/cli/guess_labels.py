@@ -28,13 +28,19 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
 from mixtext_hf.data import MixDataCollator, load_text_datasets
-from mixtext_hf.data.back_translation import default_device
-from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.in_batches import run_over
-from mixtext_hf.data.label_map import read_label_map
-from mixtext_hf.data.parts import Parts
-from mixtext_hf.data.text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
-from mixtext_hf.data.unlabeled_parts import with_known_labels
+from mixtext_hf.data.labels.class_names import SimilarLabels
+from mixtext_hf.data.labels.mapping import read_label_map
+from mixtext_hf.data.tables.parts import Parts
+from mixtext_hf.data.tables.text_files import (
+    check_output_file,
+    delimiter_argument,
+    encoding_argument,
+    hash_texts,
+    read_texts,
+)
+from mixtext_hf.data.texts.back_translation import default_device
+from mixtext_hf.data.texts.unlabeled_parts import with_known_labels
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path

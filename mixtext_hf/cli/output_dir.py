@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mixtext_hf.data import ImageDatasets, TextDatasets, has_labels
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.labels import LABEL
+from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.training import MixTrainingArguments
 from mixtext_hf.training.guesses import ROUNDS
 from mixtext_hf.training.hub import remove_staged

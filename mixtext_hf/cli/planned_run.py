@@ -24,7 +24,7 @@ from transformers import HfArgumentParser
 
 from mixtext_hf._files import whole_file, write_json
 from mixtext_hf.data import has_labels
-from mixtext_hf.data.files import resolve_files
+from mixtext_hf.data.tables.files import resolve_files
 from mixtext_hf.evaluation.comparison.tables import Outcome, Setting
 from mixtext_hf.evaluation.measures.loading import logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax

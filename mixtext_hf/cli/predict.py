@@ -28,15 +28,15 @@ from transformers import HfArgumentParser
 from mixtext_hf._files import check_new_file
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.image_checks import look_at_images
-from mixtext_hf.data.image_folders import NOT_READ, READ, image_files
-from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
-from mixtext_hf.data.label_map import read_label_map
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.checks import look_at_images
+from mixtext_hf.data.images.datasets import IMAGE, as_images, recognise_image_columns
+from mixtext_hf.data.images.folders import NOT_READ, READ, image_files
+from mixtext_hf.data.labels.mapping import read_label_map
 from mixtext_hf.data.selection import choose_rows
-from mixtext_hf.data.text import check_texts
-from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
+from mixtext_hf.data.tables.files import Reading, matching_files, patterns_in, read_files, resolve_files
+from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
+from mixtext_hf.data.texts.datasets import check_texts
 from mixtext_hf.evaluation.predicting import predict, predict_in_chunks
 from mixtext_hf.evaluation.prediction_file import (
     PREDICTION_SUFFIXES,

@@ -20,10 +20,10 @@ from transformers.trainer_utils import IntervalStrategy
 from mixtext_hf._files import check_writable, write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
-from mixtext_hf.data.class_names import SimilarLabels
 from mixtext_hf.data.described_rows import DescribedRows
-from mixtext_hf.data.label_noise import NoiseKind
-from mixtext_hf.data.text_files import delimiter_argument, encoding_argument
+from mixtext_hf.data.labels.class_names import SimilarLabels
+from mixtext_hf.data.labels.noise import NoiseKind
+from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax

@@ -23,9 +23,9 @@ from transformers import HfArgumentParser, ResNetConfig, set_seed
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from mixtext_hf.data.image_checks import CheckImages
-from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
-from mixtext_hf.data.images import ImageDatasets, load_image_datasets
+from mixtext_hf.data.images.checks import CheckImages
+from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
+from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm

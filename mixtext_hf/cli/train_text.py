@@ -18,7 +18,7 @@ from typing import ClassVar
 from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
-from mixtext_hf.data.label_map import read_label_map
+from mixtext_hf.data.labels.mapping import read_label_map
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer

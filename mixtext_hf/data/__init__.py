@@ -1,16 +1,16 @@
 """Data: loading texts and images, choosing few labelled examples, collating batches. No model, no trainer."""
 
-from .collator import MixDataCollator
-from .columns import TextColumns, recognise_columns
-from .docstrings import DEFAULT_PACKAGES, docstring_corpus
 from .few_shot import few_shot_split
-from .glue import GLUE_TASKS, GlueTask
-from .image_collator import ImageCollator
-from .images import ImageDatasets, load_image_datasets
-from .label_noise import corrupt_labels
-from .labels import has_labels
+from .images.collator import ImageCollator
+from .images.datasets import ImageDatasets, load_image_datasets
+from .labels.classes import has_labels
+from .labels.noise import corrupt_labels
 from .summary import DataSummary, summarise_data
-from .text import TextDatasets, load_text_datasets
+from .tables.columns import TextColumns, recognise_columns
+from .tables.glue import GLUE_TASKS, GlueTask
+from .texts.collator import MixDataCollator
+from .texts.datasets import TextDatasets, load_text_datasets
+from .texts.docstrings import DEFAULT_PACKAGES, docstring_corpus
 
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 
 from mixtext_hf.problem_types import SINGLE_LABEL
 
-from .class_names import cleaned, listed, look_alikes
-from .label_lists import read_list
+from .labels.class_names import cleaned, listed, look_alikes
+from .labels.lists import read_list
 
 
 # What pandas writes for a missing label, and PyTorch reads for one; "none" may well be a class.

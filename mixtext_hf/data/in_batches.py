@@ -14,7 +14,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
 
-from .collator import MixDataCollator
+from .texts.collator import MixDataCollator
 
 
 # Rows that are sorted by length and run together; what they become is given out in their order.

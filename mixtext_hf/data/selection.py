@@ -8,9 +8,9 @@ import numpy as np
 from datasets import Dataset
 
 from .few_shot import few_shot_split
-from .labels import LABEL
-from .sources import Splits
+from .labels.classes import LABEL
 from .stratified import hold_out
+from .tables.sources import Splits
 
 
 def check_limits(limits: Mapping[str, int | None], seed: int, validation_split_fraction: float | None) -> None:

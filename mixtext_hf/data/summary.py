@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 from .concerns import Concern, SplitSummary, concerns_of_classes, concerns_of_rows, said
-from .images import ImageDatasets
-from .labels import LABEL
+from .images.datasets import ImageDatasets
+from .labels.classes import LABEL
 from .row_hashes import Hashes, image_hashes, text_hashes
-from .text import TextDatasets
+from .texts.datasets import TextDatasets
 
 
 # How many texts are tokenised to see what is cut, and how many images are opened to see their sizes.

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, recognise_columns
-from mixtext_hf.data.image_collator import pixel_statistics
-from mixtext_hf.data.image_resize import model_resize
-from mixtext_hf.data.images import most_channels
-from mixtext_hf.data.labels import LABEL
+from mixtext_hf.data.images.collator import pixel_statistics
+from mixtext_hf.data.images.datasets import most_channels
+from mixtext_hf.data.images.resize import model_resize
+from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 from .measures.from_logits import (

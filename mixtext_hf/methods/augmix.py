@@ -24,7 +24,7 @@ class AugMix(MixMethod):
     The loss on the image itself, and a consistency loss between its prediction and those of two augmented views. A row
     without a label has no part in either.
 
-    The views are mixed from chains of image operations where the data is loaded (`mixtext_hf.data.augmix`).
+    The views are mixed from chains of image operations where the data is loaded (`mixtext_hf.data.images.augmix`).
 
     Args:
         jsd_weight (`float`): Weight of the consistency loss (12 in the paper).

@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import TrainingArguments
 
-from mixtext_hf.data.augmenters import make_augmenter
-from mixtext_hf.data.image_augmentations import make_image_augmentation
+from mixtext_hf.data.images.augmentations import make_image_augmentation
+from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 

@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
-from mixtext_hf.data.augmix import AugMixChains
-from mixtext_hf.data.image_augmentations import RandomResizedCrop, make_image_augmentation
-from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
-from mixtext_hf.data.image_resize import ModelResize, model_resize
-from mixtext_hf.data.image_rows import EpochSampler, ImageRows
-from mixtext_hf.data.images import recognise_image_columns
+from mixtext_hf.data.images.augmentations import RandomResizedCrop, make_image_augmentation
+from mixtext_hf.data.images.augmix import AugMixChains
+from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
+from mixtext_hf.data.images.datasets import recognise_image_columns
+from mixtext_hf.data.images.resize import ModelResize, model_resize
+from mixtext_hf.data.images.rows import EpochSampler, ImageRows
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
 from mixtext_hf.models.timm_processor import plain_processor
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from transformers import Trainer
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.class_names import are_placeholders, folded, listed
-from mixtext_hf.data.image_collator import ImageCollator, check_finite_pixels
-from mixtext_hf.data.label_noise import HIDDEN_LABELS
+from mixtext_hf.data.images.collator import ImageCollator, check_finite_pixels
+from mixtext_hf.data.labels.class_names import are_placeholders, folded, listed
+from mixtext_hf.data.labels.noise import HIDDEN_LABELS
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label

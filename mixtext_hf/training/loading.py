@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
-from mixtext_hf.data.image_collator import ImageCollator
-from mixtext_hf.data.image_rows import ImageRows
-from mixtext_hf.data.two_streams import UnlabeledTexts
+from mixtext_hf.data.images.collator import ImageCollator
+from mixtext_hf.data.images.rows import ImageRows
+from mixtext_hf.data.texts.two_streams import UnlabeledTexts
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import has_label
 from mixtext_hf.models.any_classifier import Classifier

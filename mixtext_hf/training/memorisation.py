@@ -9,7 +9,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from mixtext_hf.data.label_noise import CLEAN_LABEL
+from mixtext_hf.data.labels.noise import CLEAN_LABEL
 from mixtext_hf.evaluation import measure_memorisation
 from mixtext_hf.evaluation.measures.loading import logits_of
 

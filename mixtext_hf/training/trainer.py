@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, set_seed
 from transformers.trainer_utils import TrainOutput
 
 from mixtext_hf._quiet import holding_back
-from mixtext_hf.data.label_map import LabelMap
+from mixtext_hf.data.labels.mapping import LabelMap
 from mixtext_hf.hub.facts import CardData
 from mixtext_hf.methods import MixMethod, MixText, Step, Watch
 from mixtext_hf.mixing import MixPlan

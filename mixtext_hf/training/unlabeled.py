@@ -16,11 +16,11 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import seed_worker
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.augmenters import make_augmenter
-from mixtext_hf.data.image_rows import EpochSampler
+from mixtext_hf.data.images.rows import EpochSampler
 from mixtext_hf.data.in_batches import column_values
-from mixtext_hf.data.overlap import count_overlap
-from mixtext_hf.data.two_streams import (
+from mixtext_hf.data.texts.augmenters import make_augmenter
+from mixtext_hf.data.texts.overlap import count_overlap
+from mixtext_hf.data.texts.two_streams import (
     TwoStreamBatchSampler,
     TwoStreamCollator,
     TwoStreams,

@@ -20,11 +20,11 @@ from table_files import write_table
 from translators import WORDS, save_marian
 
 from mixtext_hf.cli.augment_text import main
-from mixtext_hf.data import augment_file as augment_file_module
-from mixtext_hf.data.augment_file import AugmentSettings, augment_file
-from mixtext_hf.data.augmenters import SpanSwap, WordDropout
-from mixtext_hf.data.back_translation import Translator, back_translate
-from mixtext_hf.data.files import read_files
+from mixtext_hf.data.tables.files import read_files
+from mixtext_hf.data.texts import augment_file as augment_file_module
+from mixtext_hf.data.texts.augment_file import AugmentSettings, augment_file
+from mixtext_hf.data.texts.augmenters import SpanSwap, WordDropout
+from mixtext_hf.data.texts.back_translation import Translator, back_translate
 
 
 FEATURES = Features({"text": Value("string"), "label": ClassLabel(names=["spam", "ham"]), "id": Value("int32")})

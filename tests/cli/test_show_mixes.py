@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import DEPTH, tiny_config, tiny_image_model, tiny_tokenizer
 
 from mixtext_hf.cli.show_mixes import main
-from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.pictures import show_mixes as pages
 from mixtext_hf.evaluation.pictures.mix_drawing import Mix, draw_grid
 from mixtext_hf.evaluation.pictures.mix_examples import (

@@ -594,7 +594,7 @@ def test_training_that_goes_on_keeps_the_order_of_the_classes(tmp_path, trained)
 
 def test_epochs_replace_the_steps_of_the_embedded_example(tmp_path, monkeypatch):
     few = docstring_corpus(("networkx", "pyarrow"), max_per_class=40, test_size=20)
-    monkeypatch.setattr("mixtext_hf.data.sources.docstring_corpus", lambda: few)
+    monkeypatch.setattr("mixtext_hf.data.tables.sources.docstring_corpus", lambda: few)
     run = make_run([f"--output_dir={tmp_path}", "--num_train_epochs=2", "--use_cpu"])
     assert run.args.max_steps == -1 and run.args.num_train_epochs == 2
 

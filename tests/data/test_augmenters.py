@@ -8,7 +8,7 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixtext_hf.data.augmenters import AUGMENTERS, Augmenter, SpanSwap, WordDropout, WordSwap, make_augmenter
+from mixtext_hf.data.texts.augmenters import AUGMENTERS, Augmenter, SpanSwap, WordDropout, WordSwap, make_augmenter
 
 
 # Any Unicode text, and texts with many words between all kinds of whitespace.

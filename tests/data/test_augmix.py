@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mixtext_hf.data import augmix
-from mixtext_hf.data.augmix import OPERATIONS, AugMixChains
+from mixtext_hf.data.images import augmix
+from mixtext_hf.data.images.augmix import OPERATIONS, AugMixChains
 
 
 SHAPES = [(32, 32, 1), (32, 32, 3), (24, 17, 3), (9, 30, 1), (20, 20, 4), (18, 16, 2)]

@@ -7,7 +7,7 @@ import torch
 from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
 from translators import SIZES, WORDS, randomise, save_marian
 
-from mixtext_hf.data.back_translation import Translator, back_translate, default_device, default_dtype
+from mixtext_hf.data.texts.back_translation import Translator, back_translate, default_device, default_dtype
 
 
 MAX_LENGTH = 12

@@ -15,9 +15,9 @@ from datasets import ClassLabel, Features, List, Value
 from table_files import write_table
 
 from mixtext_hf.data import load_text_datasets
-from mixtext_hf.data.class_names import folded, in_order, look_alikes
-from mixtext_hf.data.label_lists import read_list
-from mixtext_hf.data.label_map import read_label_map
+from mixtext_hf.data.labels.class_names import folded, in_order, look_alikes
+from mixtext_hf.data.labels.lists import read_list
+from mixtext_hf.data.labels.mapping import read_label_map
 
 
 @pytest.fixture(autouse=True)

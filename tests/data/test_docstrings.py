@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from mixtext_hf.data import DEFAULT_PACKAGES, docstring_corpus
-from mixtext_hf.data import docstrings as module
+from mixtext_hf.data.texts import docstrings as module
 
 
 Corpus = tuple[Dataset, Dataset, dict[str, str]]

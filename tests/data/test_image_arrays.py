@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mixtext_hf.data.image_arrays import to_array
+from mixtext_hf.data.images.arrays import to_array
 
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20

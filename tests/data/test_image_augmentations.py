@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mixtext_hf.data.image_augmentations import Crop, Flip, make_image_augmentation
+from mixtext_hf.data.images.augmentations import Crop, Flip, make_image_augmentation
 
 
 SHAPES = [(32, 32, 3), (28, 28, 1), (9, 14, 3), (14, 9, 4)]

@@ -7,10 +7,10 @@ from PIL import Image
 # Not from `transformers`: that of 5.17 asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from mixtext_hf.data.augmix import AugMixChains
-from mixtext_hf.data.image_collator import ImageCollator, pixel_statistics
-from mixtext_hf.data.image_rows import ImageRows
-from mixtext_hf.data.row_id import RowId
+from mixtext_hf.data.images.augmix import AugMixChains
+from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
+from mixtext_hf.data.images.rows import ImageRows
+from mixtext_hf.data.tables.row_id import RowId
 
 
 RNG = np.random.default_rng(0)

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from table_files import write_table
 
-from mixtext_hf.data.image_arrays import MAX_PIXELS, to_array
-from mixtext_hf.data.image_folders import kind_of_split, load_image_folder
-from mixtext_hf.data.images import load_image_datasets
+from mixtext_hf.data.images.arrays import MAX_PIXELS, to_array
+from mixtext_hf.data.images.datasets import load_image_datasets
+from mixtext_hf.data.images.folders import kind_of_split, load_image_folder
 
 
 @pytest.fixture(autouse=True)

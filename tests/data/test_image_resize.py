@@ -10,12 +10,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from mixtext_hf.data.augmix import AugMixChains
-from mixtext_hf.data.image_augmentations import RandomResizedCrop, make_image_augmentation
-from mixtext_hf.data.image_collator import ImageCollator
-from mixtext_hf.data.image_resize import AT_SIZE, ModelResize, model_resize
-from mixtext_hf.data.rand_augment import OPERATIONS, rand_augment
-from mixtext_hf.data.row_id import RowId
+from mixtext_hf.data.images.augmentations import RandomResizedCrop, make_image_augmentation
+from mixtext_hf.data.images.augmix import AugMixChains
+from mixtext_hf.data.images.collator import ImageCollator
+from mixtext_hf.data.images.rand_augment import OPERATIONS, rand_augment
+from mixtext_hf.data.images.resize import AT_SIZE, ModelResize, model_resize
+from mixtext_hf.data.tables.row_id import RowId
 from mixtext_hf.evaluation.robustness.corruptions import corrupt
 from mixtext_hf.evaluation.robustness.noisy_rows import CorruptedImages
 from mixtext_hf.methods import make_method

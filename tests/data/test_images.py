@@ -11,9 +11,9 @@ from PIL import Image
 from table_files import write_table
 
 from mixtext_hf.data import load_text_datasets
-from mixtext_hf.data.digits import digits
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.images import load_image_datasets, recognise_image_columns
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.datasets import load_image_datasets, recognise_image_columns
+from mixtext_hf.data.images.digits import digits
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 10, 3), dtype=np.uint8)

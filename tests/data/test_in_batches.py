@@ -7,8 +7,8 @@ import torch
 
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.in_batches import column_values
-from mixtext_hf.data.overlap import count_overlap
-from mixtext_hf.data.two_streams import UnlabeledTexts
+from mixtext_hf.data.texts.overlap import count_overlap
+from mixtext_hf.data.texts.two_streams import UnlabeledTexts
 from mixtext_hf.training.guesses import labels_of
 from mixtext_hf.training.unlabeled import check_all_labelled
 

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from mixtext_hf.data import load_image_datasets, load_text_datasets
-from mixtext_hf.data.files import Reading, read_files
-from mixtext_hf.data.folders import tables_in
+from mixtext_hf.data.tables.files import Reading, read_files
+from mixtext_hf.data.tables.folders import tables_in
 
 
 TEXTS = [
@@ -174,7 +174,7 @@ def test_packed_json(tmp_path: Path, name: str) -> None:
     ("name", "content", "said"),
     [
         ("a.csv", b"PK\x03\x04....", "Excel.*save the sheet as csv"),
-        ("a.csv", gzip.compress(b"text,label\na,b\n"), r"add \.gz to its name"),
+        ("a.csv", gzip.compress(b"text,label\na,b\n", mtime=0), r"add \.gz to its name"),
         ("a.tsv", b"PAR1....", r"suffix \.parquet"),
         ("a.jsonl", b"\xd0\xcf\x11\xe0....", "Excel"),
         ("a.xlsx", b"PK\x03\x04", r"suffix '\.xlsx' \(save the sheet as csv\)"),

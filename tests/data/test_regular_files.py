@@ -15,12 +15,12 @@ from depth import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mixtext_hf.data import delimited, json_rows, text_encoding
-from mixtext_hf.data.delimited import read_delimited
-from mixtext_hf.data.json_rows import read_json
-from mixtext_hf.data.regular_json import read_regular_json
-from mixtext_hf.data.regular_tables import read_regular
-from mixtext_hf.data.text_encoding import TextSource
+from mixtext_hf.data.tables import delimited, json_rows, text_encoding
+from mixtext_hf.data.tables.delimited import read_delimited
+from mixtext_hf.data.tables.json_rows import read_json
+from mixtext_hf.data.tables.regular_json import read_regular_json
+from mixtext_hf.data.tables.regular_tables import read_regular
+from mixtext_hf.data.tables.text_encoding import TextSource
 
 
 def outcome(read: Any) -> Any:

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from table_files import write_table
 
-from mixtext_hf.data import GLUE_TASKS, TextColumns, TextDatasets, has_labels, load_text_datasets, sources
-from mixtext_hf.data.class_keys import Naming
-from mixtext_hf.data.class_names import cleaned
-from mixtext_hf.data.labels import normalise_labels
+from mixtext_hf.data import GLUE_TASKS, TextColumns, TextDatasets, has_labels, load_text_datasets
+from mixtext_hf.data.labels.class_keys import Naming
+from mixtext_hf.data.labels.class_names import cleaned
+from mixtext_hf.data.labels.classes import normalise_labels
+from mixtext_hf.data.tables import sources
 
 
 Row = dict[str, Any]

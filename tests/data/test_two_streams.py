@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.augmenters import Augmenter, SpanSwap, WordDropout, WordSwap
-from mixtext_hf.data.overlap import count_overlap
-from mixtext_hf.data.two_streams import (
+from mixtext_hf.data.texts.augmenters import Augmenter, SpanSwap, WordDropout, WordSwap
+from mixtext_hf.data.texts.overlap import count_overlap
+from mixtext_hf.data.texts.two_streams import (
     RowId,
     TwoStreamBatchSampler,
     TwoStreamCollator,

@@ -15,10 +15,10 @@ from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
 from mixtext_hf.data import load_image_datasets, load_text_datasets
-from mixtext_hf.data.class_matching import match_outputs
-from mixtext_hf.data.class_names import folded, in_order
 from mixtext_hf.data.described_rows import DescribedRows
-from mixtext_hf.data.written_numbers import number_in, plain_number, truth_of
+from mixtext_hf.data.labels.class_matching import match_outputs
+from mixtext_hf.data.labels.class_names import folded, in_order
+from mixtext_hf.data.labels.written_numbers import number_in, plain_number, truth_of
 
 
 SINGLE, REGRESSION = "single_label_classification", "regression"

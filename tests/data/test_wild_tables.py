@@ -17,8 +17,8 @@ import pytest
 
 from mixtext_hf.cli.failures import is_own
 from mixtext_hf.data import load_text_datasets
-from mixtext_hf.data.files import read_files
-from mixtext_hf.data.json_forms import rows_in
+from mixtext_hf.data.tables.files import read_files
+from mixtext_hf.data.tables.json_forms import rows_in
 
 
 ROWS = [("a, b", "x"), ("c", "y"), ("d", "x"), ("e", "y")]

@@ -29,7 +29,7 @@ from runs import (
 )
 from tiny import tiny_model
 
-from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import adversarial_accuracy, fgsm
 from mixtext_hf.methods import MixText, PuzzleMix
 from mixtext_hf.mixing import MixPlan

@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 
 from mixtext_hf.data import ImageCollator, MixDataCollator
-from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.predicting import batches_of, by_length, predict
 from mixtext_hf.evaluation.robustness.attacks import embedding_fgsm_accuracy, robust_accuracies
 from mixtext_hf.evaluation.robustness.corruptions import CORRUPTIONS, corrupt

@@ -20,7 +20,7 @@ from runs import assert_same_weights, weights
 from tiny import FAMILIES, IMAGE_SIZE, has_family, tiny_batch, tiny_image_model, tiny_model
 from torch import nn
 
-from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import (
     RobustAccuracies,
     adversarial_accuracy,

@@ -12,7 +12,7 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixtext_hf.data.augmenters import WordDropout
+from mixtext_hf.data.texts.augmenters import WordDropout
 from mixtext_hf.evaluation.robustness import text_noise
 from mixtext_hf.evaluation.robustness.text_noise import LEVELS, NOISES, add_noise, characters
 

@@ -13,7 +13,7 @@ from tiny import tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from mixtext_hf.data.guesses import GuessTable, checked_probabilities, guesses_of_column
-from mixtext_hf.data.two_streams import TwoStreams
+from mixtext_hf.data.texts.two_streams import TwoStreams
 from mixtext_hf.methods import UDA, MixText
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import ROUNDS

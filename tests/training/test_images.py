@@ -21,7 +21,7 @@ from runs import (
 )
 from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
 
-from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.methods import METHODS, AugMix, PuzzleMix
 from mixtext_hf.mixing import Blocks
 from mixtext_hf.models.embedded import small_image_processor

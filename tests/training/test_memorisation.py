@@ -15,7 +15,7 @@ from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.train_text import main
 from mixtext_hf.data import load_image_datasets, load_text_datasets
-from mixtext_hf.data.label_noise import CLEAN_LABEL, LabelNoise, corrupt_labels
+from mixtext_hf.data.labels.noise import CLEAN_LABEL, LabelNoise, corrupt_labels
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.memorisation import MEMORISED, WatchMemorisation, last_memorisation
 

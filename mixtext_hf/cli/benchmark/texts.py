@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.augmenters import make_augmenter
-from mixtext_hf.data.files import read_files, resolve_files
-from mixtext_hf.data.two_streams import TwoStreamBatchSampler, TwoStreamCollator, TwoStreams, UnlabeledTexts
+from mixtext_hf.data.tables.files import read_files, resolve_files
+from mixtext_hf.data.texts.augmenters import make_augmenter
+from mixtext_hf.data.texts.two_streams import TwoStreamBatchSampler, TwoStreamCollator, TwoStreams, UnlabeledTexts
 from mixtext_hf.mixing import IGNORE_INDEX
 
 from .measuring import NUM_LABELS

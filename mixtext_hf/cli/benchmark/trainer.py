@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.image_collator import ImageCollator
+from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 

@@ -1,7 +1,7 @@
 """Methods compared over seeds and numbers of labels: which runs that takes, and the table that they end in.
 
 Numbers in, numbers and text out: this file knows no trainer and no folder. The runs are made by `mixtext_hf.cli.compare`,
-the figures drawn by `comparison_plots.py`.
+the figures drawn by `plots.py`.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from scipy.ndimage import gaussian_gradient_magnitude
 from transformers import AutoConfig, AutoTokenizer
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from mixtext_hf.data.augmix import AugMixChains
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.image_collator import pixel_statistics
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.augmix import AugMixChains
+from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.methods import AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors
 from mixtext_hf.mixing.plan import Padding

@@ -71,7 +71,7 @@ def fgsm(
         epsilon (`float`):
             How far a pixel may be moved, in `(0, 1]`: 8/255 is eight grey levels.
         mean (`torch.Tensor` or `Sequence[float]` of length `C`):
-            What the images were normalised with, as [`~mixtext_hf.data.image_collator.pixel_statistics`] returns it; zeros
+            What the images were normalised with, as [`~mixtext_hf.data.images.collator.pixel_statistics`] returns it; zeros
             where they were not.
         std (`torch.Tensor` or `Sequence[float]` of length `C`):
             The same; ones where they were not.

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mixtext_hf.data.image_arrays import to_array
+from mixtext_hf.data.images.arrays import to_array
 
 
 LARGE = 64

@@ -1,6 +1,6 @@
 """How the accuracy of a classifier falls on noisy texts, on corrupted images and under attack: dicts for the report.
 
-`text_noise.py`, `corruptions.py` and `robustness.py` say what the noises and attacks are; here they are run over rows.
+`text_noise.py`, `corruptions.py` and `attacks.py` say what the noises and attacks are; here they are run over rows.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.image_resize import AT_SIZE
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.resize import AT_SIZE
 from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, softmax
 from mixtext_hf.evaluation.predicting import Rows
 

@@ -2,7 +2,7 @@
 
 The errors are those that Belinkov & Bisk ("Synthetic and Natural Noise Both Break Neural Machine Translation", ICLR 2018,
 https://arxiv.org/abs/1711.02173, section 4) make by keyboard and by swaps, and the word dropout of
-`data/augmenters.py`. How strong the five levels are is this package's choice, [`NOISES`] holds it: no data set fixes it.
+`data/texts/augmenters.py`. How strong the five levels are is this package's choice, [`NOISES`] holds it: no data set fixes it.
 
 A character here is one that a reader sees: a letter with the marks that combine with it, or what a zero-width joiner joins.
 It is changed as a whole. Words are what whitespace separates; all noises but the dropout of words leave the whitespace, and
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixtext_hf.data.augmenters import WordDropout
+from mixtext_hf.data.texts.augmenters import WordDropout
 
 
 LEVELS = (1, 2, 3, 4, 5)
@@ -154,7 +154,7 @@ def random_case(text: str, share: float, rng: np.random.Generator) -> str:
 
 
 def word_dropout(text: str, share: float, rng: np.random.Generator) -> str:
-    """[`~mixtext_hf.data.augmenters.WordDropout`]: the words that are left, one at least, between single spaces."""
+    """[`~mixtext_hf.data.texts.augmenters.WordDropout`]: the words that are left, one at least, between single spaces."""
     return WordDropout(share)(text, rng)
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf.data.class_keys import Naming, check_map_is_used
-from mixtext_hf.data.class_matching import match_outputs
 from mixtext_hf.data.in_batches import CHUNK_ROWS, some_rows
-from mixtext_hf.data.label_map import LabelMap, folded_keys, look_up
+from mixtext_hf.data.labels.class_keys import Naming, check_map_is_used
+from mixtext_hf.data.labels.class_matching import match_outputs
+from mixtext_hf.data.labels.mapping import LabelMap, folded_keys, look_up
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
 

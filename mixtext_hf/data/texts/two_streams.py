@@ -14,11 +14,11 @@ import datasets
 import numpy as np
 import torch
 
+from mixtext_hf.data.tables.columns import holds_texts, rows_without_text
+from mixtext_hf.data.tables.row_id import RowId
 from mixtext_hf.mixing import IGNORE_INDEX
 
 from .augmenters import Augmenter
-from .columns import holds_texts, rows_without_text
-from .row_id import RowId
 
 
 _LABELLED, _UNLABELLED = 0, 1

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .class_keys import Naming, changes_any, class_keys
-from .labels import LABEL, normalise_labels, replace_labels
+from .classes import LABEL, normalise_labels, replace_labels
 
 
 NoiseKind = Literal["uniform", "pair"]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from datasets import ClassLabel, Dataset, Features, Value
 
-from .stratified import hold_out
+from mixtext_hf.data.stratified import hold_out
 
 
 # All of them come with `pip install 'mixtext-hf[demo]'`.

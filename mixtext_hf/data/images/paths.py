@@ -10,8 +10,8 @@ from pathlib import Path
 import datasets
 from datasets import Dataset, Features, Value
 
-from .image_arrays import is_remote
-from .image_folders import image_files, kind_of_split
+from .arrays import is_remote
+from .folders import image_files, kind_of_split
 
 
 logger = logging.getLogger(__name__)

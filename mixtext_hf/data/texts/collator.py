@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from mixtext_hf.data.tables.columns import recognise_columns
 from mixtext_hf.mixing import HIDDEN_SCORE, IGNORE_INDEX
-
-from .columns import recognise_columns
 
 
 # `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.

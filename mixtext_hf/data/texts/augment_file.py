@@ -21,11 +21,17 @@ from datasets.table import table_cast
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
+from mixtext_hf.data.tables.parts import Parts
+from mixtext_hf.data.tables.text_files import (
+    check_output_file,
+    delimiter_argument,
+    encoding_argument,
+    hash_texts,
+    read_texts,
+)
 
 from .augmenters import AUGMENTERS, Augmenter, make_augmenter
 from .back_translation import Translator, back_translate, default_device, default_dtype
-from .parts import Parts
-from .text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 
 
 LANG = "{lang}"

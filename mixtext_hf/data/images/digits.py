@@ -9,7 +9,7 @@ from datasets import ClassLabel, Dataset, Features
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from .stratified import hold_out
+from mixtext_hf.data.stratified import hold_out
 
 
 _TEST_SIZE = 360

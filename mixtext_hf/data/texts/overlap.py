@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.table import ConcatenationTable, MemoryMappedTable, Table
 
-from .in_batches import column_values
+from mixtext_hf.data.in_batches import column_values
+
 from .two_streams import UnlabeledTexts
 
 

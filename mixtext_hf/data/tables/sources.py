@@ -15,7 +15,8 @@ import numpy as np
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 
-from .docstrings import docstring_corpus
+from mixtext_hf.data.texts.docstrings import docstring_corpus
+
 from .files import Reading, read_files, read_groups, resolve_files
 from .folders import tables_in
 from .glue import GLUE_TASKS, GlueTask
@@ -137,7 +138,7 @@ def load_folder(name: str, files: Mapping[str, Sequence[Path]], cache_dir: str |
 
     Args:
         name (`str`): The folder.
-        files (`Mapping[str, Sequence[Path]]`): Its files, see [`~mixtext_hf.data.folders.tables_in`].
+        files (`Mapping[str, Sequence[Path]]`): Its files, see [`~mixtext_hf.data.tables.folders.tables_in`].
         cache_dir (`str`, *optional*): Where `datasets` keeps its files.
         how ([`Reading`], *optional*): What the files do not say of themselves.
     """

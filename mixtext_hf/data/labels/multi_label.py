@@ -11,7 +11,7 @@ from datasets.features.features import FeatureType
 from .class_keys import LEFT_OUT, Naming, check_map_is_used, class_keys
 from .class_matching import ClassMatching, settle_classes
 from .class_names import are_placeholders, folded, listed
-from .label_map import folded_keys, look_up
+from .mapping import folded_keys, look_up
 
 
 Rows = dict[str, list[list[float] | None]]

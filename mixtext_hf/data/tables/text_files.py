@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from datasets import Dataset
 
 from mixtext_hf._files import check_new_file
+from mixtext_hf.data import recognise_columns
 
-from . import recognise_columns
 from .columns import holds_texts, type_name
 from .files import Reading, read_files, resolve_files
 

@@ -20,8 +20,8 @@ import datasets
 from datasets import Dataset
 from PIL import Image
 
-from .image_arrays import check_mode, check_pixels, is_deep, is_remote, reading_error
-from .image_folders import NOT_READ
+from .arrays import check_mode, check_pixels, is_deep, is_remote, reading_error
+from .folders import NOT_READ
 
 
 logger = logging.getLogger(__name__)

@@ -16,22 +16,22 @@ import datasets
 import numpy as np
 from datasets import Dataset, LargeList, List, Value
 
+from mixtext_hf.data.labels.class_keys import Naming, make_naming
+from mixtext_hf.data.labels.class_matching import ClassMatching
+from mixtext_hf.data.labels.class_names import SimilarLabels
+from mixtext_hf.data.labels.classes import LABEL, has_labels, normalise_labels
+from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
+from mixtext_hf.data.selection import check_limits, check_selections, select_rows
+from mixtext_hf.data.tables.columns import rows_without_text, type_name
+from mixtext_hf.data.tables.files import Reading
+from mixtext_hf.data.tables.sources import Splits, check_one_source, load_files, load_hub
 from mixtext_hf.problem_types import SINGLE_LABEL
 
-from .class_keys import Naming, make_naming
-from .class_matching import ClassMatching
-from .class_names import SimilarLabels
-from .columns import rows_without_text, type_name
+from .arrays import reading_error, to_array
+from .checks import CheckImages, look_at_images
 from .digits import digits
-from .files import Reading
-from .image_arrays import reading_error, to_array
-from .image_checks import CheckImages, look_at_images
-from .image_folders import load_image_folder, read_split_folder
-from .image_paths import find_image_files
-from .label_noise import LabelNoise, NoiseKind
-from .labels import LABEL, has_labels, normalise_labels
-from .selection import check_limits, check_selections, select_rows
-from .sources import Splits, check_one_source, load_files, load_hub
+from .folders import load_image_folder, read_split_folder
+from .paths import find_image_files
 
 
 DIGITS = "digits"
@@ -180,7 +180,7 @@ def load_image_datasets(
         label_map (`str`, `Path` or `Mapping[str, str | None]`, *optional*):
             What the names in the data mean, those of `label_names` or others: a mapping, or a JSON, YAML or csv file of one.
             A name that goes to nothing is one whose rows are left out; names that it does not have stay as they are. See
-            [`~mixtext_hf.data.label_map.read_label_map`].
+            [`~mixtext_hf.data.labels.mapping.read_label_map`].
         similar_labels (`str`, *optional*, defaults to `"refuse"`):
             What is done with names that differ by case, blanks or the form of letters alone: `"refuse"` them, `"merge"` them
             into the most frequent one, or `"keep"` them apart.
@@ -193,7 +193,7 @@ def load_image_datasets(
         max_eval_samples, max_predict_samples (`int`, *optional*):
             Keep so many rows of each validation or test split, chosen at random, in the order of the file.
         label_noise (`float`, *optional*), label_noise_kind (`str`), noisy_label_column (`str`, *optional*):
-            Train with wrong labels, made or given, see [`~mixtext_hf.data.label_noise.LabelNoise`]: of the rows that were
+            Train with wrong labels, made or given, see [`~mixtext_hf.data.labels.noise.LabelNoise`]: of the rows that were
             chosen by their right ones, which then stand in a column `clean_label`.
         seed (`int`, *optional*, defaults to `0`):
             Seed of all selections. The test split of the digits does not depend on it.

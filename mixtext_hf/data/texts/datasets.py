@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Value
 
+from mixtext_hf.data.labels.class_keys import Naming, make_naming
+from mixtext_hf.data.labels.class_matching import ClassMatching
+from mixtext_hf.data.labels.class_names import SimilarLabels
+from mixtext_hf.data.labels.classes import LABEL, has_labels, normalise_labels
+from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
+from mixtext_hf.data.selection import check_limits, check_selections, select_rows
+from mixtext_hf.data.tables.columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
+from mixtext_hf.data.tables.files import Reading
+from mixtext_hf.data.tables.glue import GlueTask
+from mixtext_hf.data.tables.sources import Splits, find_glue_task, load_text_splits
 from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
-from .class_keys import Naming, make_naming
-from .class_matching import ClassMatching
-from .class_names import SimilarLabels
-from .columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
-from .files import Reading
-from .glue import GlueTask
-from .label_noise import LabelNoise, NoiseKind
-from .labels import LABEL, has_labels, normalise_labels
-from .selection import check_limits, check_selections, select_rows
-from .sources import Splits, find_glue_task, load_text_splits
 from .unlabeled_parts import join_unlabeled, with_known_labels
 
 
@@ -158,7 +158,7 @@ def load_text_datasets(
         label_map (`str`, `Path` or `Mapping[str, str | None]`, *optional*):
             What the names in the data mean, those of `label_names` or others: a mapping, or a JSON, YAML or csv file of one.
             A name that goes to nothing is one whose rows are left out; names that it does not have stay as they are. See
-            [`~mixtext_hf.data.label_map.read_label_map`].
+            [`~mixtext_hf.data.labels.mapping.read_label_map`].
         names_of_others (`Sequence[str]`, *optional*):
             Names that `label_map` may be for beside those of the data, such as the classes of a teacher; one that is for none of them
             is refused.
@@ -187,7 +187,7 @@ def load_text_datasets(
         max_eval_samples, max_predict_samples (`int`, *optional*):
             Keep so many rows of each validation or test split, chosen at random, in the order of the file.
         label_noise (`float`, *optional*), label_noise_kind (`str`), noisy_label_column (`str`, *optional*):
-            Train with wrong labels, made or given, see [`~mixtext_hf.data.label_noise.LabelNoise`]: of the rows that were
+            Train with wrong labels, made or given, see [`~mixtext_hf.data.labels.noise.LabelNoise`]: of the rows that were
             chosen by their right ones, which then stand in a column `clean_label`.
         seed (`int`, *optional*, defaults to `0`):
             Seed of all selections. The test split of the embedded corpus does not depend on it.

@@ -12,10 +12,11 @@ import datasets
 import numpy as np
 import torch
 
-from .image_arrays import reading_error, to_array
-from .image_resize import AT_SIZE
-from .row_id import RowId
-from .two_streams import sized
+from mixtext_hf.data.tables.row_id import RowId
+from mixtext_hf.data.texts.two_streams import sized
+
+from .arrays import reading_error, to_array
+from .resize import AT_SIZE
 
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -21,7 +21,7 @@ from .class_names import (
     listed,
     look_alikes,
 )
-from .label_map import LabelMap, folded_keys, look_up
+from .mapping import LabelMap, folded_keys, look_up
 
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def settle_classes(
 
     Args:
         keys (`Mapping[str, list]`):
-            Names of each split as [`~mixtext_hf.data.class_keys.class_keys`] gives them. Those of the training split, or of
+            Names of each split as [`~mixtext_hf.data.labels.class_keys.class_keys`] gives them. Those of the training split, or of
             all together without one, are the classes if no others are known.
         column (`str`): What the label column is called, for errors.
         declared (`Sequence[str]`, *optional*): The classes as the data declares them, in the order of their ids.

@@ -1,7 +1,7 @@
 """Folders of images as people have them: which splits and classes a person sees in one.
 
 The class of an image is the first folder below its split, a split is a folder with one of the usual names, and what cannot
-be told for certain is an error that says what was found. Nothing here opens an image: `image_checks.py` does.
+be told for certain is an error that says what was found. Nothing here opens an image: `checks.py` does.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 import datasets
 from datasets import ClassLabel, Dataset, Features
 
-from .sources import Splits
-from .split_names import EVALUATION, KINDS, SPLIT_NAMES
+from mixtext_hf.data.tables.sources import Splits
+from mixtext_hf.data.tables.split_names import EVALUATION, KINDS, SPLIT_NAMES
 
 
 logger = logging.getLogger(__name__)

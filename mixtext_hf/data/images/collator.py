@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .collator import label_tensor
-from .image_arrays import to_array
-from .image_resize import AT_SIZE, NO_RESIZE
+from mixtext_hf.data.texts.collator import label_tensor
+
+from .arrays import to_array
+from .resize import AT_SIZE, NO_RESIZE
 
 
 _PIXELS = "pixel_values"

@@ -19,8 +19,8 @@ from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .class_keys import LEFT_OUT, Naming, are_whole_numbers, check_map_is_used, class_keys
 from .class_matching import TRAIN, ClassMatching, say_matching, settle_classes
 from .class_names import are_placeholders
-from .label_lists import read_lists
-from .label_map import folded_keys, look_up
+from .lists import read_lists
+from .mapping import folded_keys, look_up
 from .multi_label import multi_hot
 from .written_numbers import is_missing, number_in, scores_in_strings, truth_of
 

@@ -9,7 +9,7 @@ from datasets import ClassLabel, Value
 from datasets.features.features import FeatureType
 
 from .class_names import SIMILAR_LABELS, SimilarLabels, cleaned, is_whole_number
-from .label_map import LabelMap, folded_keys, look_up, read_label_map
+from .mapping import LabelMap, folded_keys, look_up, read_label_map
 from .written_numbers import plain_number
 
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
-from .class_matching import ClassFinder
-from .columns import TextColumns
-from .few_shot import few_shot_split
-from .label_map import LabelMap, folded_keys, look_up
-from .labels import LABEL
+from mixtext_hf.data.few_shot import few_shot_split
+from mixtext_hf.data.labels.class_matching import ClassFinder
+from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.data.labels.mapping import LabelMap, folded_keys, look_up
+from mixtext_hf.data.tables.columns import TextColumns
 
 
 def join_unlabeled(

@@ -1,0 +1,1 @@
+"""Images: folders of them, checks of the files, one form for all, augmentations, batches."""
