@@ -33,16 +33,9 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import write_text
 from mixtext_hf.errors import RunError
+from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants
 from mixtext_hf.evaluation.comparison.plots import comparison_figure, has_memorisation, memorisation_figure
-from mixtext_hf.evaluation.comparison.tables import (
-    BASELINE,
-    as_csv,
-    as_markdown,
-    as_rows,
-    make_grid,
-    make_variants,
-    summarise,
-)
+from mixtext_hf.evaluation.comparison.tables import as_csv, as_markdown, as_rows, summarise
 from mixtext_hf.methods import METHODS, ResizeMix
 from mixtext_hf.problem_types import SINGLE_LABEL
 
@@ -50,7 +43,8 @@ from .failures import failure, reporting_failures
 from .frozen import FROZEN
 from .parsing import Parser, given_names, parse, reporting_bad_input, share_out, to_flags
 from .planned_run import FEATURES, LOG, PlannedRun, make_kind, measured_split
-from .run import Run, SelectionArguments
+from .run import Run
+from .run_arguments import SelectionArguments
 
 
 RUNS = "runs"

@@ -25,7 +25,8 @@ from transformers import HfArgumentParser
 from mixtext_hf._files import whole_file, write_json
 from mixtext_hf.data import has_labels
 from mixtext_hf.data.tables.files import resolve_files
-from mixtext_hf.evaluation.comparison.tables import Outcome, Setting
+from mixtext_hf.evaluation.comparison.grid import Setting
+from mixtext_hf.evaluation.comparison.tables import Outcome
 from mixtext_hf.evaluation.measures.loading import logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax
 from mixtext_hf.hub.facts import SplitResult
@@ -36,8 +37,9 @@ from mixtext_hf.version import __version__, versions
 from . import train_image, train_text
 from .embedded import DEFAULTS, DIGITS_DEFAULTS
 from .frozen import FROZEN, frozen_probabilities
+from .making_runs import make_run_of
 from .parsing import reporting_bad_input
-from .run import Run, make_run_of
+from .run import Run
 
 
 RESULT, PREDICTIONS, LOG = "result.json", "predictions.npz", "output.log"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,9 @@ from mixtext_hf.data.images.folders import NOT_READ, READ, image_files
 from mixtext_hf.data.labels.mapping import read_label_map
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.tables.files import Reading, matching_files, patterns_in, read_files, resolve_files
-from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.data.texts.datasets import check_texts
 from mixtext_hf.evaluation.predicting import predict, predict_in_chunks
 from mixtext_hf.evaluation.prediction_file import (
-    PREDICTION_SUFFIXES,
     PredictionTable,
     Written,
     check_prediction_file,
@@ -51,6 +48,7 @@ from .classifier import ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .parsing import Parser, parse, reporting_bad_input
+from .predict_arguments import PredictArguments
 from .run import task_of
 
 
@@ -61,77 +59,6 @@ _NUMBER = "number of the row"
 _SHOWN = 10
 # Texts are sorted by their length within so many batches; images are large, and need no order.
 _BATCHES_OF_TEXTS, _BATCHES_OF_IMAGES = 64, 4
-
-
-@dataclass
-class PredictArguments:
-    """Which inputs, and what is written of them."""
-
-    output_file: str = field(
-        default="predictions.csv", metadata={"help": f"The file to write: {', '.join(PREDICTION_SUFFIXES)}."}
-    )
-    overwrite_output_file: bool = field(default=False, metadata={"help": "Replace output_file if it is there."})
-    top_k: int | None = field(
-        default=None, metadata={"help": "Write only the likeliest so many classes, not the probabilities of all."}
-    )
-    escape_formulas: bool = field(
-        default=False, metadata={"help": "Put a ' before cells that a spreadsheet would take for formulas (csv, tsv)."}
-    )
-    delimiter: str | None = delimiter_argument()
-    encoding: str | None = encoding_argument()
-    text_column: str | None = field(
-        default=None, metadata={"help": "That of the training, or recognised by its name, if not given."}
-    )
-    text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
-    image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    skip_broken_images: bool = field(
-        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
-    )
-    label_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "True labels, if there are any, stand beside the predictions. Recognised by its name if not given; several, "
-            "with commas, for multi-label."
-        },
-    )
-    label_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON, YAML or csv file of `name in the true labels: name in the model`; a name that goes to nothing is no true "
-            "label."
-        },
-    )
-    label_separator: str | None = field(
-        default=None,
-        metadata={
-            "help": "Between the true labels of a row, such as '|', where a model for several has them in one string."
-        },
-    )
-    id_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Column that names the rows; if not given one called id, idx, index, guid or ..._id without repeats, or else "
-            "the number of the row in the file, from 0."
-        },
-    )
-    problem_type: str | None = field(
-        default=None, metadata={"help": "What the model's config says, or else one class an example, if not given."}
-    )
-    max_seq_length: int | None = field(
-        default=None,
-        metadata={
-            "help": "Longer texts are cut to this many tokens; as in training where run.json beside the model says so, or "
-            "else what the model takes, at most 512."
-        },
-    )
-    max_predict_samples: int | None = field(
-        default=None, metadata={"help": "Predict only so many rows, chosen at random, in the order of the file."}
-    )
-    seed: int = field(default=0, metadata={"help": "Of the choice of rows."})
-    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Rows of a batch."})
-    dataloader_num_workers: int = field(default=0, metadata={"help": "Processes that prepare batches."})
-    use_cpu: bool = field(default=False, metadata={"help": "Not the accelerator, where there is one."})
-    disable_tqdm: bool = field(default=False, metadata={"help": "Show no progress bar."})
 
 
 def make_parser() -> HfArgumentParser:

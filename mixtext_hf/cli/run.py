@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
-from transformers import AutoConfig, HfArgumentParser
+from transformers import AutoConfig
 from transformers.trainer_utils import IntervalStrategy
 
 from mixtext_hf._files import check_writable, write_json
-from mixtext_hf._lock import LOCK
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
-from mixtext_hf.data.labels.class_names import SimilarLabels
-from mixtext_hf.data.labels.noise import NoiseKind
-from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation import reliability_diagram
 from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax
@@ -33,129 +25,24 @@ from mixtext_hf.hub.card import write_card
 from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
-from mixtext_hf.methods import find_preset
 from mixtext_hf.models.checkpoint import Checkpoint, RefusedCheckpoint, check_checkpoint
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments
-from mixtext_hf.training.guesses import GUESSES, ROUNDS
 from mixtext_hf.training.hub import destination_of
 from mixtext_hf.training.memorisation import WatchMemorisation, last_memorisation
 from mixtext_hf.training.own_folder import own_folder
 from mixtext_hf.training.ranks import leave_group
-from mixtext_hf.training.resuming import check_begun
-from mixtext_hf.training.stopping import Stopped
-from mixtext_hf.training.whole_checkpoints import newest_whole
 from mixtext_hf.version import versions
 
 from .card import RUN, Baseline, data_facts, log_summary, settings_of
-from .failures import leave, reporting_failures
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
-from .parsing import command_line, given_names, parse, peek, reporting_bad_input
+from .run_arguments import HubArguments
 
 
 logger = logging.getLogger(__name__)
-
-# Who names one of these does not want the embedded example.
-_SOURCES = {"dataset_name", "task_name", "train_file", "validation_file", "test_file", "model_name_or_path"}
-_LENGTHS = {"max_steps", "num_train_epochs"}
-
-
-@dataclass
-class HubArguments:
-    """How models and data are got from the Hub."""
-
-    cache_dir: str | None = field(default=None, metadata={"help": "Where files from the Hub are kept."})
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model."})
-    token: str | None = field(default=None, repr=False, metadata={"help": "Token for private models and data sets."})
-    ignore_mismatched_sizes: bool = field(
-        default=False,
-        metadata={"help": "Start from a classifier of another number of classes: its head is made anew."},
-    )
-    new_head: bool = field(
-        default=False,
-        metadata={"help": "Start from a classifier of other classes, be they as many: its head is made anew."},
-    )
-    baseline_dir: str | None = field(
-        default=None,
-        metadata={"help": "--output_dir of an erm run on the same data: the model card shows its results beside."},
-    )
-    card_language: str | None = field(default=None, metadata={"help": "Language of the texts, such as en."})
-    card_license: str | None = field(default=None, metadata={"help": "Licence of the model, such as apache-2.0."})
-    overwrite_card: bool = field(
-        default=False, metadata={"help": "Replace a model card (README.md) that was written or edited by hand."}
-    )
-
-
-@dataclass
-class SelectionArguments:
-    """Which files, and how many rows of them."""
-
-    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of the data set."})
-    train_file: str | None = field(
-        default=None, metadata={"help": "parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."}
-    )
-    validation_file: str | None = field(default=None, metadata={"help": "The same for validation."})
-    test_file: str | None = field(default=None, metadata={"help": "The same for test."})
-    label_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON, YAML or csv file of `name in the data: name that is meant`; rows of a name that goes to nothing are "
-            "left out."
-        },
-    )
-    similar_labels: SimilarLabels = field(
-        default="refuse",
-        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
-    )
-    delimiter: str | None = delimiter_argument()
-    encoding: str | None = encoding_argument()
-    labeled_per_class: int | None = field(default=None, metadata={"help": "Train on this many rows of each class."})
-    strict_data: bool = field(
-        default=False, metadata={"help": "Train only if nothing seems wrong with the data: every warning is an error."}
-    )
-    up_to: bool = field(
-        default=False, metadata={"help": "Let --labeled_per_class take all rows of a class that has fewer."}
-    )
-    split_seed: int | None = field(
-        default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}
-    )
-    validation_split_fraction: float | None = field(
-        default=None, metadata={"help": "Share of train that becomes the validation split where there is none."}
-    )
-    max_train_samples: int | None = field(default=None, metadata={"help": "Use at most this many training rows."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "The same for validation."})
-    max_predict_samples: int | None = field(default=None, metadata={"help": "The same for test."})
-    id_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Column of the test data that names the rows of predictions.csv; if not given one called id, idx, index, guid "
-            "or ..._id without repeats, or else the number of the row in the file, from 0."
-        },
-    )
-    label_noise: float | None = field(
-        default=None,
-        metadata={
-            "help": "Share of the training rows that get a wrong label, such as 0.2; how much of it is learnt by heart is "
-            "logged after every epoch."
-        },
-    )
-    label_noise_kind: NoiseKind = field(
-        default="uniform", metadata={"help": "'uniform': any other class; 'pair': the next class."}
-    )
-    noisy_label_column: str | None = field(
-        default=None,
-        metadata={"help": "Train on the labels of this column, right or wrong; --label_column has the right ones."},
-    )
-    metrics: list[str] | None = field(
-        default=None, metadata={"help": "Metrics of evaluation; the task's and NLL, Brier and ECE if not given."}
-    )
-    overwrite_output_dir: bool = field(
-        default=False,
-        metadata={"help": "Train although output_dir holds another run: its results and checkpoints are removed."},
-    )
 
 
 class Run:
@@ -460,120 +347,6 @@ class Run:
     def columns(self) -> list[str | None]:
         """The columns that the model's inputs are made of."""
         raise NotImplementedError
-
-
-AnyRun = TypeVar("AnyRun", bound=Run)
-
-
-def make_run_of(
-    kind: type[AnyRun], parser: HfArgumentParser, argv: Sequence[str] | None, embedded: Mapping[str, Any]
-) -> AnyRun:
-    """
-    The run that command-line arguments describe, checked and ready to start.
-
-    Args:
-        kind (`type[Run]`): What to make of them.
-        parser (`HfArgumentParser`): Of model, data and training arguments, in this order.
-        argv (`Sequence[str]`, *optional*): The arguments; those of the process if not given.
-        embedded (`Mapping[str, Any]`): Defaults of the embedded example, which runs where neither data nor a model is named.
-    """
-    names = given_names(parser, argv)
-    is_embedded = not names & _SOURCES
-    # Steps given take the place of the example's epochs, and the other way round.
-    defaults = {name: value for name, value in embedded.items() if not (name in _LENGTHS and names & _LENGTHS)}
-    with reporting_bad_input(parser):
-        behind = {
-            **(defaults if is_embedded else {}),
-            **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
-        }
-        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
-        if not is_embedded and "output_dir" not in names:
-            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        # What is there may be of a run that is being made. Where none has been, nothing is written before all is checked.
-        with own_folder(training_args) if Path(str(training_args.output_dir), LOCK).exists() else nullcontext():
-            run = kind(model_args, data_args, training_args)
-    run.command = launched(command_line(parser, argv), run.args.world_size)
-    return run
-
-
-def launched(command: str, world_size: int) -> str:
-    """A command as it is started on this number of processes."""
-    if world_size == 1:
-        return command
-    on_one = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
-    nodes = f"--nnodes {world_size // on_one} " if on_one < world_size else ""
-    return f"torchrun {nodes}--nproc_per_node {on_one} --no_python {command}"
-
-
-@contextmanager
-def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
-    """
-    Say in a line what there is to say, and exit: of what went wrong with status 1 (see [`reporting_failures`]), of a training that
-    a signal stopped with 128 and its number. What is kept and how to go on is part of it. A run that is done, or was stopped, leaves
-    the group of its processes and has no trainer any more.
-    """
-
-    def kept() -> str:
-        if not run.args.do_train or run.command is None:
-            return ""
-        found, passed = newest_whole(run.output_dir)
-        found = found or next(filter(Path.is_dir, (run.output_dir / name for name in (ROUNDS, GUESSES))), None)
-        if found is not None:
-            return f"{found} is kept. To go on: {going_on(run.command)}"
-        try:
-            check_begun(run.output_dir, passed)
-        except ValueError:
-            return f"{run.output_dir} holds no whole checkpoint. To start anew: {starting_anew(run.command)}"
-        return f"There is no checkpoint yet. To go on: {going_on(run.command)}"
-
-    try:
-        with reporting_failures(prog, kept):
-            yield
-    except KeyboardInterrupt as interrupt:
-        if isinstance(interrupt, Stopped):
-            # All processes stopped at this step, and none waits for another.
-            traceback.clear_frames(interrupt.__traceback__)
-            run.leave()
-        status = getattr(interrupt, "exit_code", 130)
-        if run.args.process_index != 0:
-            sys.exit(status)  # the first process says it for all
-        if isinstance(interrupt, Stopped) and run.command is not None:
-            again = f"To go on: {going_on(run.command)}"  # what is kept it says itself
-        else:
-            again = kept()
-        leave(f"{str(interrupt) or 'Interrupted.'} {again}".rstrip(), interrupt, status)
-    run.leave()
-
-
-def starting_anew(command: str) -> str:
-    """The command that does what another was to do, in place of what is left of it."""
-    return f"{_without_resuming(command)} --overwrite_output_dir"
-
-
-def going_on(command: str) -> str:
-    """The command that goes on with an interrupted one."""
-    return f"{_without_resuming(command)} --resume_from_checkpoint True"
-
-
-def _without_resuming(command: str) -> str:
-    words = shlex.split(command)
-    kept = []
-    skip = False
-    for word in words:
-        if skip:
-            skip = False
-        elif word == "--resume_from_checkpoint":
-            skip = True
-        elif word != "--overwrite_output_dir" and not word.startswith("--resume_from_checkpoint="):
-            kept.append(word)
-    return shlex.join(kept)
-
-
-def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str, Any]:
-    """The training arguments that belong to a preset; those given win over them."""
-    if mix_method is None or mix_preset is None:
-        return {}
-    return find_preset(mix_method, mix_preset).training_arguments
 
 
 def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:

@@ -41,8 +41,10 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS
 from .kept_classes import load_for_training
+from .making_runs import make_run_of, run_command
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
+from .run import Run, load_config, task_of
+from .run_arguments import HubArguments, SelectionArguments
 
 
 logger = logging.getLogger(__name__)
@@ -108,9 +110,7 @@ def make_parser() -> HfArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command; returns what `all_results.json` holds."""
-    run = make_run(argv)
-    with reporting_failed_run(run, "mixtext-hf train-image"):
-        return run()
+    return run_command(make_run, "mixtext-hf train-image", argv)
 
 
 def make_run(argv: Sequence[str] | None = None) -> ImageRun:

@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mixtext_hf.evaluation.comparison.grid import Variant, make_grid, make_variants
 from mixtext_hf.evaluation.comparison.plots import comparison_figure, has_memorisation, memorisation_figure
 from mixtext_hf.evaluation.comparison.tables import (
     Outcome,
     Summary,
-    Variant,
     as_csv,
     as_markdown,
     as_rows,
-    make_grid,
-    make_variants,
     mean_and_deviation,
     over_epochs,
     summarise,

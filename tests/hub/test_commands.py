@@ -13,9 +13,9 @@ from tiny import tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.card import Baseline, recorded_card
 from mixtext_hf.cli.main import main
+from mixtext_hf.cli.making_runs import launched
 from mixtext_hf.cli.parsing import command_line
 from mixtext_hf.cli.push import card_of_config
-from mixtext_hf.cli.run import launched
 from mixtext_hf.cli.train_text import make_parser
 from mixtext_hf.hub import CardData, make_card
 from mixtext_hf.hub.push import files_to_send

@@ -17,7 +17,7 @@ from tiny import tiny_model, tiny_tokenizer
 from transformers import TrainerControl, TrainerState
 
 from mixtext_hf.cli import main as cli
-from mixtext_hf.cli.run import going_on
+from mixtext_hf.cli.making_runs import going_on
 from mixtext_hf.training import MixTrainer, stopping
 from mixtext_hf.training.stopping import Stopped
 from mixtext_hf.training.whole_checkpoints import newest_whole
