@@ -73,6 +73,7 @@ def _fields(kind: type) -> Iterator[str]:
     """In their order, for they may be given by it."""
     if not dataclasses.is_dataclass(kind):
         return
+    # Not the types of the fields: a parser that is made of them writes others there.
     of_the_class = inspect.get_annotations(kind)
     for field in dataclasses.fields(kind):
         if field.name not in of_the_class or field.name.startswith("_"):
@@ -82,7 +83,7 @@ def _fields(kind: type) -> Iterator[str]:
             default = f" = {field.default!r}"
         elif field.default_factory is not dataclasses.MISSING:
             default = f" = {field.default_factory()!r}"
-        yield f"{field.name}: {_annotation(field.type)}{default}"
+        yield f"{field.name}: {_annotation(of_the_class[field.name])}{default}"
 
 
 def _annotation(value: Any) -> str:

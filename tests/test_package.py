@@ -22,7 +22,7 @@ assert "torch" not in sys.modules, "import mixtext_hf alone must stay light"
 assert (Path(mixtext_hf.__file__).parent / "py.typed").is_file()
 import evaluate
 from mixtext_hf.evaluation import metric_path
-from mixtext_hf.evaluation.loading import METRIC_NAMES
+from mixtext_hf.evaluation.measures.loading import METRIC_NAMES
 for name in METRIC_NAMES:
     assert Path(metric_path(name)).is_relative_to(Path(sys.argv[1])), name
 ece = evaluate.load(metric_path("ece")).compute(predictions=[[0.9, 0.1], [0.4, 0.6]], references=[0, 0])["ece"]

@@ -58,7 +58,7 @@ def test_from_a_folder_of_images_to_predictions(tmp_path, folder):
     with (out / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 12 and {row["prediction"] for row in rows} == {"dark", "light"}
-    with Image.open(out / "reliability_diagram.png") as diagram:
+    with Image.open(out / "reliability_diagram_test.png") as diagram:
         assert min(diagram.size) > 300
     # The folder that an image lies in is its class.
     assert all(Path(row["image"]).parent.name == row["label"] == row["prediction"] for row in rows)

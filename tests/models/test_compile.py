@@ -99,9 +99,9 @@ def test_pooling_heads_and_kept_padding_compile_too(family, overrides):
             assert counter.frame_count == graphs
 
 
-def test_more_layers_than_torch_would_recompile(monkeypatch):
-    # torch's own limit of 8 takes a deeper model to reach, and minutes to trace it.
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 3)
+# torch's own limit of 8 takes a deeper model to reach, and minutes to trace it. (Not by `monkeypatch`, which deletes what it set.)
+@torch._dynamo.config.patch(recompile_limit=3)
+def test_more_layers_than_torch_would_recompile():
     depth = 4
     model = mixable("bert", num_hidden_layers=depth)
     compiled, mixer, counter = compiled_twin(model)
