@@ -35,7 +35,6 @@ from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-from mixtext_hf.training.last_batch import check_last_batch
 
 from .embedded import DIGITS_DEFAULTS, SMALL_RESNET, small_image_processor, small_resnet
 from .kept_classes import load_for_training
@@ -295,9 +294,6 @@ class ImageRun(Run):
                 f"model_name_or_path={self.model_name!r} does not take images of {height} x {width} pixels, to which its "
                 f"image processor brings them, see --image_size: {error}"
             ) from error
-        if self.args.do_train and self.data.train is not None:
-            one_row = {PIXELS: pixels.to(model.device, model.dtype)}
-            check_last_batch(model, len(self.data.train), self.args, one_row)
 
     def _check_fgsm_arguments(self) -> None:
         epsilon, args = self.data_args.fgsm_epsilon, self.args

@@ -19,6 +19,8 @@ from transformers.integrations import get_available_reporting_integrations
 from mixtext_hf.evaluation.loading import is_greater_better
 from mixtext_hf.models.any_classifier import is_adapted
 
+from .last_batch import check_batches
+
 
 if TYPE_CHECKING:
     from .arguments import MixTrainingArguments
@@ -128,6 +130,7 @@ def check_before_training(trainer: MixTrainer) -> None:
             f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
             f"per_device_train_batch_size={args.per_device_train_batch_size}."
         )
+    check_batches(trainer)
 
 
 def _warn_of_frozen_head(trainer: MixTrainer) -> None:

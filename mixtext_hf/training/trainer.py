@@ -43,6 +43,7 @@ from .finite import FiniteWatch
 from .guesses import Guesses, labels_of, make_guesses
 from .hub import HubTrainer
 from .images import normalisation
+from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
@@ -345,6 +346,8 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
         super()._hp_search_setup(trial)
         self._in_search = trial is not None
         self._settle()
+        if self._in_search:
+            check_batches(self)  # of the size that the trial has drawn
         self._terms = Terms(self.args)
         self.is_resumed = False
         # On the device from the beginning, as all that a step needs: a copy in the middle of a step waits for the device.
