@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import (
     ADAPTER_SAFE_WEIGHTS_NAME,
     SAFE_WEIGHTS_INDEX_NAME,
@@ -80,3 +81,18 @@ def _saved_names(folder: Path) -> set[str]:
         check_checkpoint(folder)
         return set(json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))["weight_map"])
     return set()
+
+
+def names_classes_twice(config: Mapping[str, Any]) -> bool:
+    """
+    Whether a config.json of timm says how many classes there are among the arguments of the model too, as timm 1.0.31 writes it.
+
+    The wrapper of transformers 5.23 then makes the model with two of this argument, and fails. Can go when it leaves one out:
+    transformers/models/timm_wrapper/modeling_timm_wrapper.py, `_create_timm_model_with_error_handling`.
+    """
+    return "pretrained_cfg" in config and "num_classes" in (config.get("model_args") or ())
+
+
+def name_classes_once(config: PreTrainedConfig) -> None:
+    """Leave this number to `num_labels`, in place, which may be another one by now."""
+    config.model_args = {name: value for name, value in config.model_args.items() if name != "num_classes"}
