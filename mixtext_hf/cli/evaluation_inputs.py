@@ -17,6 +17,7 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf.data import has_labels, load_image_datasets, load_text_datasets, summarise_data
 from mixtext_hf.data.class_names import SimilarLabels
+from mixtext_hf.data.image_checks import CheckImages
 from mixtext_hf.evaluation.from_logits import DEFAULT_N_BINS, memorisation_history
 from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.evaluation.robustness import check_epsilon, check_epsilons, check_steps
@@ -25,6 +26,7 @@ from mixtext_hf.evaluation.validation import check_n_bins, check_top_k
 from .card import log_summary
 from .classifier import REGRESSION, SINGLE_LABEL, ModelArguments, TrainedClassifier, device_of, listed, read_json
 from .output_dir import check_writable
+from .parsing import check_at_least
 from .run import task_of
 from .text_files import delimiter_argument, encoding_argument
 
@@ -65,6 +67,10 @@ class DataArguments:
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    check_images: CheckImages = field(
+        default="headers",
+        metadata={"help": "How image files are looked at before: 'headers', or 'full' decodes them all."},
+    )
     skip_broken_images: bool = field(
         default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
     )
@@ -187,12 +193,8 @@ class EvaluationInputs:
         unknown = [part for part in args.skip if part not in SKIPPABLE]
         if unknown:
             raise ValueError(f"--skip {' '.join(unknown)}: choose from {', '.join(SKIPPABLE)}.")
-        for name in ("robustness_samples", "per_device_eval_batch_size"):
-            if getattr(args, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
-        for name in ("seed", "dataloader_num_workers"):
-            if getattr(args, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        check_at_least(1, args, "robustness_samples", "per_device_eval_batch_size")
+        check_at_least(0, args, "seed", "dataloader_num_workers")
         for epsilon in args.epsilon:
             _named("--epsilon", partial(check_epsilon, epsilon / 255))
         if len(set(args.epsilon)) < len(args.epsilon) or not args.epsilon:
@@ -258,6 +260,7 @@ class EvaluationInputs:
             **self._sources(),
             image_column=a.image_column,
             label_names=names,
+            check_images=a.check_images,
             skip_broken_images=a.skip_broken_images,
         )
 

@@ -42,7 +42,7 @@ from mixtext_hf.training.guesses import Teacher
 
 from .embedded import MINILM, minilm_path
 from .failures import reporting_failures
-from .parsing import Parser, parse, reporting_bad_input
+from .parsing import Parser, check_at_least, parse, reporting_bad_input
 from .parts import Parts
 from .text_files import check_output_file, delimiter_argument, encoding_argument, hash_texts, read_texts
 
@@ -152,9 +152,7 @@ class GuessRun:
     def __init__(self, input_file: str, output_file: str, args: GuessLabelsArguments):
         self.args, self.output = args, Path(output_file)
         check_output_file(self.output, args.overwrite_output_file)
-        for name in ("batch_size", "chunk_size"):
-            if getattr(args, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
+        check_at_least(1, args, "batch_size", "chunk_size")
         if args.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
         self.device = default_device() if args.device is None else torch.device(args.device)

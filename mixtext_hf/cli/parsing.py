@@ -159,6 +159,16 @@ def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
             fail(parser, str(error))
 
 
+def check_at_least(least: int, args: Any, *names: str) -> None:
+    """Raise `ValueError` for the first of these arguments that is a smaller number; `None` is none."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(
+                f"--{name} must {'not be negative' if least == 0 else f'be at least {least}'}, got {value}."
+            )
+
+
 def fail(parser: HfArgumentParser, message: str) -> NoReturn:
     """Exit with status 2 and the message, on one line."""
     parser.exit(2, f"{parser.prog}: error: {' '.join(message.split())}\n")

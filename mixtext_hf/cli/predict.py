@@ -11,7 +11,6 @@ texts or images, or a folder of image files. Rows are read, predicted and writte
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
-from PIL import Image
 from transformers import HfArgumentParser
 
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
-from mixtext_hf.data.files import Reading, matching_files, patterns_in, read_files, resolve_files
+from mixtext_hf.data.files import Reading, read_files, resolve_files
 from mixtext_hf.data.image_arrays import to_array
-from mixtext_hf.data.image_checks import look_at_images
+from mixtext_hf.data.image_checks import CheckImages, look_at_images
+from mixtext_hf.data.image_paths import named_images
 from mixtext_hf.data.images import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.labels import PROBLEM_TYPES
 from mixtext_hf.data.selection import choose_rows
@@ -48,7 +47,7 @@ from .classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL, ModelArguments, T
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .output_dir import check_new_file
-from .parsing import Parser, parse, reporting_bad_input
+from .parsing import Parser, check_at_least, parse, reporting_bad_input
 from .run import task_of
 from .text_files import delimiter_argument, encoding_argument
 
@@ -83,6 +82,10 @@ class PredictArguments:
     )
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    check_images: CheckImages = field(
+        default="headers",
+        metadata={"help": "How image files are looked at before: 'headers', or 'full' decodes them all."},
+    )
     skip_broken_images: bool = field(
         default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
     )
@@ -191,13 +194,8 @@ class PredictRun:
         args = self.args
         check_prediction_file("--output_file", self.output, escape_formulas=args.escape_formulas)
         check_new_file(self.output, args.overwrite_output_file)
-        for name in ("per_device_eval_batch_size", "max_predict_samples", "top_k"):
-            value = getattr(args, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name} must be at least 1, got {value}.")
-        for name in ("seed", "dataloader_num_workers"):
-            if getattr(args, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        check_at_least(1, args, "per_device_eval_batch_size", "max_predict_samples", "top_k")
+        check_at_least(0, args, "seed", "dataloader_num_workers")
         if args.problem_type not in (None, *PROBLEM_TYPES):
             raise ValueError(f"--problem_type {args.problem_type}: choose from {', '.join(PROBLEM_TYPES)}.")
 
@@ -267,9 +265,9 @@ class PredictRun:
                     f"--{name} {getattr(a, name)}: {self.classifier.name!r} is an image classifier; leave it out."
                 )
         self.texts = ()
-        found = named_image_files(self.file)
+        found = named_images("FILE", self.file, self.label_names)
         if found is not None:
-            split = self._split_of_files(found)
+            split = self._split_of_files(*found)
             self.label = _LABEL if _LABEL in split.column_names else None
         else:
             split, tables = self._read_table(Reading(a.delimiter, a.encoding))
@@ -281,21 +279,22 @@ class PredictRun:
     def _usable(self, split: Dataset) -> Dataset:
         """The rows whose images can be used; the numbers that they have in the file are kept."""
         numbered = split.add_column(_NUMBER, np.arange(len(split)))
-        usable, left_out = look_at_images({"FILE": numbered}, IMAGE, skip_broken=self.args.skip_broken_images)
+        usable, left_out = look_at_images(
+            {"FILE": numbered}, IMAGE, how=self.args.check_images, skip_broken=self.args.skip_broken_images
+        )
         if not left_out:
             return split
         self.numbers = np.asarray(usable["FILE"][_NUMBER][:])
         return usable["FILE"].remove_columns(_NUMBER)
 
-    def _split_of_files(self, files: list[Path]) -> Dataset:
-        """Image files as rows: the folder that a file lies in is its label, where that is a class."""
+    def _split_of_files(self, files: Sequence[Path], classes: Sequence[str | None]) -> Dataset:
+        """Image files as rows, with their classes where the folders say any."""
         for name in ("image_column", "label_column", "id_column"):
             if getattr(self.args, name) is not None:
                 raise ValueError(f"--{name} {getattr(self.args, name)}: {self.file} is no table; leave it out.")
-        of_folders = [path.parent.name if path.parent.name in self.label_names else None for path in files]
         columns: dict[str, list[str | None]] = {IMAGE: [str(path) for path in files]}
-        if any(name is not None for name in of_folders):
-            columns[_LABEL] = of_folders
+        if any(name is not None for name in classes):
+            columns[_LABEL] = list(classes)
         return Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
 
     def _describe(self, split: Dataset) -> DescribedRows:
@@ -394,31 +393,6 @@ class PredictRun:
                 f"  {share:.1%} of the {written.labelled:,} rows with a true label are right; `mixtext-hf evaluate` measures more."
             )
         return "\n".join(lines)
-
-
-def named_image_files(given: str) -> list[Path] | None:
-    """
-    The image files that are named: a file, a pattern, several with commas, or a folder with all that are below it; `None` if it is
-    tables that are named.
-
-    Raises:
-        `ValueError`: if a folder holds no images. `FileNotFoundError`: if there is no such file.
-    """
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    if os.path.isdir(given):
-        below = (path for path in Path(given).rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-        found = sorted(
-            path for path in below if not any(part.startswith(".") for part in path.relative_to(given).parts)
-        )
-        if not found:
-            raise ValueError(
-                f"FILE: the folder {given!r} holds no images: name the folder of the image files, or a table."
-            )
-        return found
-    patterns = patterns_in(given)
-    if not patterns or not all(Path(pattern).suffix.lower() in suffixes for pattern in patterns):
-        return None
-    return matching_files("FILE", patterns)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .files import is_table, suffix_of, unpacked
+from .image_suffixes import is_image
+from .split_names import KIND_OF_NAME
 
 
-SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing"),
-}
-_KINDS = {word: kind for kind, words in SPLIT_WORDS.items() for word in words}
 # Parts of MNLI, which are splits of their own.
 _PARTS = ("matched", "mismatched")
-_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
 # Not the rows of a data set, whatever their suffix says.
 _BESIDE = {"dataset_infos.json", "dataset_info.json", "state.json", "dataset_dict.json"}
 _MAYBE_BESIDE = (".txt", ".json")
@@ -49,7 +44,7 @@ def tables_in(folder: str) -> dict[str, list[Path]] | None:
     ):
         return None
     paths = [path for path in sorted(root.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(root))]
-    if any(path.suffix.lower() in (*_IMAGES, ".py") for path in paths):
+    if any(is_image(path.suffix) or path.suffix.lower() == ".py" for path in paths):
         return None
     tables = [path for path in paths if is_table(path) and path.name not in _BESIDE]
     if not tables:
@@ -69,19 +64,24 @@ def tables_in(folder: str) -> dict[str, list[Path]] | None:
     found: dict[str, list[Path]] = {}
     for path, split in told.items():
         found.setdefault(str(split), []).append(path)
+    _check_names(folder, root, found)
     _check_formats(folder, found)
     return found
 
 
 def split_of(path: Path) -> str | None:
     """The split that a path within a folder is of, by the words in its name, or else by the folders it is in; `None`: untold."""
-    words = _words(path)
-    kinds = {_KINDS[word] for word in words if word in _KINDS}
-    kinds |= {_KINDS[part.lower()] for part in path.parts[:-1] if part.lower() in _KINDS}
+    kinds = {KIND_OF_NAME[name] for name in _split_names(path)}
     if len(kinds) != 1:
         return None
-    part = next((word for word in words if word in _PARTS), None)
+    part = next((word for word in _words(path) if word in _PARTS), None)
     return kinds.pop() + ("" if part is None else f"_{part}")
+
+
+def _split_names(path: Path) -> set[str]:
+    """What in a path is the name of a split."""
+    parts = [*_words(path), *(part.lower() for part in path.parts[:-1])]
+    return {part for part in parts if part in KIND_OF_NAME}
 
 
 def _words(path: Path) -> list[str]:
@@ -99,6 +99,18 @@ def _has_card(root: Path) -> bool:
         return False
     head = card.read_text(encoding="utf-8", errors="replace").removeprefix("---").split("\n---", 1)[0]
     return re.search(r"^(configs|dataset_info):", head, re.MULTILINE) is not None
+
+
+def _check_names(folder: str, root: Path, found: Mapping[str, list[Path]]) -> None:
+    """test.csv and eval.csv are hardly parts of one split."""
+    for split, paths in found.items():
+        names = [_split_names(path.relative_to(root)) for path in paths]
+        if all(names) and not set.intersection(*names):
+            other = next(path for path, of_path in zip(paths, names, strict=True) if not of_path & names[0])
+            raise ValueError(
+                f"`dataset_name` is the folder {folder!r}, where {paths[0].name} and {other.name} are both a {split} split by their "
+                f"names: join or rename them, or name the files by {split.split('_')[0]}_file."
+            )
 
 
 def _check_formats(folder: str, found: Mapping[str, list[Path]]) -> None:

@@ -21,7 +21,7 @@ from datasets import Dataset
 from PIL import Image
 
 from .image_arrays import check_mode, check_pixels, has_alpha, is_deep, is_remote, reading_error
-from .image_folders import NOT_READ
+from .image_suffixes import NOT_READ
 
 
 logger = logging.getLogger(__name__)

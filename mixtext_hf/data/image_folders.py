@@ -17,26 +17,16 @@ from pathlib import Path
 import datasets
 from datasets import ClassLabel, Dataset, Features
 
+from .image_suffixes import is_image
 from .sources import Splits
+from .split_names import KIND_OF_NAME, SPLIT_NAMES
 
 
 logger = logging.getLogger(__name__)
 
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
 # What people add to the name of a split: train_images, training_set, "test set".
 _FILLERS = {"set", "image", "images", "img", "imgs", "data", "dataset", "split", "file", "files", "folder"}
 
-READ = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".jp2", ".j2k"),
-)
-"""Suffixes of the image files that are read, in lower case."""
-NOT_READ = (".svg", ".svgz", ".heic", ".heif", ".jxl", ".psd", ".eps", ".dcm", ".dng", ".cr2", ".cr3", ".nef", ".arw")
-"""Suffixes of images to a person that are not read: they are rows, and named when the files are looked at."""
 _TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 # What systems and archives leave behind.
@@ -88,7 +78,7 @@ def kind_of_split(name: str) -> str | None:
     if len(own) != 1:
         return None
     word = own[0].removesuffix("set") if own[0] != "set" else own[0]
-    return next((kind for kind, names in SPLIT_NAMES.items() if word in names), None)
+    return KIND_OF_NAME.get(word)
 
 
 def load_image_folder(name: str) -> Splits | None:
@@ -178,7 +168,7 @@ def _walk(path: Path, above: frozenset[str] = frozenset()) -> _Folder:
         if entry.is_dir():
             if os.path.realpath(of_entry) not in above:
                 found.folders.append(_walk(of_entry, above))
-        elif of_entry.suffix.lower() in (*READ, *NOT_READ):
+        elif is_image(of_entry.suffix):
             found.images.append(of_entry)
         else:
             found.others.append(of_entry)

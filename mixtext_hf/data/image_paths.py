@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import datasets
 from datasets import Dataset, Features, Value
 
+from .files import matching_files, patterns_in
 from .image_arrays import is_remote
 from .image_folders import image_files, kind_of_split
+from .image_suffixes import is_image
 
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,39 @@ def find_image_files(split: Dataset, split_name: str, column: str, folders: Sequ
     found_paths = Dataset.from_dict({column: paths}, features=Features({column: Value("string")}))
     others = split.remove_columns([column])
     return datasets.concatenate_datasets([found_paths, others], axis=1) if others.column_names else found_paths
+
+
+def named_images(argument: str, given: str, classes: Collection[str]) -> tuple[list[Path], list[str | None]] | None:
+    """
+    The image files that are named, and the class of each as the folders say that it lies in.
+
+    Args:
+        argument (`str`): What the user calls it, for the errors.
+        given (`str`): A file, a pattern, several with commas, or a folder with all that are below it.
+        classes (`Collection[str]`): Names of classes; other folders say nothing.
+
+    Returns:
+        `None` if it is tables that are named.
+
+    Raises:
+        `ValueError`: if a folder holds no images. `FileNotFoundError`: if there is no such file.
+    """
+    if not os.path.isdir(given):
+        patterns = patterns_in(given)
+        if not patterns or not all(is_image(Path(pattern).suffix) for pattern in patterns):
+            return None
+        files = matching_files(argument, patterns)
+        folders = [[path.parent.name] for path in files]
+    else:
+        files = image_files(Path(given))
+        if not files:
+            raise ValueError(
+                f"{argument}: the folder {given!r} holds no images: name the folder of the image files, or a table."
+            )
+        # The class is the outermost folder that is called like one; that which was named itself comes last.
+        last = Path(given).resolve().name
+        folders = [[*path.relative_to(given).parts[:-1], last] for path in files]
+    return files, [next((name for name in names if name in classes), None) for names in folders]
 
 
 def _is_file(path: str | Path) -> bool:

@@ -19,6 +19,7 @@ from .docstrings import docstring_corpus
 from .files import Reading, read_files, read_groups, resolve_files
 from .folders import tables_in
 from .glue import GLUE_TASKS, GlueTask
+from .split_names import SPLIT_NAMES
 
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,6 @@ UNLABELED_FILE = "unlabeled_file"
 
 # A bare "glue" would be shadowed by a folder of that name in the working directory.
 _GLUE_ID = "nyu-mll/glue"
-_VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 
 
 @dataclass
@@ -213,8 +213,8 @@ def load_hub(
         if len(split) == 0:
             raise ValueError(f"The split {split_name!r} of the data set {what} has no rows: choose another data set.")
     if names is None:
-        validation_names: Sequence[str] = [key for key in loaded if key.startswith(_VALIDATION_NAMES)]
-        test_names: Sequence[str] = [key for key in loaded if key.startswith("test")]
+        validation_names: Sequence[str] = [key for key in loaded if key.startswith(SPLIT_NAMES["validation"])]
+        test_names: Sequence[str] = [key for key in loaded if key.startswith(SPLIT_NAMES["test"])]
     else:
         validation_names, test_names = names["validation"], names["test"]
     if "train" not in loaded and not validation_names and not test_names:

@@ -65,6 +65,7 @@ logger = logging.getLogger(__name__)
 # A head that nobody has trained yet is hardly moved by the steps that are right for the pretrained weights below it. The
 # size is that of the MixText code (Chen et al., 2020); measured in docs/results.md.
 NEW_HEAD_LEARNING_RATE = 1e-3
+_TEXTS_ARE_MIXED = "texts: use embed_mixup, tmix or manifold_mixup"
 
 
 class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
@@ -289,14 +290,14 @@ class MixTrainer(EvaluatingTrainer, LoadingTrainer, HubTrainer):
             in_search=self._in_search,
         )
         if self.method.mixes_pixels and not self._takes_pixels:
+            what = "ids of colours: use erm" if self._config.model_type == "imagegpt" else _TEXTS_ARE_MIXED
             raise ValueError(
-                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.model).__name__} reads texts: "
-                "use embed_mixup, tmix or manifold_mixup."
+                f"{self.method.name} mixes the pixels of images, and {type(self.mixer.model).__name__} reads {what}."
             )
-        if self._config.model_type == "siglip2":
+        if self.method.mixes_pixels and self._config.model_type == "siglip2":
             raise ValueError(
-                f"{type(self.mixer.model).__name__} reads images as patches of different numbers, and neither mixing nor the collator "
-                "makes them: take a model of images of one size, such as SigLIP (google/siglip-base-patch16-224)."
+                f"{type(self.mixer.model).__name__} reads images as patches of different numbers, which {self.method.name} cannot mix: "
+                "use erm, or a model of images of one size, such as google/siglip2-base-patch16-224."
             )
         if self.method.uses_unlabeled and self._takes_pixels:
             raise ValueError(

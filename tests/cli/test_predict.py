@@ -235,6 +235,35 @@ def test_a_folder_of_images(tmp_path, image_classifier):
     assert read(tmp_path / "cats.csv") == found[:3]
 
 
+def test_the_class_of_an_image_is_the_first_folder_that_is_called_like_one(tmp_path, image_classifier):
+    for path in ("test/cat/spring/low/1.png", "test/dog/1.jfif", "test/elsewhere/1.png", "test/.hidden/1.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        kind = "JPEG" if path.endswith("jfif") else "PNG"
+        Image.new("RGB", IMAGE_SIZE).save(tmp_path / path, kind)
+    (tmp_path / "test/dog/Thumbs.db").write_text("left behind")
+    run(image_classifier, tmp_path / "test", tmp_path / "p.csv")
+    assert [row["label"] for row in read(tmp_path / "p.csv")] == ["cat", "dog", ""]
+    run(image_classifier, tmp_path / "test" / "cat", tmp_path / "q.csv")
+    assert [row["label"] for row in read(tmp_path / "q.csv")] == ["cat"]
+
+
+def test_images_are_decoded_before_if_asked_for(tmp_path, image_classifier, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(
+            folder / f"{name}.tif", compression="tiff_deflate"
+        )
+    content = (folder / "b.tif").read_bytes()
+    # Whole by its length, and nonsense inside.
+    (folder / "b.tif").write_bytes(content[:2000] + bytes(4000) + content[6000:])
+    out = tmp_path / "p.csv"
+    error = refused(capsys, image_classifier, folder, f"--output_file={out}", "--check_images=full")
+    assert "1 of 2 images cannot be used" in error and "b.tif" in error
+    run(image_classifier, folder, out, "--check_images=full", "--skip_broken_images")
+    assert [row["id"] for row in read(out)] == ["0"]
+
+
 def test_images_without_a_path_have_their_number(tmp_path, image_classifier):
     folder = pictures(tmp_path / "photos", ("cat",))
     encoded = [{"image": {"bytes": path.read_bytes(), "path": None}} for path in sorted(folder.rglob("*.png"))]

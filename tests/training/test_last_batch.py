@@ -50,9 +50,7 @@ def test_what_is_poor_is_said_and_nothing_changes(caplog):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state()
     check_last_batch(model, 9, arguments(), ROW)
-    assert (
-        "BatchNorm takes its statistics of that alone" in caplog.text and "dataloader_drop_last=True" in caplog.text
-    )
+    assert "BatchNorm takes its statistics of that alone" in caplog.text and "dataloader_drop_last=True" in caplog.text
     assert not model.training and torch.equal(random, torch.get_rng_state())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
@@ -93,7 +91,7 @@ def test_a_trainer_refuses_what_cannot_be_trained_before_there_is_a_folder(tmp_p
     assert not (tmp_path / "out").exists()
     # Rows that are ready for the model, and those of a data set of torch, are rows like others.
     ready = [{"pixel_values": torch.rand(3, SIDE, SIDE), "label": 0, "name": "kept by nobody"} for _ in range(5)]
-    with pytest.raises(ValueError, match="Every batch has a single row.*per_device_train_batch_size=2 or more"):
+    with pytest.raises(ValueError, match=r"Every batch has a single row.*per_device_train_batch_size=2 or more"):
         trainer_of(pooled_net(), ready, tmp_path / "out", per_device_train_batch_size=1)
     args = run_arguments(tmp_path / "out", mix_method="erm", per_device_train_batch_size=4)
     with pytest.raises(ValueError, match="dataloader_drop_last=True"):
