@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
+from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import ADAPTER_SAFE_WEIGHTS_NAME, cached_file
 
 
@@ -44,3 +45,18 @@ def load_replaced_modules(
         return
     weights = load_file(str(cached_file(name, ADAPTER_SAFE_WEIGHTS_NAME, **where)))
     model.load_state_dict({target: weights[source] for target, source in wanted.items()}, strict=False)
+
+
+def names_classes_twice(config: Mapping[str, Any]) -> bool:
+    """
+    Whether a config.json of timm says how many classes there are among the arguments of the model too, as timm 1.0.31 writes it.
+
+    The wrapper of transformers 5.23 then makes the model with two of this argument, and fails. Can go when it leaves one out:
+    transformers/models/timm_wrapper/modeling_timm_wrapper.py, `_create_timm_model_with_error_handling`.
+    """
+    return "pretrained_cfg" in config and "num_classes" in (config.get("model_args") or ())
+
+
+def name_classes_once(config: PreTrainedConfig) -> None:
+    """Leave this number to `num_labels`, in place, which may be another one by now."""
+    config.model_args = {name: value for name, value in config.model_args.items() if name != "num_classes"}

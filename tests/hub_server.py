@@ -153,6 +153,21 @@ class HubServer:
         }
         return {**kept, **own, **({} if token is None else {"HF_TOKEN": token})}
 
+    def serve_here(self, monkeypatch: Any, folder: Path) -> None:
+        """Make the client of this process take this server for the Hub, until `monkeypatch` undoes it."""
+        from huggingface_hub import constants
+
+        template = self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        for name, value in {
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "ENDPOINT": self.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": template,
+            "HF_TOKEN_PATH": str(folder / "no-token"),
+        }.items():
+            monkeypatch.setattr(constants, name, value)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server_hub: HubServer

@@ -21,6 +21,7 @@ from mixtext_hf.data import (
     load_text_datasets,
     summarise_data,
 )
+from mixtext_hf.data.images.checks import CheckImages
 from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.assessing import AssessmentSettings
@@ -68,6 +69,10 @@ class DataArguments:
     text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    check_images: CheckImages = field(
+        default="headers",
+        metadata={"help": "How image files are looked at before: 'headers', or 'full' decodes them all."},
+    )
     skip_broken_images: bool = field(
         default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
     )
@@ -225,6 +230,7 @@ class EvaluationInputs:
             **self._sources(),
             image_column=a.image_column,
             label_names=names,
+            check_images=a.check_images,
             skip_broken_images=a.skip_broken_images,
         )
 

@@ -224,7 +224,9 @@ class PredictRun:
     def _usable(self, split: Dataset) -> Dataset:
         """The rows whose images can be used; the numbers that they have in the file are kept."""
         numbered = split.add_column(_NUMBER, np.arange(len(split)))
-        usable, left_out = look_at_images({"FILE": numbered}, IMAGE, skip_broken=self.args.skip_broken_images)
+        usable, left_out = look_at_images(
+            {"FILE": numbered}, IMAGE, how=self.args.check_images, skip_broken=self.args.skip_broken_images
+        )
         if not left_out:
             return split
         self.numbers = np.asarray(usable["FILE"][_NUMBER][:])

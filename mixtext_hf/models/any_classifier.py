@@ -120,7 +120,8 @@ def check_plan_without_layer(plan: MixPlan) -> None:
 def logits_of(outputs: Any) -> torch.Tensor:
     """
     The logits `(B, C)` among what a classifier returns when it is given no labels: an output of transformers, its tuple
-    (`return_dict=False`), a mapping, or the logits themselves.
+    (`return_dict=False`), a mapping, or the logits themselves. PP-LCNet calls its logits `last_hidden_state`; those of others
+    have more than two dimensions.
 
     Raises:
         `TypeError`: if there are none.
@@ -128,6 +129,12 @@ def logits_of(outputs: Any) -> torch.Tensor:
     found = getattr(outputs, "logits", None)
     if found is None and isinstance(outputs, Mapping):
         found = outputs.get("logits")
+    if (
+        found is None
+        and isinstance(state := getattr(outputs, "last_hidden_state", None), torch.Tensor)
+        and state.ndim == 2
+    ):
+        found = state
     if found is None and isinstance(outputs, tuple | torch.Tensor):
         found = outputs if isinstance(outputs, torch.Tensor) else outputs[0]
     if not isinstance(found, torch.Tensor):
@@ -136,6 +143,23 @@ def logits_of(outputs: Any) -> torch.Tensor:
             "load a ...ForSequenceClassification or ...ForImageClassification that returns them."
         )
     return found
+
+
+def no_pixels(processor: Any) -> str | None:
+    """What an image processor makes of an image where it is no picture of one size, for a message; `None` where it is one."""
+    names = getattr(processor, "model_input_names", None) or (PIXELS,)
+    if "spatial_shapes" in names:
+        return (
+            "makes patches of an image, of different numbers, which cannot be mixed or attacked (SigLIP 2 in its NaFlex form): take a "
+            "model of images of one size, such as google/siglip2-base-patch16-224, or train by erm on rows that the processor has "
+            "made already (pixel_values, pixel_attention_mask, spatial_shapes)"
+        )
+    if PIXELS not in names:
+        return (
+            f"makes {', '.join(names)} of an image and no pixels (ImageGPT reads colours as ids): take a model that reads pixels, or "
+            f"train by erm on rows that the processor has made already ({', '.join(names)})"
+        )
+    return None
 
 
 def is_adapted(model: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import ADAPTER_CONFIG_NAME
 
-from mixtext_hf._compat import load_replaced_modules
+from mixtext_hf._compat import load_replaced_modules, name_classes_once, names_classes_twice
 
 from .any_classifier import Classifier
 from .checkpoint import WHERE_TO_LOOK, Checkpoint, RefusedCheckpoint, check_checkpoint
@@ -125,6 +125,14 @@ class MixableModelForImageClassification(_MixableModel):
     """
 
     _kind = AutoModelForImageClassification
+
+    @classmethod
+    def _load(cls, name: str, *args: Any, **kwargs: Any) -> Any:
+        if names_classes_twice(_saved_config(name, kwargs)):
+            if not isinstance(kwargs.get("config"), PreTrainedConfig):
+                kwargs = _with_config_of(name, kwargs)
+            name_classes_once(kwargs["config"])
+        return super()._load(name, *args, **kwargs)
 
 
 class MixableModelForSequenceClassification(_MixableModel):
@@ -328,15 +336,20 @@ def _only(kwargs: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 
 def _saved_head(name: str, kwargs: dict[str, Any]) -> str | None:
     """The head that the config of a checkpoint names."""
+    return _head_of(_saved_config(name, kwargs))
+
+
+def _saved_config(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What the config of a checkpoint, or the one that was given, says; nothing where there is none."""
     config = kwargs.get("config")
     if isinstance(config, PreTrainedConfig):
-        return _head_of(config.to_dict())
+        return config.to_dict()
     try:
         values, _ = PreTrainedConfig.get_config_dict(config or name, **_only(kwargs, WHERE_TO_LOOK))
     except OSError:
         # What is wrong, transformers says when it loads the model.
-        return None
-    return _head_of(values)
+        return {}
+    return values
 
 
 def _head_of(values: dict[str, Any]) -> str | None:

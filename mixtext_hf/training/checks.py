@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sized
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,8 +17,7 @@ from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixel
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
-from .evaluating import without_labels
-from .last_batch import check_last_batch
+from .last_batch import check_batches
 
 
 if TYPE_CHECKING:
@@ -66,15 +64,14 @@ def check_named_once(given: MixMethod | None, args: MixTrainingArguments) -> Non
 
 def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
     """Raise `ValueError` where a method for images meets a model of texts, or the other way round, and for images as patches."""
-    of_images, name = takes_pixels(model), type(model).__name__
+    of_images, name, kind = takes_pixels(model), type(model).__name__, model.config.model_type
     if method.mixes_pixels and not of_images:
+        what = "ids of colours: use erm" if kind == "imagegpt" else "texts: use embed_mixup, tmix or manifold_mixup"
+        raise ValueError(f"{method.name} mixes the pixels of images, and {name} reads {what}.")
+    if method.mixes_pixels and kind == "siglip2":
         raise ValueError(
-            f"{method.name} mixes the pixels of images, and {name} reads texts: use embed_mixup, tmix or manifold_mixup."
-        )
-    if model.config.model_type == "siglip2":
-        raise ValueError(
-            f"{name} reads images as patches of different numbers, and neither mixing nor the collator "
-            "makes them: take a model of images of one size, such as SigLIP (google/siglip-base-patch16-224)."
+            f"{name} reads images as patches of different numbers, which {method.name} cannot mix: "
+            "use erm, or a model of images of one size, such as google/siglip2-base-patch16-224."
         )
     if method.uses_unlabeled and of_images:
         raise ValueError(
@@ -174,16 +171,7 @@ def check_before_training(trainer: MixTrainer) -> None:
             f"dataloader_drop_last=True leaves nothing of {len(rows)} training rows in batches of {batch}: drop it, or lower "
             f"per_device_train_batch_size={args.per_device_train_batch_size}."
         )
-    is_whole = not (args.fsdp or args.deepspeed)
-    if isinstance(rows, Sized) and hasattr(rows, "__getitem__") and is_whole:
-        check_last_batch(trainer.mixer.model, len(rows), args, partial(_one_row, trainer, rows))
-
-
-def _one_row(trainer: MixTrainer, rows: Any) -> dict[str, torch.Tensor]:
-    """The first row as a batch on the device of the model, without its label."""
-    device = next(trainer.mixer.model.parameters()).device
-    batch = trainer.data_collator([rows[0]])
-    return {name: value.to(device) for name, value in without_labels(batch).items() if isinstance(value, torch.Tensor)}
+    check_batches(trainer)
 
 
 def _warn_of_frozen_head(trainer: MixTrainer) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data import MixDataCollator
+from mixtext_hf.models.any_classifier import no_pixels
 
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,10 @@ def check_readable(data: Any, argument: str, *, processor: Any, takes_pixels: bo
         names = None if data is None else column_names(data)
     if names is None or {"input_ids", "pixel_values", "inputs_embeds", "inputs"} & set(names):
         return
+    if isinstance(processor, ImageProcessingMixin) and (made := no_pixels(processor)) is not None:
+        raise ValueError(
+            f"The rows of `{argument}` are raw (they have {_listed(names)}), and the {type(processor).__name__} {made}."
+        )
     what, maker, ready = (
         ("images", "AutoImageProcessor", "pixel_values") if takes_pixels else ("texts", "AutoTokenizer", "input_ids")
     )

@@ -19,6 +19,7 @@ from mixtext_hf.data.images.datasets import recognise_image_columns
 from mixtext_hf.data.images.resize import ModelResize, model_resize
 from mixtext_hf.data.images.rows import EpochSampler, ImageRows
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
+from mixtext_hf.models.any_classifier import no_pixels
 from mixtext_hf.models.timm_processor import plain_processor
 
 from .arguments import MixTrainingArguments
@@ -120,7 +121,7 @@ def normalisation(
         `ValueError`: if nobody says and `method` adds noise to pixels.
     """
     processor = collator.image_processor if isinstance(collator, ImageCollator) else plain_processor(processing_class)
-    if not isinstance(processor, ImageProcessingMixin) or num_channels is None:
+    if not isinstance(processor, ImageProcessingMixin) or num_channels is None or no_pixels(processor) is not None:
         if isinstance(method, PuzzleMix) and method.adv_p > 0:
             raise ValueError(
                 f"adv_p={method.adv_p} adds noise in grey levels and clips it to what is an image, and nothing says how the "

@@ -20,7 +20,7 @@ from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.texts.two_streams import UnlabeledTexts
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import has_label
-from mixtext_hf.models.any_classifier import Classifier
+from mixtext_hf.models.any_classifier import Classifier, no_pixels
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.problem_types import REGRESSION
 
@@ -90,7 +90,7 @@ class LoadingTrainer(CheckedLoaders):
                 processor, is_regression=self.loss.problem_type == REGRESSION, **self._raw_columns()
             )
             self.data_collator = fit_to_model(collator, self.mixer.model)
-        elif isinstance(processor, ImageProcessingMixin) and self._takes_pixels:
+        elif isinstance(processor, ImageProcessingMixin) and self._takes_pixels and no_pixels(processor) is None:
             self.data_collator = image_collator(processor, self._rows_to_look_at(), self._num_channels)
         else:
             # That of transformers.

@@ -49,6 +49,7 @@ from .guesses import make_guesses
 from .head_rate import head_rate, set_head_rate
 from .hub import HubTrainer
 from .images import normalisation
+from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
@@ -252,6 +253,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         super()._hp_search_setup(trial)
         self._in_search = trial is not None
         self._settle()
+        if self._in_search:
+            check_batches(self)  # of the size that the trial has drawn
         self._start_anew()
         self._config.mixtext = recipe_of(self.method)
 

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mixtext_hf.data.images.arrays import to_array
 
@@ -67,6 +67,10 @@ def test_bytes_are_turned_upright():
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     turned = encoded(Image.fromarray(RGB), exif=exif)
     np.testing.assert_array_equal(to_array(turned), np.rot90(RGB, k=-1))
+    # An image that somebody opened, and one that was turned by `datasets` already.
+    opened = Image.open(io.BytesIO(turned))
+    np.testing.assert_array_equal(to_array(opened), np.rot90(RGB, k=-1))
+    np.testing.assert_array_equal(to_array(ImageOps.exif_transpose(opened)), np.rot90(RGB, k=-1))
 
 
 def test_more_channels_than_three_are_kept():

@@ -471,6 +471,46 @@ def test_an_animation_gives_its_first_frame(folder, caplog):
     assert to_array(data.train[1]["image"])[0, 0].tolist() == [200, 0, 0]
 
 
+def test_what_is_left_out_of_an_image_is_said_once_with_a_count(folder, caplog):
+    draw(folder, "cat/1.png", "dog/1.png")
+    clear = np.zeros((5, 5, 4), dtype=np.uint8)
+    clear[..., 0] = 90
+    Image.fromarray(clear).save(folder / "cat/2.png")
+    Image.fromarray(clear[..., [0, 3]]).save(folder / "cat/3.png")
+    palette = Image.fromarray(clear[..., :3]).quantize(2)
+    palette.save(folder / "dog/2.png", transparency=0)
+    Image.fromarray(clear).convert("CMYK").save(folder / "dog/3.jpg")
+    # Without a word: what is opaque, a grey one, a palette.
+    Image.fromarray(clear[..., :3]).quantize(2).save(folder / "dog/4.png")
+    data = load_image_datasets(dataset_name=str(folder))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.split(".")[0] for line in said] == [
+        "Images with an alpha channel or a transparent colour: 3",
+        "Images in the colours of print (CMYK): 1",
+    ]
+    assert to_array(data.train[1]["image"])[0, 0].tolist() == [90, 0, 0]
+
+
+def test_colours_of_16_bits_are_said_to_lose_some(folder, caplog):
+    draw(folder, "cat/1.png", "dog/1.png")
+    (folder / "cat/2.png").write_bytes(deep_png([0x1234, 0xFF00, 0x00FF]))
+    data = load_image_datasets(dataset_name=str(folder))
+    assert "Images with 16 bits a colour: 1. The 8 higher bits are taken" in caplog.text
+    assert to_array(data.train[1]["image"]).tolist() == [[[0x12, 0xFF, 0x00]]]
+
+
+def deep_png(pixel):
+    """A PNG of one pixel of three colours of 16 bits, which PIL does not write."""
+
+    def piece(kind, content):
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + check
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = zlib.compress(b"\0" + struct.pack(">3H", *pixel))
+    return b"\x89PNG\r\n\x1a\n" + piece(b"IHDR", header) + piece(b"IDAT", row) + piece(b"IEND", b"")
+
+
 def test_too_many_pixels_in_memory_are_refused_as_well():
     with pytest.raises(ValueError, match=f"900000000 pixels.*more than the {MAX_PIXELS:,} pixels allowed"):
         to_array(png_of(30_000, 30_000))
@@ -493,7 +533,9 @@ def test_transparency_is_said_to_be_dropped(tmp_path, caplog, mode):
             image.convert(mode).save(folder / name / "0.png")
     caplog.set_level(logging.WARNING)
     found = load_image_datasets(dataset_name=str(folder))
-    assert ("Images with transparency: 2. It is dropped" in caplog.text) == (mode != "RGB")
+    assert ("Images with an alpha channel or a transparent colour: 2. It is left out" in caplog.text) == (
+        mode != "RGB"
+    )
     # The colour beneath.
     pixel = to_array(found.train[0]["image"])[0, 0].tolist()
     assert pixel == ([200, 30, 10] if mode != "LA" else [79])

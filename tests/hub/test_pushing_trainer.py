@@ -12,7 +12,7 @@ import types
 import huggingface_hub.utils._http as client
 import pytest
 from hub_server import TOKEN, Fault, HubServer
-from huggingface_hub import ModelCard, constants
+from huggingface_hub import ModelCard
 from image_runs import image_rows
 from runs import arguments, assert_same_weights, tiny_rows, weights
 from tiny import tiny_model, tiny_tokenizer
@@ -34,13 +34,7 @@ def server():
 @pytest.fixture
 def hub(server, monkeypatch, tmp_path):
     """The local Hub for the client in this process."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    server.serve_here(monkeypatch, tmp_path)
     monkeypatch.setattr(client.time, "sleep", lambda seconds: None)
     server.repos.clear()
     server.blobs.clear()

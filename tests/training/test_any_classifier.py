@@ -10,8 +10,11 @@ from PIL import Image
 from runs import TOKENIZER, arguments, assert_same_weights, make_trainer, series, tiny_rows, weights
 from tiny import tiny_image_model, tiny_model
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
+from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
+from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 from unmixable import IMAGES, SIDE, TEXTS, PlainNet, unmixable_image_model, unmixable_text_model, wrapped_net
 
+from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.methods import ManifoldMixup
 from mixtext_hf.models import MixableModelForImageClassification, make_mixable
 from mixtext_hf.models.embedded import small_image_processor
@@ -135,11 +138,57 @@ def test_timm(timm, tmp_path, architecture, settings):
         image_trainer(timm.create_model(architecture, **settings), tmp_path, mix_method="erm")
 
 
-def test_images_in_patches_of_different_numbers_are_refused_in_one_line(tmp_path):
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = AutoModelForImageClassification.from_config(AutoConfig.for_model("siglip2", vision_config=vision))
-    with pytest.raises(ValueError, match="Siglip2ForImageClassification reads images as patches of different numbers"):
-        image_trainer(model, tmp_path, mix_method="mixup")
+def special_model(kind):
+    """A model whose image processor makes no pictures of one size, and that processor."""
+    if kind == "siglip2":
+        sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+        config = AutoConfig.for_model("siglip2", vision_config={**sizes, "num_patches": 16}, num_labels=3)
+        processor = Siglip2ImageProcessorPil(max_num_patches=4)
+    else:
+        sizes = {"vocab_size": 9, "n_positions": 16, "n_embd": 16, "n_layer": 1, "n_head": 2}
+        config = AutoConfig.for_model("imagegpt", **sizes, num_labels=3)
+        colours = np.random.default_rng(0).uniform(-1, 1, (8, 3)).tolist()
+        processor = ImageGPTImageProcessorPil(clusters=colours, size={"height": 4, "width": 4})
+    return AutoModelForImageClassification.from_config(config), processor
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "mixed"),
+    [
+        (
+            "siglip2",
+            "makes patches of an image.*siglip2-base-patch16-224, or train by erm",
+            "patches of different numbers",
+        ),
+        ("imagegpt", "makes input_ids of an image and no pixels.*or train by erm", "reads ids of colours: use erm"),
+    ],
+)
+def test_what_is_no_picture_of_one_size_is_trained_plainly_when_it_is_ready(tmp_path, kind, raw, mixed):
+    model, processor = special_model(kind)
+    rows = image_rows(8, (SIDE, SIDE))
+    args = arguments(tmp_path, mix_method="erm", max_steps=1, per_device_train_batch_size=4)
+    with pytest.raises(ValueError, match=raw):
+        MixTrainer(model, args, train_dataset=rows, processing_class=processor)
+    with pytest.raises(ValueError, match=raw.split(",")[0]):
+        ImageCollator(processor)
+    with pytest.raises(ValueError, match=mixed):
+        cutmix = arguments(tmp_path, mix_method="cutmix", max_steps=1)
+        MixTrainer(model, cutmix, train_dataset=rows, processing_class=processor)
+    ready = [
+        {**{name: values[0] for name, values in processor(images=[row["image"]]).items()}, "label": row["label"]}
+        for row in rows
+    ]
+    trainer = MixTrainer(model, args, train_dataset=ready, eval_dataset=ready, processing_class=processor)
+    trainer.train()
+    assert np.isfinite(trainer.evaluate()["eval_loss"]) and trainer.predict(ready).predictions.shape == (8, 3)
+
+
+def test_logits_by_another_name(tmp_path):
+    blocks = [[[3, 8, 8, 1, False]]] * 4 + [[[3, 8, 8, 2, True]]]
+    config = AutoConfig.for_model("pp_lcnet", num_labels=3, block_configs=blocks, class_expand=8, stem_channels=8)
+    trainer = image_trainer(AutoModelForImageClassification.from_config(config), tmp_path, mix_method="cutmix")
+    trainer.train()
+    assert trainer.predict(image_rows(5, (SIDE, SIDE))).predictions.shape == (5, 3)
 
 
 def test_what_timm_says_of_images_is_done_without_it():

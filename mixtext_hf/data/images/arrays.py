@@ -19,6 +19,7 @@ _WHITE_OF_DEEP = 2**16 - 1
 _BOUNDLESS = ("I", "F")
 # PIL makes no RGB of these.
 _NO_COLOURS = ("LAB",)
+_ORIENTATION = 0x0112
 MAX_PIXELS = 89_478_485
 """The most pixels of an image: what is larger is no picture to train on, or a trap (PIL warns from this number on)."""
 # What an image may have, for telling whether the channels come first or last.
@@ -32,7 +33,8 @@ def to_array(image: Any) -> np.ndarray:
     Args:
         image (`PIL.Image.Image`, `np.ndarray`, `list`, `bytes` or `dict`):
             - PIL images: grey ones (modes `1`, `L`, `LA`) get one channel; all other modes, palettes (`P`) and CMYK among
-              them, become RGB. An alpha channel is dropped: what is transparent shows the colour that lies beneath.
+              them, become RGB. An alpha channel is dropped, as pipelines of transformers do: what is transparent shows the
+              colour that lies beneath. Turned upright as their EXIF orientation says.
             - arrays: uint8, `(H, W)` or `(H, W, C)`, any number of channels. Nested lists of integers from 0 to 255,
               which is what `datasets` makes of arrays, are the same.
             - bytes of an image file, or a dict `{"bytes", "path"}` as `datasets` stores images; turned upright as its
@@ -127,6 +129,11 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in _DEEP or (image.mode == "I" and image.format == "PNG")
 
 
+def has_alpha(image: Image.Image) -> bool:
+    """Whether an image says how transparent its pixels are, or which colour is transparent."""
+    return image.mode.lower() in ("rgba", "la", "pa") or "transparency" in image.info
+
+
 def check_mode(image: Image.Image) -> None:
     """Raise `ValueError` for an image of a mode that cannot be brought to 8 bits, grey or RGB."""
     if image.mode in _BOUNDLESS and not is_deep(image):
@@ -141,7 +148,10 @@ def check_mode(image: Image.Image) -> None:
 def _of_pil(image: Image.Image) -> np.ndarray:
     check_pixels(image)
     check_mode(image)
-    if is_deep(image):
+    deep = is_deep(image)  # what turns an image forgets its format
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if deep:
         levels = np.asarray(image).astype(np.float64) * (255 / _WHITE_OF_DEEP)
         return np.rint(levels).astype(np.uint8)[..., None]
     wanted = "L" if image.mode in _GREY else "RGB"

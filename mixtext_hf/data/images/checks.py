@@ -20,7 +20,7 @@ import datasets
 from datasets import Dataset
 from PIL import Image
 
-from .arrays import check_mode, check_pixels, is_deep, is_remote, reading_error
+from .arrays import check_mode, check_pixels, has_alpha, is_deep, is_remote, reading_error
 from .folders import NOT_READ
 
 
@@ -41,9 +41,7 @@ class _Look:
     """What a look at a file found: why it cannot be used, or what is to be said of it."""
 
     reason: str | None = None
-    is_deep: bool = False
-    has_frames: bool = False
-    has_alpha: bool = False
+    said: tuple[str, ...] = ()
 
 
 class _Bytes(io.RawIOBase):
@@ -110,9 +108,7 @@ def look_at_images(
                     if look.reason is not None:
                         where = f"row {row} of the split {name!r}"
                         broken[name][row] = f"{where if path is None else f'{path} ({where})'}: {look.reason}"
-                    said["deep"] += look.is_deep
-                    said["frames"] += look.has_frames
-                    said["alpha"] += look.has_alpha
+                    said.update(look.said if look.reason is None else ())
     _say(said)
     lines = [line for of_split in broken.values() for line in of_split.values()]
     if not lines:
@@ -185,8 +181,7 @@ def _look_at(file: Any, path: str | None, how: CheckImages) -> _Look:
         return _Look(reading_error(error))
     with image:
         check_pixels(image)
-        has_frames = image.format != "MPO" and getattr(image, "is_animated", False)
-        found = _Look(None, is_deep(image), has_frames, image.has_transparency_data)
+        found = _Look(None, tuple(_changes(image)))
         check_mode(image)
         if how == "full" or not _seems_whole(image, file, size):
             # What `_seems_whole` has read of it is used up.
@@ -216,18 +211,35 @@ def _seems_whole(image: Image.Image, file: Any, size: int) -> bool:
     return False
 
 
+def _changes(image: Image.Image) -> Iterator[str]:
+    """What is not taken of an image as it is: keys of `_SAID`."""
+    if is_deep(image):
+        yield "deep"
+    elif any(";16" in str(piece[-1]) for piece in getattr(image, "tile", ())):
+        yield "deep colours"
+    # Two pictures of one scene, or a preview: the first is what a person sees.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        yield "frames"
+    if has_alpha(image):
+        yield "alpha"
+    if image.mode == "CMYK":
+        yield "print"
+
+
+# In the order in which it is said.
+_SAID = {
+    "deep": "Grey images with 16 bits a pixel: %d. 65535 is taken for white, and they are brought to 8 bits (divided by 257). "
+    "If their white is another number, as that of 12 bits is 4095, scale them before.",
+    "deep colours": "Images with 16 bits a colour: %d. The 8 higher bits are taken.",
+    "frames": "Images with several frames: %d. The first of each is taken.",
+    "alpha": "Images with an alpha channel or a transparent colour: %d. It is left out, as pipelines of transformers do: what is "
+    "transparent shows the colour that lies beneath, which nobody sees and which is often black. If that matters, put them on "
+    "a background before.",
+    "print": "Images in the colours of print (CMYK): %d. They are brought to RGB without a colour profile.",
+}
+
+
 def _say(said: Counter[str]) -> None:
-    if said["deep"]:
-        logger.warning(
-            "Grey images with 16 bits a pixel: %d. 65535 is taken for white, and they are brought to 8 bits (divided by 257). "
-            "If their white is another number, as that of 12 bits is 4095, scale them before.",
-            said["deep"],
-        )
-    if said["frames"]:
-        logger.warning("Images with several frames: %d. The first of each is taken.", said["frames"])
-    if said["alpha"]:
-        logger.warning(
-            "Images with transparency: %d. It is dropped: where they are transparent they show the colour that lies beneath, often "
-            "black. If that is to be another one, lay them on a background before.",
-            said["alpha"],
-        )
+    for kind, sentence in _SAID.items():
+        if said[kind]:
+            logger.warning(sentence, said[kind])

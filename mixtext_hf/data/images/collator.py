@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mixtext_hf.data.texts.collator import label_tensor
+from mixtext_hf.models.any_classifier import no_pixels
 
 from .arrays import to_array
 from .resize import AT_SIZE, NO_RESIZE
@@ -43,7 +44,7 @@ class ImageCollator:
             Channels that the model takes (`config.num_channels`); by default as many as the processor has means.
 
     Raises:
-        `ValueError`: if the processor normalises another number of channels.
+        `ValueError`: if the processor normalises another number of channels, or makes no pictures.
     """
 
     image_processor: Any
@@ -52,6 +53,8 @@ class ImageCollator:
     num_channels: int | None = None
 
     def __post_init__(self) -> None:
+        if (made := no_pixels(self.image_processor)) is not None:
+            raise ValueError(f"The image processor {type(self.image_processor).__name__} {made}.")
         if self.num_channels is None:
             self.num_channels = _normalised_channels(self.image_processor)
         else:
