@@ -68,11 +68,11 @@ def test_augmentations_are_made_of_their_names(spec, expected):
     [
         ("crp", "no augmentation of images 'crp': choose from flip, crop"),
         ("", "choose from flip, crop"),
-        ("crop:", "'crop:' has '' as its pad: give a int, such as crop:4"),
+        ("crop:", "'crop:' has '' as its pad: give a whole number, such as crop:4"),
         ("crop:2.5", "'2.5' as its pad"),
         ("crop:0", "crop: pad must be a whole number of pixels, at least 1, got 0"),
         ("crop:-3", "at least 1, got -3"),
-        ("flip:much", "'much' as its probability: give a float, such as flip:0.5"),
+        ("flip:much", "'much' as its probability: give a number, such as flip:0.5"),
         ("flip:0", "flip: probability must be above 0 and at most 1, got 0.0"),
         ("flip:nan", "above 0 and at most 1"),
     ],

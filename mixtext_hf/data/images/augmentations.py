@@ -6,11 +6,13 @@ be asked for another size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from PIL import Image
+
+from mixtext_hf.data.named import make_named
 
 from .augmix import with_pil
 from .rand_augment import MAX_MAGNITUDE, rand_augment
@@ -222,19 +224,4 @@ def make_image_augmentation(spec: str) -> ImageAugmentation:
     Raises:
         `ValueError`: if there is no such augmentation, or its number is none or out of range.
     """
-    name, colon, number = spec.partition(":")
-    if name not in IMAGE_AUGMENTATIONS:
-        raise ValueError(f"There is no augmentation of images {spec!r}: choose from {', '.join(IMAGE_AUGMENTATIONS)}.")
-    default = IMAGE_AUGMENTATIONS[name]()
-    if not colon:
-        return default
-    (field,) = fields(default)
-    default_value = getattr(default, field.name)
-    try:
-        value = type(default_value)(number)
-    except ValueError as error:
-        raise ValueError(
-            f"The augmentation {spec!r} has {number!r} as its {field.name}: give a {type(default_value).__name__}, such as "
-            f"{name}:{default_value}. The augmentations are {', '.join(IMAGE_AUGMENTATIONS)}."
-        ) from error
-    return IMAGE_AUGMENTATIONS[name](**{field.name: value})
+    return make_named(spec, IMAGE_AUGMENTATIONS, "augmentation of images")

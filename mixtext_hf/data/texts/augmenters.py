@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+
+from mixtext_hf.data.named import make_named
 
 
 @dataclass(frozen=True)
@@ -139,17 +141,4 @@ def make_augmenter(spec: str) -> Augmenter:
     Raises:
         `ValueError`: if there is no such augmenter, or its number is none or out of range.
     """
-    name, colon, number = spec.partition(":")
-    if name not in AUGMENTERS:
-        raise ValueError(f"There is no augmenter {spec!r}: choose from {', '.join(AUGMENTERS)}.")
-    if not colon:
-        return AUGMENTERS[name]()
-    (field,) = fields(AUGMENTERS[name])
-    try:
-        value = float(number)
-    except ValueError as error:
-        raise ValueError(
-            f"The augmenter {spec!r} has {number!r} as its {field.name}: give a number, such as "
-            f"{name}:{field.default}. The augmenters are {', '.join(AUGMENTERS)}."
-        ) from error
-    return AUGMENTERS[name](**{field.name: value})
+    return make_named(spec, AUGMENTERS, "augmenter")
