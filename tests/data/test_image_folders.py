@@ -18,6 +18,7 @@ from table_files import write_table
 from mixtext_hf.data.images.arrays import MAX_PIXELS, to_array
 from mixtext_hf.data.images.datasets import load_image_datasets
 from mixtext_hf.data.images.folders import kind_of_split, load_image_folder
+from mixtext_hf.data.tables.folders import split_of, tables_in
 
 
 @pytest.fixture(autouse=True)
@@ -539,3 +540,20 @@ def test_transparency_is_said_to_be_dropped(tmp_path, caplog, mode):
     # The colour beneath.
     pixel = to_array(found.train[0]["image"])[0, 0].tolist()
     assert pixel == ([200, 30, 10] if mode != "LA" else [79])
+
+
+# ---- one table of names for folders of images, of tables, and for the Hub ----
+
+
+@pytest.mark.parametrize("name, kind", [("eval", "test"), ("development", "validation"), ("Training", "train")])
+def test_a_split_is_called_alike_everywhere(name, kind, tmp_path):
+    assert kind_of_split(name) == kind == split_of(Path(f"{name}.csv")) == split_of(Path(name, "1.csv"))
+
+
+def test_tables_that_are_one_split_by_two_names_are_refused(tmp_path):
+    for name in ("train", "test", "eval"):
+        write_table(tmp_path / f"{name}.csv", [{"text": "a", "label": "b"}])
+    with pytest.raises(ValueError, match=r"eval\.csv and test\.csv are both a test split by their names.*test_file"):
+        tables_in(str(tmp_path))
+    (tmp_path / "eval.csv").rename(tmp_path / "dev.csv")
+    assert set(tables_in(str(tmp_path))) == {"train", "test", "validation"}

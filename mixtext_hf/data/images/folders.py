@@ -18,7 +18,7 @@ import datasets
 from datasets import ClassLabel, Dataset, Features
 
 from mixtext_hf.data.tables.sources import Splits
-from mixtext_hf.data.tables.split_names import EVALUATION, KINDS, SPLIT_NAMES
+from mixtext_hf.data.tables.split_names import KINDS, SPLIT_NAMES
 
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def kind_of_split(name: str) -> str | None:
     if len(own) != 1:
         return None
     word = own[0].removesuffix("set") if own[0] != "set" else own[0]
-    return "test" if word in EVALUATION else KINDS.get(word)
+    return KINDS.get(word)
 
 
 def load_image_folder(name: str) -> Splits | None:

@@ -64,19 +64,24 @@ def tables_in(folder: str) -> dict[str, list[Path]] | None:
     found: dict[str, list[Path]] = {}
     for path, split in told.items():
         found.setdefault(str(split), []).append(path)
+    _check_names(folder, root, found)
     _check_formats(folder, found)
     return found
 
 
 def split_of(path: Path) -> str | None:
     """The split that a path within a folder is of, by the words in its name, or else by the folders it is in; `None`: untold."""
-    words = _words(path)
-    kinds = {KINDS[word] for word in words if word in KINDS}
-    kinds |= {KINDS[part.lower()] for part in path.parts[:-1] if part.lower() in KINDS}
+    kinds = {KINDS[name] for name in _split_names(path)}
     if len(kinds) != 1:
         return None
-    part = next((word for word in words if word in _PARTS), None)
+    part = next((word for word in _words(path) if word in _PARTS), None)
     return kinds.pop() + ("" if part is None else f"_{part}")
+
+
+def _split_names(path: Path) -> set[str]:
+    """What in a path is the name of a split."""
+    parts = [*_words(path), *(part.lower() for part in path.parts[:-1])]
+    return {part for part in parts if part in KINDS}
 
 
 def _words(path: Path) -> list[str]:
@@ -94,6 +99,18 @@ def _has_card(root: Path) -> bool:
         return False
     head = card.read_text(encoding="utf-8", errors="replace").removeprefix("---").split("\n---", 1)[0]
     return re.search(r"^(configs|dataset_info):", head, re.MULTILINE) is not None
+
+
+def _check_names(folder: str, root: Path, found: Mapping[str, list[Path]]) -> None:
+    """test.csv and eval.csv, or dev.csv and val.csv, are hardly parts of one split."""
+    for split, paths in found.items():
+        first = _split_names(paths[0].relative_to(root))
+        other = next((path for path in paths if first and not first & _split_names(path.relative_to(root))), None)
+        if other is not None:
+            raise ValueError(
+                f"`dataset_name` is the folder {folder!r}, where {paths[0].name} and {other.name} are both a {split} split by their "
+                f"names: join or rename them, or name the files by {split.split('_')[0]}_file."
+            )
 
 
 def _check_formats(folder: str, found: Mapping[str, list[Path]]) -> None:

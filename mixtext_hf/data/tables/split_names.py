@@ -6,9 +6,7 @@ from __future__ import annotations
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev", "development"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "eval", "evaluation"),
 }
-EVALUATION = ("eval", "evaluation")
-"""The test split to some and the validation split to others: it is told by what is beside it, or asked for."""
 KINDS = {name: kind for kind, names in SPLIT_NAMES.items() for name in names}
 """Which split each name is of."""
