@@ -17,7 +17,7 @@ import numpy as np
 from transformers import AutoConfig, HfArgumentParser
 from transformers.trainer_utils import IntervalStrategy
 
-from mixtext_hf._files import check_writable, write_json
+from mixtext_hf._files import check_apart, check_writable, write_json
 from mixtext_hf._lock import LOCK
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.class_names import SimilarLabels
@@ -168,6 +168,7 @@ class Run:
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
         self.output_dir = Path(str(training_args.output_dir))
         check_writable(self.output_dir)
+        check_apart(self.output_dir, data_args.dataset_name)
         self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
@@ -575,6 +576,8 @@ def preset_arguments(mix_method: str | None, mix_preset: str | None) -> dict[str
 def load_config(name: str, model_args: HubArguments) -> Any:
     if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
         raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
+    if os.path.isfile(name):
+        raise ValueError(f"model_name_or_path={name!r} is a file: name the folder of a model, or a Hub id.")
     where: dict[str, Any] = {
         "cache_dir": model_args.cache_dir,
         "revision": model_args.model_revision,

@@ -33,6 +33,7 @@ from mixtext_hf.mixing.targets import ProblemType
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_image_processor
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
+from mixtext_hf.models.modality import check_modality
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -41,7 +42,15 @@ from mixtext_hf.training.last_batch import check_last_batch
 from .embedded import DIGITS_DEFAULTS
 from .kept_classes import load_for_training
 from .parsing import Parser
-from .run import HubArguments, Run, SelectionArguments, load_config, make_run_of, reporting_failed_run, task_of
+from .run import (
+    HubArguments,
+    Run,
+    SelectionArguments,
+    load_config,
+    make_run_of,
+    reporting_failed_run,
+    task_of,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -141,6 +150,7 @@ class ImageRun(Run):
                 f"model_name_or_path={source!r} starts from scratch: add --do_train, or name a trained model."
             )
         self.config = ResNetConfig() if self.is_new else load_config(source, model_args)
+        check_modality(source, self.config, "image")
         self.data = self._load_data()
         if self.is_new:
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)
