@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,21 @@ def check_writable(output_dir: Path, name: str = "output_dir") -> None:
         raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
+
+
+def check_apart(output_dir: Path, data: str | None, argument: str = "dataset_name") -> None:
+    """Raise `ValueError` if the folder of results is that of the data, or in it: the next run would read them as data."""
+    if data is not None and os.path.isdir(data) and output_dir.resolve().is_relative_to(Path(data).resolve()):
+        raise ValueError(
+            f"output_dir={str(output_dir)!r} is in the folder of the data, {argument}={data!r}, and what is written there would be read as "
+            "data: name a folder outside of it."
+        )
+
+
+def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise `ValueError` if the file of --output_file is one of those that are read."""
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise ValueError(f"--output_file {output} is a file that is read, and would be lost: name another file.")
 
 
 def check_new_file(output: Path, overwrite: bool) -> None:

@@ -14,8 +14,6 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
     AutoTokenizer,
 )
@@ -32,6 +30,7 @@ from mixtext_hf.models.checkpoint import (
     check_tokenizer,
 )
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
+from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
@@ -234,33 +233,6 @@ class TrainedClassifier:
         """What run.json beside the model says, which this package writes when it trains one; empty without it."""
         path = Path(self.name) / "run.json"
         return read_json(path) if path.is_file() else {}
-
-
-def modality_of(name: str, config: Any, adapter: Mapping[str, Any] | None = None) -> str:
-    """
-    `"text"` or `"image"`: what a classifier takes, by the class that its config names, or else by its type.
-
-    Raises:
-        `ValueError`: if it is no classifier of texts or images.
-    """
-    architectures = [str(architecture) for architecture in config.architectures or ()]
-    for kind, modality in (("SequenceClassification", "text"), ("ImageClassification", "image")):
-        if any(f"For{kind}" in architecture for architecture in architectures):
-            return modality
-    is_text, is_image = (
-        type(config) in mapping
-        for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
-    )
-    # An adapter brings the classifier along, its base model need not be one.
-    if adapter is not None or not architectures:
-        if is_text != is_image:
-            return "text" if is_text else "image"
-        if adapter is not None and adapter.get("task_type") == "SEQ_CLS":
-            return "text"
-    raise ValueError(
-        f"model_name_or_path={name!r} is no classifier of texts or images: its config says architectures={architectures} "
-        f"({config.model_type}). Name a ...ForSequenceClassification or ...ForImageClassification."
-    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset, disable_progress_bars
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf._files import check_writable
+from mixtext_hf._files import check_apart, check_writable
 from mixtext_hf.data import (
     ImageCollator,
     MixDataCollator,
@@ -178,6 +178,7 @@ class EvaluationInputs:
 
     def _check_output_dir(self) -> None:
         check_writable(self.output_dir)
+        check_apart(self.output_dir, self.data_args.dataset_name)
         found = [name for name in (NUMBERS, REPORT, LOGITS) if (self.output_dir / name).exists()]
         if not found or self.args.overwrite_output_dir:
             return

@@ -45,7 +45,8 @@ from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_fr
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import mean_pooled_features
-from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits
+from mixtext_hf.models.lengths import DEFAULT_LENGTH, LENGTH_HELP, check_tokenizer_fits, settle_max_length
+from mixtext_hf.models.modality import check_modality
 from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher, teacher_classes
@@ -107,7 +108,7 @@ class GuessLabelsArguments:
         default=None,
         metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
     )
-    max_seq_length: int = field(default=128, metadata={"help": "Longer texts are cut to this many tokens."})
+    max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
     batch_size: int = field(default=64, metadata={"help": "Texts that are run at once."})
     chunk_size: int = field(default=2048, metadata={"help": "Texts after which the result is saved."})
     bf16: bool = field(default=False, metadata={"help": "Run the model in bfloat16."})
@@ -333,10 +334,11 @@ class _Gaussian:
         check_checkpoint(name, **where)
         check_tokenizer(name, **where)
         self.model = AutoModel.from_pretrained(name, trust_remote_code=False, **where).eval().to(device)
+        check_modality(name, self.model.config, "text")
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
         check_tokenizer_fits(tokenizer, self.model)
-        check_max_length("--max_seq_length", args.max_seq_length, self.model.config, tokenizer)
-        self.collator = MixDataCollator(tokenizer, text_column="text", max_length=args.max_seq_length)
+        length = settle_max_length("--max_seq_length", args.max_seq_length, self.model.config, tokenizer)
+        self.collator = MixDataCollator(tokenizer, text_column="text", max_length=length)
         self.why = ""
 
     @property
@@ -407,7 +409,7 @@ class _Taught:
             label_map=read_label_map(args.label_map),
             device=device,
             batch_size=args.batch_size,
-            max_length=args.max_seq_length,
+            max_length=DEFAULT_LENGTH if args.max_seq_length is None else args.max_seq_length,
         )
         self.label_names = self.teacher.label_names
         self.why = f"the classifier {name} (distillation)"

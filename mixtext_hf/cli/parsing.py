@@ -8,6 +8,7 @@ import sys
 from argparse import SUPPRESS, Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,7 +76,12 @@ def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[s
     # argparse keeps the last value it is given: defaults first, then the file, then the flags.
     settings = {**(defaults or {}), **config}
     words = [*to_flags(settings), *_with_values(parser, arguments)]
-    return parser.parse_args_into_dataclasses(words, look_for_args_file=False)
+    *parsed, unknown = parser.parse_args_into_dataclasses(
+        words, look_for_args_file=False, return_remaining_strings=True
+    )
+    if unknown:
+        raise ValueError(_about_unknown(parser, unknown))
+    return tuple(parsed)
 
 
 def given_names(parser: HfArgumentParser, argv: Sequence[str] | None) -> set[str]:
@@ -197,6 +203,20 @@ def _with_values(parser: HfArgumentParser, arguments: list[str]) -> list[str]:
         f"{word}=true" if word in switches and after.lower() not in _TRUE_OR_FALSE else word
         for word, after in zip(arguments, following, strict=True)
     ]
+
+
+def _about_unknown(parser: HfArgumentParser, words: Sequence[str]) -> str:
+    """What to do about words of the command line that are no arguments of the command."""
+    flag = next((word for word in words if word.startswith("--")), None)
+    if flag is None:
+        return f"{words[0]!r} belongs to no argument: arguments are --name value, one with blanks in it is quoted. See --help."
+    name = flag[2:].split("=")[0].replace("-", "_")
+    by_place = [action.dest for action in parser._actions if not action.option_strings]
+    if name in by_place:
+        return f"{name} is given by its place, without --{name}: {' '.join(parser.format_usage().split())}."
+    close = get_close_matches(name, sorted(_known(parser).difference(by_place)), n=2, cutoff=0.7)
+    meant = f" Is --{' or --'.join(close)} meant?" if close else ""
+    return f"--{name} is no argument of {parser.prog}.{meant} See --help and {HELP_ALL}."
 
 
 def _known(parser: HfArgumentParser) -> set[str]:

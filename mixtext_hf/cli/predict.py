@@ -24,7 +24,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import HfArgumentParser
 
-from mixtext_hf._files import check_new_file
+from mixtext_hf._files import check_new_file, check_not_input
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.images.arrays import to_array
@@ -176,6 +176,7 @@ class PredictRun:
     def _read_table(self, how: Reading) -> tuple[Dataset, list[Path]]:
         """The rows, and the files that they are in."""
         files = resolve_files("FILE", self.file)
+        check_not_input(self.output, files)
         return read_files("FILE", files, self.classifier.args.cache_dir, how), files
 
     def _columns(self, names: Sequence[str]) -> TextColumns:

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import AutoConfig
 from transformers.trainer_utils import IntervalStrategy
 
-from mixtext_hf._files import check_writable, write_json
+from mixtext_hf._files import check_apart, check_writable, write_json
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.evaluation import reliability_diagram
@@ -59,6 +59,7 @@ class Run:
         self.model_args, self.data_args, self.args = model_args, data_args, training_args
         self.output_dir = Path(str(training_args.output_dir))
         check_writable(self.output_dir)
+        check_apart(self.output_dir, data_args.dataset_name)
         self.checkpoint = check_output_dir(self.output_dir, training_args, data_args.overwrite_output_dir)
         if training_args.device.type == "cpu":
             training_args.dataloader_pin_memory = False
@@ -353,6 +354,8 @@ def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
     """The config of a checkpoint that is safe to load, and what was found of it, so that its weights are loaded without another look."""
     if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
         raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
+    if os.path.isfile(name):
+        raise ValueError(f"model_name_or_path={name!r} is a file: name the folder of a model, or a Hub id.")
     where: dict[str, Any] = {
         "cache_dir": model_args.cache_dir,
         "revision": model_args.model_revision,

@@ -34,6 +34,7 @@ from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
+from mixtext_hf.models.modality import check_modality
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
@@ -146,6 +147,7 @@ class ImageRun(Run):
         if not self.is_new:
             self.config, found = load_config(source, model_args)
             self.checked.append(found)
+        check_modality(source, self.config, "image")
         self.data = self._load_data()
         if self.is_new:
             self.config = small_resnet(self.data.num_channels, self.data.num_labels)

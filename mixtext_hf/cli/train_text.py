@@ -24,7 +24,8 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
-from mixtext_hf.models.lengths import check_max_length
+from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
+from mixtext_hf.models.modality import check_modality
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
@@ -95,7 +96,7 @@ class DataArguments(SelectionArguments):
     unlabeled_per_class: int | None = field(
         default=None, metadata={"help": "Take only this many texts of each class of the rest of train."}
     )
-    max_seq_length: int = field(default=128, metadata={"help": "Longer texts are cut to this many tokens."})
+    max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
     pad_to_multiple_of: int | None = field(default=None, metadata={"help": "8 helps GPUs with reduced precision."})
 
 
@@ -139,11 +140,12 @@ class TextRun(Run):
         source = model_args.model_name_or_path or MINILM
         self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
         self.config, self.checked = load_config(self.model_name, model_args)
+        check_modality(self.model_name, self.config, "text")
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
         used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
-        self.summarise(used, self.tokenizer, data_args.max_seq_length)
+        self.summarise(used, self.tokenizer, self.data_args.max_seq_length)
         self.compute_metrics = make_compute_metrics(
             self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
         )
@@ -219,7 +221,8 @@ class TextRun(Run):
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
         check_tokenizer(name, token=a.token, **where)
         tokenizer = AutoTokenizer.from_pretrained(name, token=a.token, trust_remote_code=False, **where)
-        check_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
+        length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
+        self.data_args = replace(self.data_args, max_seq_length=length)
         return tokenizer
 
     def _make_trainer(self) -> MixTrainer:

@@ -77,12 +77,12 @@ class PredictionTable:
         has_labels: bool = False,
         top_k: int | None = None,
     ):
+        if top_k is not None and problem_type == REGRESSION:
+            raise ValueError(f"--top_k {top_k}: the model predicts a number, no classes: leave it out.")
         if top_k is not None and not 1 <= top_k <= max(len(label_names), 1):
             raise ValueError(
                 f"--top_k {top_k}: the model has {len(label_names)} classes, give a number from 1 to that."
             )
-        if top_k is not None and problem_type == REGRESSION:
-            raise ValueError(f"--top_k {top_k}: the model predicts a number, no classes: leave it out.")
         self.problem_type, self.label_names, self.has_labels, self.top_k = (
             problem_type,
             list(label_names),

@@ -225,6 +225,10 @@ class _Files:
 def _files_of(name: str, where: Mapping[str, Any]) -> _Files:
     subfolder = where.get("subfolder") or ""
     if os.path.isfile(name):
+        if not name.endswith((".json", ".safetensors", *_PICKLES)):
+            raise RefusedCheckpoint(
+                f"{name!r} is a file, and no model: name the folder of a model, which has a config.json, or a Hub id."
+            )
         return _beside(Path(name))
     if os.path.isdir(name):
         return _Files(name, Path(name, subfolder), {}, {})

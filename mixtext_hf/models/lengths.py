@@ -32,6 +32,9 @@ _NUMBERED_AFTER_PADDING = frozenset(
 )
 # `tokenizer.model_max_length` is about 1e30 where the tokenizer does not know it.
 NO_LIMIT = 1_000_000
+# What texts are cut to where nobody says.
+DEFAULT_LENGTH = 128
+LENGTH_HELP = f"Longer texts are cut to this many tokens; {DEFAULT_LENGTH}, or what the model takes if that is less, if not given."
 
 
 def usable_positions(config: PreTrainedConfig) -> int | None:
@@ -90,6 +93,20 @@ def check_tokenizer_fits(tokenizer: Any, model: Any) -> None:
             "an index out of range. Give the tokenizer that belongs to the model (--tokenizer_name), or, if tokens were added on "
             "purpose, model.resize_token_embeddings(len(tokenizer)) before training."
         )
+
+
+def settle_max_length(argument: str, given: int | None, config: PreTrainedConfig, tokenizer: Any) -> int:
+    """
+    The length in tokens to cut texts to: the given one, or else 128, or what the model takes if that is less.
+
+    Raises:
+        `ValueError`: that names the `argument`, for a given one that the model does not take.
+    """
+    if given is not None:
+        check_max_length(argument, given, config, tokenizer)
+        return given
+    longest = longest_text(config, tokenizer)
+    return DEFAULT_LENGTH if longest is None else min(DEFAULT_LENGTH, longest)
 
 
 def check_max_length(argument: str, max_length: int, config: PreTrainedConfig, tokenizer: Any) -> None:

@@ -26,6 +26,8 @@ class _Range:
 
 _AT_LEAST_1 = _Range(lambda value: value >= 1, "at least 1")
 _AT_LEAST_0 = _Range(lambda value: value >= 0, "at least 0")
+# As numpy takes them.
+_SEED = _Range(lambda value: 0 <= value < 2**32, "at least 0 and below 2**32")
 _POSITIVE = _Range(lambda value: value > 0, "positive")
 _DECAY = _Range(lambda value: 0 <= value < 1, "in [0, 1)")
 _STEPS = _Range(
@@ -54,8 +56,8 @@ _RANGES: dict[str, _Range] = {
     "eval_delay": _AT_LEAST_0,
     "save_total_limit": _AT_LEAST_1,
     "dataloader_num_workers": _AT_LEAST_0,
-    "seed": _AT_LEAST_0,
-    "data_seed": _AT_LEAST_0,
+    "seed": _SEED,
+    "data_seed": _SEED,
     "per_device_unlabeled_batch_size": _AT_LEAST_1,
     "head_learning_rate": _POSITIVE,
     "skip_nonfinite_steps": _AT_LEAST_0,

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from table_files import write_table
-from tiny import tiny_model, tiny_tokenizer
-from transformers import AutoModelForSequenceClassification
+from tiny import tiny_image_model, tiny_model, tiny_tokenizer
+from transformers import AutoModelForSequenceClassification, BertForTokenClassification
 
 from mixtext_hf.cli import guess_labels, train_text
 from mixtext_hf.cli.guess_labels import main
@@ -225,6 +225,40 @@ def test_wrong_input_is_refused_before_anything_is_written(files, base, tmp_path
     error = capsys.readouterr().err
     assert ended.value.code == 2 and all(word in error for word in words), error
     assert not (tmp_path / "guessed.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (BertForTokenClassification, ["guesser='checkpoint:", "no classifier of texts", "BertForTokenClassification"]),
+        ("image", ["guesser='checkpoint:", "a classifier of images", "a model of texts is needed"]),
+        ("several", ["guesser='checkpoint:", "multi_label_classification", "one class a text"]),
+        ("score", ["guesser='checkpoint:", "regression", "one class a text"]),
+    ],
+)
+def test_a_teacher_of_another_task_is_refused(files, tmp_path, capsys, kind, words):
+    # Its head would be drawn at random, or its outputs would be taken for what they are not.
+    if kind == "image":
+        model = tiny_image_model("vit")
+    elif isinstance(kind, str):
+        model = tiny_model(
+            **{"several": {"problem_type": "multi_label_classification"}, "score": {"num_labels": 1}}[kind]
+        )
+    else:
+        model = kind(tiny_model().config)
+    model.save_pretrained(tmp_path / "teacher")
+    tiny_tokenizer().save_pretrained(tmp_path / "teacher")
+    with pytest.raises(SystemExit) as ended:
+        main([files["texts"], files["out"], f"--guesser=checkpoint:{tmp_path / 'teacher'}", "--device=cpu"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and all(word in error for word in words), error
+    assert not Path(files["out"]).exists()
+
+
+def test_files_by_name_are_said_to_have_a_place(files, capsys):
+    with pytest.raises(SystemExit):
+        main(["--input_file", files["texts"], "--output_file", files["out"]])
+    assert "input_file is given by its place, without --input_file: usage: " in capsys.readouterr().err
 
 
 def test_files_are_not_overwritten_unasked(files, base, tmp_path, capsys):

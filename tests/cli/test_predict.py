@@ -185,6 +185,13 @@ def test_a_score_that_is_none_is_said_before_anything_is_predicted(tmp_path, cap
     assert "'label' holds 'good'" in refused(capsys, scores, path, f"--output_file={tmp_path / 'q.csv'}")
 
 
+def test_a_model_of_scores_has_no_likeliest_classes(tmp_path, capsys):
+    scores = save(tmp_path / "scores", tiny_model(num_labels=1), tiny_tokenizer())
+    path = write_table(tmp_path / "test.csv", text_rows(4))
+    error = refused(capsys, scores, path, "--top_k=2", f"--output_file={tmp_path / 'p.csv'}")
+    assert error == "--top_k 2: the model predicts a number, no classes: leave it out."
+
+
 def test_the_columns_of_the_training_are_taken(tmp_path, classifier):
     record = {"columns": ["body", None], "data_arguments": {"max_seq_length": 5}}
     folder = tmp_path / "model"
@@ -350,6 +357,12 @@ def test_what_is_wrong_is_said_before_the_model_is_loaded(tmp_path, classifier, 
     assert "--top_k 4: the model has 3 classes" in refused(capsys, classifier, path, new, "--top_k=4")
     assert "--id_column nr: there is no such column" in refused(capsys, classifier, path, new, "--id_column=nr")
     assert "there is no file" in refused(capsys, classifier, tmp_path / "none.csv", new)
+    assert "is a file, and no model" in refused(capsys, path, classifier, new)
+    itself = [f"--output_file={path}", "--overwrite_output_file"]
+    assert "is a file that is read, and would be lost" in refused(capsys, classifier, path, *itself)
+    assert "--top_kk is no argument of mixtext-hf predict. Is --top_k meant?" in refused(
+        capsys, classifier, path, "--top_kk=1"
+    )
     assert "is a folder" in refused(capsys, classifier, tmp_path, new)
     assert "holds no images" in refused(capsys, image_classifier, tmp_path, new)
     assert "is an image classifier; leave it out" in refused(

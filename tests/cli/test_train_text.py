@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import datasets
@@ -15,7 +16,7 @@ import yaml
 from datasets import ClassLabel, Features, Value
 from safetensors.torch import load_file
 from table_files import write_table
-from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
+from tiny import VOCAB_SIZE, tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from mixtext_hf.cli import predict
@@ -781,7 +782,8 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--mix_method=mixtext", "--mix_preset=quick"], ["mix_preset='quick'", "ours, paper, official_code"]),
         (["--head=cls"], ["head", "'cls'", "mean_pooling"]),
         (["--mix_alpha=much"], ["--mix_alpha", "'much'"]),
-        (["--mix_alph=1"], ["--mix_alph"]),
+        (["--mix_alph=1"], ["--mix_alph is no argument", "--mix_alpha"]),
+        (["--seed=4294967296"], ["seed", "below 2**32", "got 4294967296"]),
         (["--train_sampling_strategy=group_by_length"], ["--train_sampling_strategy group_by_length", "sequential"]),
         (["--problem_type=ranking"], ["problem_type", "'ranking'", "regression"]),
         (["--task_name=boolq"], ["task_name", "'boolq'", "'sst2'"]),
@@ -793,6 +795,43 @@ def test_wrong_arguments(tmp_path, capsys, base, train_csv, flags, said):
     message = refused(capsys, tmp_path / "out", flags, model=base)
     for part in said:
         assert part in message
+
+
+def test_an_image_classifier_learns_no_texts(tmp_path, capsys, train_csv):
+    tiny_image_model("vit").save_pretrained(tmp_path / "vit")
+    flags = [f"--train_file={train_csv}", "--do_train", "--new_head"]
+    message = refused(capsys, tmp_path / "out", flags, model=str(tmp_path / "vit"))
+    assert "is a classifier of images (ViTForImageClassification)" in message and "train-image" in message
+
+
+@pytest.mark.parametrize("name", ["train.csv", "base/config.json"])
+def test_a_file_is_no_model(tmp_path, capsys, base, train_csv, name):
+    shutil.copytree(base, tmp_path / "base")
+    flags = [f"--train_file={train_csv}", "--do_train"]
+    message = refused(capsys, tmp_path / "out", flags, model=str(tmp_path / name))
+    assert f"{name}' is a file" in message and "name the folder of a model" in message
+
+
+def test_results_are_not_written_among_the_data(tmp_path, capsys, base):
+    data = tmp_path / "data"
+    data.mkdir()
+    write_table(data / "train.csv", rows(12))
+    for out in (data, data / "out"):
+        message = refused(capsys, out, [f"--dataset_name={data}", "--do_train"], model=base)
+        assert "is in the folder of the data" in message and "name a folder outside of it" in message
+
+
+def test_texts_are_cut_to_what_the_model_takes_where_nobody_says(tmp_path, base, train_csv):
+    flags = [flag for flag in COMMON if "max_seq_length" not in flag]
+    flags += [
+        f"--model_name_or_path={base}",
+        f"--output_dir={tmp_path / 'out'}",
+        f"--train_file={train_csv}",
+        "--do_train",
+    ]
+    run = make_run(flags)
+    assert run.trainer.data_collator.max_length == 32
+    assert run.describe()["data_arguments"]["max_seq_length"] == 32
 
 
 def test_no_output_dir(tmp_path, monkeypatch, capsys, base, train_csv):

@@ -432,7 +432,7 @@ def test_tokenizers_may_be_large(folder):
 def test_absurd_sizes(folder, values, part):
     edit(folder / "config.json", **values)
     refused(folder, "config.json", part, "another checkpoint")
-    refused(str(folder / "config.json"), "config.json", load=lambda name: load_config(name, HubArguments()))
+    refused(folder, "config.json", load=lambda name: load_config(str(name), HubArguments()))
 
 
 def test_many_classes_are_not_absurd(folder):

@@ -272,6 +272,6 @@ def _unknown(split: str, unknown: list[str], labels: list[Any], names: list[str]
     beside = f" (the data has [{listed(all_of_it)}])" if len(all_of_it) > len(unknown) else ""
     return (
         f"The split {split!r} has labels that the model does not have: [{listed(unknown)}]{beside}. Its classes are "
-        f"[{listed(names)}]. Say which of them are meant by --label_map, remove these rows, or train a new head for the classes of "
-        "the data by --new_head."
+        f"[{listed(names)}]. Say which of them are meant by --label_map, remove these rows, or, in training, start a new head for "
+        "the classes of the data by --new_head."
     )

@@ -17,6 +17,7 @@ from mixtext_hf.data.labels.class_matching import match_outputs
 from mixtext_hf.data.labels.mapping import LabelMap, folded_keys, look_up
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
+from mixtext_hf.models.modality import check_modality, modality_of
 
 
 def teacher_classes(name: str) -> list[str]:
@@ -112,7 +113,16 @@ class Teacher:
 
 def _config_of(name: str) -> Any:
     check_checkpoint(name)
-    return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    # Another kind of model would get a head that is drawn at random.
+    if modality_of(f"checkpoint:{name}", config, argument="guesser") != "text":
+        check_modality(f"checkpoint:{name}", config, "text", "guesser")
+    if config.problem_type not in (None, "single_label_classification") or config.num_labels < 2:
+        kind = config.problem_type or "regression"
+        raise ValueError(
+            f"guesser='checkpoint:{name}' is a model for {kind}, and a teacher has one class a text: name another."
+        )
+    return config
 
 
 def _names_in(config: Any) -> list[str]:

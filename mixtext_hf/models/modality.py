@@ -1,0 +1,56 @@
+"""Whether a checkpoint is a classifier of texts or of images, by its config alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
+_KINDS = {"text": "SequenceClassification", "image": "ImageClassification"}
+
+
+def modality_of(
+    name: str, config: Any, adapter: Mapping[str, Any] | None = None, argument: str = "model_name_or_path"
+) -> str:
+    """
+    `"text"` or `"image"`: what a classifier takes, by the class that its config names, or else by its type.
+
+    Raises:
+        `ValueError`: if it is no classifier of texts or images.
+    """
+    architectures = [str(architecture) for architecture in config.architectures or ()]
+    for modality, kind in _KINDS.items():
+        if any(f"For{kind}" in architecture for architecture in architectures):
+            return modality
+    is_text, is_image = (
+        type(config) in mapping
+        for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
+    )
+    # An adapter brings the classifier along, its base model need not be one.
+    if adapter is not None or not architectures:
+        if is_text != is_image:
+            return "text" if is_text else "image"
+        if adapter is not None and adapter.get("task_type") == "SEQ_CLS":
+            return "text"
+    raise ValueError(
+        f"{argument}={name!r} is no classifier of texts or images: its config says architectures={architectures} "
+        f"({config.model_type}). Name a ...ForSequenceClassification or ...ForImageClassification."
+    )
+
+
+def check_modality(name: str, config: Any, modality: str, argument: str = "model_name_or_path") -> None:
+    """
+    Raise for a classifier of images where a model of texts is needed, or the other way round.
+
+    Raises:
+        `ValueError`: that names the `argument`.
+    """
+    (other,) = _KINDS.keys() - {modality}
+    architectures = [str(architecture) for architecture in config.architectures or ()]
+    if any(f"For{_KINDS[other]}" in architecture for architecture in architectures):
+        raise ValueError(
+            f"{argument}={name!r} is a classifier of {other}s ({architectures[0]}), and a model of {modality}s is needed here: name "
+            f"one. Those of {other}s are trained by mixtext-hf train-{other}."
+        )
