@@ -40,7 +40,7 @@ INF, NAN = float("inf"), float("nan")
         ({"logging_steps": INF}, "logging_steps must be a number of steps from 1 on, or a part .* got inf"),
         ({"save_steps": 0}, "save_steps must be a number of steps from 1 on, or a part .* got 0"),
         ({"save_total_limit": 0}, "save_total_limit must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0 and below 2\*\*32, got -1"),
+        ({"seed": -1}, r"seed must be at least 0 and below 2\*\*32, got -1"),
         ({"report_to": "nobody"}, "report_to='nobody' needs a package .* choose from .*none"),
         ({"report_to": ["none", "somebody"]}, "report_to='somebody' needs a package"),
     ],
