@@ -393,7 +393,9 @@ class Assessor:
     def _needed(self, rows: Any) -> Any:
         if not isinstance(rows, Dataset):
             return rows
-        return rows.select_columns([name for name in rows.column_names if name in self.collator.columns])
+        # A collator that names no column of texts looks at the rows for it.
+        needed = {*self.collator.columns, *(() if self._takes_images else self._texts)}
+        return rows.select_columns([name for name in rows.column_names if name in needed])
 
 
 def _named(argument: str, check: Callable[[], None]) -> None:

@@ -72,6 +72,10 @@ def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedL
         return
     name, column = found
     where = f"The label column {name!r} of `{argument}`"
+    if argument == "train_dataset" and len(column) and _is_all_hidden(column, loss.problem_type):
+        raise ValueError(
+            f"{where} has no label in any row, so that there is nothing to learn: give labelled rows, or another column."
+        )
     if pa.types.is_integer(column.type) and loss.problem_type == SINGLE_LABEL:
         labels = pc.fill_null(column, HIDDEN_LABELS[0]).to_numpy(zero_copy_only=False)
         outside = (labels >= loss.num_labels) | ((labels < 0) & ~np.isin(labels, HIDDEN_LABELS))
@@ -88,6 +92,15 @@ def _check_label_column(dataset: Any, argument: str, collator: Any, loss: MixedL
         if isinstance(dataset, datasets.Dataset) and dataset.format["type"] is not None:
             is_hidden = np.zeros_like(is_hidden)
         _check_numbers(_float32(column)[~is_hidden], where, np.flatnonzero(~is_hidden), are_shares=False)
+
+
+def _is_all_hidden(column: pa.Array, problem_type: str | None) -> bool:
+    if column.null_count == len(column):
+        return True
+    if problem_type != SINGLE_LABEL or not pa.types.is_integer(column.type):
+        return False
+    labels = pc.fill_null(column, HIDDEN_LABELS[0]).to_numpy(zero_copy_only=False)
+    return bool(np.isin(labels, HIDDEN_LABELS).all())
 
 
 def _check_class_names(dataset: Any, argument: str, trainer: MixTrainer) -> None:

@@ -262,6 +262,10 @@ def test_the_same_from_python(evaluated, classifier, files):
             shown = [{**each, "id": f"row {each['row']}", "shown": ""} for each in expected["surest_mistakes"]]
             expected = {**expected, "surest_mistakes": shown}
         assert value == expected, name
+    # The column of the texts is found where nobody names it.
+    few = AssessmentSettings(skip=["robustness", "noise", "attacks"], disable_tqdm=True)
+    unnamed = assess_classifier(model, data.test["test"], MixDataCollator(collator.tokenizer), settings=few)
+    np.testing.assert_array_equal(unnamed.arrays["logits"], stored["logits"])
     for wrong, error, message in (
         ({"settings": AssessmentSettings(n_bins=0)}, ValueError, "--n_bins"),
         ({"problem_type": "ranking"}, ValueError, "problem_type='ranking': choose from"),

@@ -180,6 +180,14 @@ def test_hidden_labels_in_the_column_are_no_classes(tmp_path):
     assert trainer.state.global_step == 2
 
 
+@pytest.mark.parametrize("labels", [[None] * 8, [-1, -100] * 4, [None, -1] * 4])
+def test_rows_without_any_label_teach_nothing(tmp_path, labels):
+    trainer = make_trainer(tiny_model(), arguments(tmp_path), Dataset.from_list(with_labels(labels)))
+    with pytest.raises(ValueError, match="`train_dataset` has no label in any row"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
 NAN, INF = float("nan"), float("inf")
 
 
