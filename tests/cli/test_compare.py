@@ -441,7 +441,7 @@ def refused(capsys, argv: list[str]) -> str:
         (['--method_arguments={"tmix": {"colour": 3}}'], "tmix-labels4-seed0: error: "),
         (["--alphas", "2", '--method_arguments={"tmix": {"mix_alpha": 3}}'], "give --alphas"),
         (["--max_predict_samples=1"], "--max_predict_samples must be at least 2"),
-        (["--colour=red"], "--colour=red"),
+        (["--colour=red"], "--colour is no argument of"),
         (["--learning_rate=fast"], "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
         (["--model_name_or_path=nowhere"], "erm-labels4-seed0: error: model_name_or_path='nowhere'"),
         (["--train_file=nowhere.csv"], "nowhere.csv"),
