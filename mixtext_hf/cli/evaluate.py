@@ -75,8 +75,8 @@ class Evaluation(EvaluationInputs):
     """One run of the command, from the logits to the report."""
 
     def __call__(self) -> dict[str, Any]:
-        assessor = Assessor(self.model, self.collator, self.problem_type, self.data.label_names, self.args)
-        assessor.left_out = self.left_out
+        names = self.data.label_names
+        assessor = Assessor(self.model, self.collator, self.problem_type, names, self.args, self.left_out)
         found = assessor.assess(self.split, self.validation, self.ood_rows)
         for mistake in found.results.get("surest_mistakes", ()):
             mistake |= self._shown(mistake["row"])

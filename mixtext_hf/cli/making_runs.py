@@ -28,10 +28,7 @@ from .run import Run
 
 # Who names one of these does not want the embedded example.
 _SOURCES = {"dataset_name", "task_name", "train_file", "validation_file", "test_file", "model_name_or_path"}
-
-
 _LENGTHS = {"max_steps", "num_train_epochs"}
-
 
 AnyRun = TypeVar("AnyRun", bound=Run)
 

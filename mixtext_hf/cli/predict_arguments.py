@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mixtext_hf.data.images.checks import CheckImages
+from mixtext_hf.data.images.checks import CHECK_IMAGES_HELP, CheckImages, skip_broken_argument
 from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.evaluation.prediction_file import (
     PREDICTION_SUFFIXES,
@@ -32,13 +32,8 @@ class PredictArguments:
     )
     text_pair_column: str | None = field(default=None, metadata={"help": "Column of the second text of a pair."})
     image_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    check_images: CheckImages = field(
-        default="headers",
-        metadata={"help": "How image files are looked at before: 'headers', or 'full' decodes them all."},
-    )
-    skip_broken_images: bool = field(
-        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
-    )
+    check_images: CheckImages = field(default="headers", metadata={"help": CHECK_IMAGES_HELP})
+    skip_broken_images: bool = skip_broken_argument()
     label_column: str | None = field(
         default=None,
         metadata={

@@ -23,7 +23,7 @@ from transformers import HfArgumentParser, ResNetConfig, set_seed
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
-from mixtext_hf.data.images.checks import CheckImages
+from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
@@ -83,9 +83,7 @@ class DataArguments(SelectionArguments):
             "help": "How all image files are looked at before training; 'full' decodes every one, which takes longer."
         },
     )
-    skip_broken_images: bool = field(
-        default=False, metadata={"help": "Leave out images that cannot be used, and say which, instead of stopping."}
-    )
+    skip_broken_images: bool = skip_broken_argument()
     image_size: int | None = field(
         default=None,
         metadata={"help": "Side in pixels that images are resized to; that of the image processor if not given."},

@@ -199,7 +199,7 @@ def assess_classifier(
 
 
 class Assessor:
-    """One assessment: see [`assess_classifier`]. `left_out` fills while it is made."""
+    """One assessment: see [`assess_classifier`]. `left_out` fills while it is made, beside what is in it already."""
 
     def __init__(
         self,
@@ -208,10 +208,11 @@ class Assessor:
         problem_type: str,
         label_names: Sequence[str],
         settings: AssessmentSettings,
+        left_out: dict[str, str] | None = None,
     ):
         self.model, self.collator, self.settings = model, collator, settings
         self.problem_type, self.label_names = problem_type, label_names
-        self.left_out: dict[str, str] = {}
+        self.left_out = {} if left_out is None else left_out
 
     def assess(self, rows: Dataset, validation: Dataset | None = None, ood: Dataset | None = None) -> Assessment:
         """See [`assess_classifier`]."""

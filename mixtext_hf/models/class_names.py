@@ -17,8 +17,7 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
     """
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
-    if getattr(config, "label_names", None) is not None:
-        config.label_names = list(names)
+    agree_on_names(config)
 
 
 def agree_on_names(config: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
@@ -20,9 +20,9 @@ def modality_of(
     Raises:
         `ValueError`: if it is no classifier of texts or images.
     """
-    architectures = [str(architecture) for architecture in config.architectures or ()]
-    for modality, kind in _KINDS.items():
-        if any(f"For{kind}" in architecture for architecture in architectures):
+    architectures = _architectures(config)
+    for modality in _KINDS:
+        if _is_named(modality, architectures):
             return modality
     is_text, is_image = (
         type(config) in mapping
@@ -48,9 +48,17 @@ def check_modality(name: str, config: Any, modality: str, argument: str = "model
         `ValueError`: that names the `argument`.
     """
     (other,) = _KINDS.keys() - {modality}
-    architectures = [str(architecture) for architecture in config.architectures or ()]
-    if any(f"For{_KINDS[other]}" in architecture for architecture in architectures):
+    architectures = _architectures(config)
+    if _is_named(other, architectures):
         raise ValueError(
             f"{argument}={name!r} is a classifier of {other}s ({architectures[0]}), and a model of {modality}s is needed here: name "
             f"one. Those of {other}s are trained by mixtext-hf train-{other}."
         )
+
+
+def _architectures(config: Any) -> list[str]:
+    return [str(architecture) for architecture in config.architectures or ()]
+
+
+def _is_named(modality: str, architectures: Sequence[str]) -> bool:
+    return any(f"For{_KINDS[modality]}" in architecture for architecture in architectures)

@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import datasets
@@ -27,6 +27,7 @@ from .folders import NOT_READ
 logger = logging.getLogger(__name__)
 
 CheckImages = Literal["headers", "full"]
+CHECK_IMAGES_HELP = "How image files are looked at before: 'headers', or 'full' decodes them all."
 _SHOWN = 10
 _ROWS_AT_ONCE = 1000
 # More files than these take a while, and somebody may wonder.
@@ -34,6 +35,12 @@ _MANY = 20_000
 # Where the marker of the end is looked for: cameras write some bytes behind it.
 _TAIL = 4096
 _END_OF_JPEG = b"\xff\xd9"
+
+
+def skip_broken_argument() -> Any:
+    """The field `skip_broken_images` of the arguments of a command that reads images."""
+    said = "Leave out images that cannot be used, and say which, instead of stopping."
+    return field(default=False, metadata={"help": said})
 
 
 @dataclass(frozen=True)

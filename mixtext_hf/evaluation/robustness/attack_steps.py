@@ -91,11 +91,11 @@ def pixel_gradient(
     """The gradient of each image's own cross entropy with respect to `pixel_values`, of their shape; and the logits."""
     with as_it_is_used(model) as plain, torch.enable_grad():
         given = pixel_values.detach().requires_grad_()
-        logits = logits_of(plain, pixel_values=given)
-        check_labels_of(labels, logits, "an image")
+        logits = finite_logits(plain, pixel_values=given)
+        check_labels(labels, logits, "an image")
         # The sum, not the mean: of a large batch the gradient of one image would be small.
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), given)
-    check_finite_pixels("gradients", gradient)
+    check_finite("gradients", gradient)
     return gradient, logits.detach()
 
 
@@ -197,9 +197,9 @@ def labelled(batches: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
         raise ValueError("`batches` must hold at least one batch, got none: give a data set with at least one row.")
 
 
-def logits_of(model: nn.Module, **inputs: torch.Tensor) -> torch.Tensor:
+def finite_logits(model: nn.Module, **inputs: torch.Tensor) -> torch.Tensor:
     logits = model(**inputs).logits
-    check_finite_pixels("logits", logits)
+    check_finite("logits", logits)
     return logits
 
 
@@ -233,7 +233,7 @@ def per_channel(name: str, values: torch.Tensor | Sequence[float], images: torch
     return tensor.view(-1, 1, 1)
 
 
-def check_labels_of(labels: torch.Tensor, logits: torch.Tensor, of: str) -> None:
+def check_labels(labels: torch.Tensor, logits: torch.Tensor, of: str) -> None:
     rows, n_classes = logits.shape
     if labels.shape != (rows,) or labels.dtype != torch.int64:
         raise ValueError(
@@ -248,7 +248,7 @@ def check_labels_of(labels: torch.Tensor, logits: torch.Tensor, of: str) -> None
         )
 
 
-def check_finite_pixels(name: str, values: torch.Tensor) -> None:
+def check_finite(name: str, values: torch.Tensor) -> None:
     if not bool(values.isfinite().all()):
         raise ValueError(
             f"The {name} of `model` must be finite, and some are NaN or inf: the model has diverged. Train it with a lower "

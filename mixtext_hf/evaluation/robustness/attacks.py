@@ -26,11 +26,11 @@ from mixtext_hf.evaluation.measures.metrics import accuracy
 from .attack_steps import (
     WordEmbeddings,
     as_it_is_used,
-    check_finite_pixels,
-    check_labels_of,
+    check_finite,
+    check_labels,
     direction,
+    finite_logits,
     labelled,
-    logits_of,
     steps_of,
     still_right,
     token_mask,
@@ -171,7 +171,7 @@ def adversarial_accuracy(
         labels = batch["labels"].to(device)
         adversarial = attack(model, batch["pixel_values"].to(device), labels)
         with as_it_is_used(model) as plain, torch.no_grad():
-            prediction = logits_of(plain, pixel_values=adversarial).argmax(dim=-1)
+            prediction = finite_logits(plain, pixel_values=adversarial).argmax(dim=-1)
         if gather is not None:
             prediction, labels = gather((prediction, labels))
         predictions.append(prediction.cpu())
@@ -247,7 +247,7 @@ def robust_accuracies(
                 break
         else:
             with as_it_is_used(model) as plain, torch.no_grad():
-                right.append(still_right(right, logits_of(plain, pixel_values=step.images), labels))
+                right.append(still_right(right, finite_logits(plain, pixel_values=step.images), labels))
         # Of a batch that was left early nothing is right from there on.
         rows = torch.stack([right[0], right[min(1, len(right) - 1)], right[-1]], dim=1).long()
         counted.append((rows if gather is None else gather(rows)).cpu())
@@ -307,17 +307,17 @@ def embedding_fgsm(
     mask = token_mask(inputs)
     with as_it_is_used(model) as plain:
         with torch.enable_grad(), WordEmbeddings(plain, mask) as words:
-            logits = logits_of(plain, **inputs)
-            check_labels_of(labels, logits, "a text")
+            logits = finite_logits(plain, **inputs)
+            check_labels(labels, logits, "a text")
             loss = F.cross_entropy(logits, labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, words.leaf)
-        check_finite_pixels("gradients", gradient)
+        check_finite("gradients", gradient)
         right = [logits.argmax(dim=-1) == labels]
         towards = direction(gradient * mask, words.leaf.detach(), mask, norm)
         with torch.no_grad():
             for epsilon in epsilons:
                 with WordEmbeddings(plain, mask, moved_by=epsilon * towards):
-                    prediction = logits_of(plain, **inputs).argmax(dim=-1)
+                    prediction = finite_logits(plain, **inputs).argmax(dim=-1)
                 right.append(right[0] & (prediction == labels))
     return torch.stack(right)
 
