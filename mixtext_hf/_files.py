@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -93,8 +95,14 @@ def check_writable(output_dir: Path, name: str = "output_dir") -> None:
     there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
     if not there.is_dir():
         raise ValueError(f"{name}={str(output_dir)!r}: {there} is a file: name a folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.")
+    try:
+        # Asked for rights alone, file systems that are read-only or take no files may say yes.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ValueError(f"{name}={str(output_dir)!r}: nothing can be written into {there}: name another.") from error
 
 
 def check_apart(output_dir: Path, data: str | None, argument: str = "dataset_name") -> None:

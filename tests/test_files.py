@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mixtext_hf
-from mixtext_hf._files import PARTIAL, remove_partial, whole_file, whole_files, write_json, write_text
+from mixtext_hf._files import PARTIAL, check_writable, remove_partial, whole_file, whole_files, write_json, write_text
 
 
 PACKAGE = Path(mixtext_hf.__file__).parent
@@ -23,6 +23,15 @@ def names(folder: Path) -> list[str]:
 
 def full(*args, **kwargs):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a file system that takes no files from anybody")
+def test_a_folder_that_takes_no_files_is_refused(tmp_path):
+    """Also by who has all rights, as in a container."""
+    with pytest.raises(ValueError, match=r"out='/proc/no/such': nothing can be written into /proc: name another"):
+        check_writable(Path("/proc/no/such"), "out")
+    check_writable(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_takes_its_place_at_the_end(tmp_path):

@@ -363,6 +363,9 @@ class EvaluationInputs:
                 found = load_text_datasets(**common)
         except (ValueError, TypeError) as error:
             raise ValueError(f"--ood_file {a.ood_file}: the model takes {self.modality}s. {error}") from error
+        except FileNotFoundError as error:
+            # The loaders call it the file of the test split.
+            raise FileNotFoundError(str(error).replace("`test_file`", "`ood_file`")) from error
         if self.modality == "text" and len(found.columns.texts) != len(self.data.columns.texts):
             raise ValueError(
                 f"--ood_file {a.ood_file} has {len(found.columns.texts)} columns of texts, {list(found.columns.texts)}, and the data of the "

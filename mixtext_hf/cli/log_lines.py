@@ -10,7 +10,15 @@ from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCall
 
 
 # Told in words, or not of interest.
-_OTHERS = ("epoch", "total_flos", "samples", "runtime", "samples_per_second", "steps_per_second")
+_OTHERS = (
+    "epoch",
+    "total_flos",
+    "samples",
+    "runtime",
+    "samples_per_second",
+    "steps_per_second",
+    "model_preparation_time",
+)
 
 
 class ReadableLog(TrainerCallback):
@@ -50,8 +58,9 @@ def metrics_line(what: str, metrics: Mapping[str, float], prefix: str, unit: str
     named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
     size = [f"{int(named['samples']):,} {unit}"] if "samples" in named else []
     time = [f"{named['runtime']:.1f} s"] if "runtime" in named else []
-    behind = f" ({', '.join([*size, *time])})" if size or time else ""
-    return f"{what}: {told(named)}{behind}"
+    results, behind = told(named), ", ".join([*size, *time])
+    # Without labels there is nothing to tell but how much it was.
+    return f"{what}: {results} ({behind})" if results and behind else f"{what}: {results or behind}"
 
 
 def told(named: Mapping[str, Any]) -> str:

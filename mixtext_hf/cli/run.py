@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
 from mixtext_hf.models.checkpoint import Checkpoint, RefusedCheckpoint, check_checkpoint
+from mixtext_hf.models.load_report import holding_load_report
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments
@@ -113,14 +115,19 @@ class Run:
         self._check_best_metric()
         if args.do_eval and not self.evaluation_splits():
             raise ValueError(
-                "--do_eval needs labelled data: give --validation_file, or --validation_split_fraction 0.1 to hold out "
-                "a part of the training data."
+                f"--do_eval needs labelled data{self._without_labels()}: give --validation_file, or "
+                "--validation_split_fraction 0.1 to hold out a part of the training data."
             )
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
         if args.do_predict:
             id_column = self.data_args.id_column
             self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
+
+    def _without_labels(self) -> str:
+        """Which split there is to evaluate on, but for its labels."""
+        split = next(iter({**self.data.validation, **self.data.test}), None)
+        return "" if split is None else f", and the {split} split has no labels"
 
     def summarise(self, data: Any, tokenizer: Any = None, max_length: int | None = None) -> None:
         """
@@ -370,6 +377,21 @@ def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
         raise ValueError(
             f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "
             f"Hub ({type(error).__name__}). Check the name, or give the path of a checkpoint."
+        ) from error
+
+
+@contextmanager
+def naming_another_head(name: str, num_labels: int) -> Iterator[None]:
+    """Turn what transformers says of a head of another shape, a table and some lines, into one with the remedy."""
+    try:
+        with holding_load_report():
+            yield
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"model_name_or_path={name!r} has a head of another shape than the one for the {num_labels} classes of the data: add "
+            "--ignore_mismatched_sizes to give it a new one."
         ) from error
 
 

@@ -44,7 +44,7 @@ from .embedded import DIGITS_DEFAULTS
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .parsing import Parser
-from .run import Run, load_config, task_of
+from .run import Run, load_config, naming_another_head, task_of
 from .run_arguments import HubArguments, SelectionArguments
 
 
@@ -249,7 +249,7 @@ class ImageRun(Run):
         if self.is_new:
             model = MixableModelForImageClassification.from_config(self.config)
         else:
-            try:
+            with naming_another_head(self.model_name, data.num_labels):
                 model = MixableModelForImageClassification.without_hooks(
                     self.model_name,
                     config=self.config,
@@ -260,13 +260,6 @@ class ImageRun(Run):
                     new_head=self.needs_new_head,
                     checked=self.checked,
                 )
-            except RuntimeError as error:
-                if "ignore_mismatched_sizes" not in str(error):
-                    raise
-                raise ValueError(
-                    f"model_name_or_path={self.model_name!r} has a head of another shape than the one for the "
-                    f"{data.num_labels} classes of the data: add --ignore_mismatched_sizes to give it a new one."
-                ) from error
         return MixTrainer(
             model=model,
             args=self.args,

@@ -34,7 +34,7 @@ from .embedded import DEFAULTS
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .parsing import Parser
-from .run import Run, load_config, task_of
+from .run import Run, load_config, naming_another_head, task_of
 from .run_arguments import HubArguments, SelectionArguments
 
 
@@ -232,7 +232,7 @@ class TextRun(Run):
         self.config.num_labels = data.num_labels
         if data.label_names:
             name_classes(self.config, data.label_names)
-        try:
+        with naming_another_head(self.model_name, data.num_labels):
             model = MixableModelForSequenceClassification.without_hooks(
                 self.model_name,
                 config=self.config,
@@ -244,13 +244,6 @@ class TextRun(Run):
                 new_head=self.needs_new_head,
                 checked=[self.checked],
             )
-        except RuntimeError as error:
-            if "ignore_mismatched_sizes" not in str(error):
-                raise
-            raise ValueError(
-                f"model_name_or_path={self.model_name!r} has a head of another shape than the one for the "
-                f"{data.num_labels} classes of the data: add --ignore_mismatched_sizes to give it a new one."
-            ) from error
         collator = MixDataCollator(
             self.tokenizer,
             text_column=data.columns.text,

@@ -112,6 +112,13 @@ def concerns_of_classes(splits: Mapping[str, SplitSummary], data: Any) -> list[C
     single = data.problem_type == SINGLE_LABEL
     if train and single:
         least, most = min(train, key=train.__getitem__), max(train, key=train.__getitem__)
+        if len(train) > 2 and train[most] == 1 and data.source.get("labeled_per_class") != 1:
+            found.append(
+                Concern(
+                    f"Every row of train has a class of its own, such as {listed(train, 2)}",
+                    "if the label column holds ids or texts, name the right one by --label_column",
+                )
+            )
         if train[most] > _UNEQUAL * train[least]:
             found.append(
                 Concern(

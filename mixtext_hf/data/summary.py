@@ -217,5 +217,6 @@ def _image_sizes(split: Dataset, column: str) -> tuple[list[str], int]:
 def _share_of_classes(split: str, classes: Mapping[str, int]) -> str:
     least, most = min(classes, key=classes.__getitem__), max(classes, key=classes.__getitem__)
     if classes[least] == classes[most]:
-        return f"Classes in {split}: {len(classes)}, of {classes[most]:,} rows each."
+        rows = "1 row" if classes[most] == 1 else f"{classes[most]:,} rows"
+        return f"Classes in {split}: {len(classes)}, of {rows} each."
     return f"Classes in {split}: {len(classes)}, of {classes[least]:,} ({least}) to {classes[most]:,} ({most}) rows."

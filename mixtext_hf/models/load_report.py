@@ -22,6 +22,11 @@ def without_load_report() -> AbstractContextManager[None]:
     return holding_back("LOAD REPORT", _LOGGERS, unless_it_fails=True)
 
 
+def holding_load_report() -> AbstractContextManager[None]:
+    """The same, also where loading fails: for who says why."""
+    return holding_back("LOAD REPORT", _LOGGERS)
+
+
 def say_new(model: PreTrainedModel, new: Collection[str], *, may_be_new: bool) -> None:
     """
     Log which parameters were made anew.

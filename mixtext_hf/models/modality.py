@@ -24,14 +24,11 @@ def modality_of(
     for modality in _KINDS:
         if _is_named(modality, architectures):
             return modality
-    is_text, is_image = (
-        type(config) in mapping
-        for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
-    )
+    of_type = _modality_of_type(config)
     # An adapter brings the classifier along, its base model need not be one.
     if adapter is not None or not architectures:
-        if is_text != is_image:
-            return "text" if is_text else "image"
+        if of_type is not None:
+            return of_type
         if adapter is not None and adapter.get("task_type") == "SEQ_CLS":
             return "text"
     raise ValueError(
@@ -42,7 +39,7 @@ def modality_of(
 
 def check_modality(name: str, config: Any, modality: str, argument: str = "model_name_or_path") -> None:
     """
-    Raise for a classifier of images where a model of texts is needed, or the other way round.
+    Raise for a model of images where one of texts is needed, or the other way round, be it a classifier or an encoder alone.
 
     Raises:
         `ValueError`: that names the `argument`.
@@ -54,6 +51,22 @@ def check_modality(name: str, config: Any, modality: str, argument: str = "model
             f"{argument}={name!r} is a classifier of {other}s ({architectures[0]}), and a model of {modality}s is needed here: name "
             f"one. Those of {other}s are trained by mixtext-hf train-{other}."
         )
+    if _modality_of_type(config) == other:
+        raise ValueError(
+            f"{argument}={name!r} is a model of {other}s ({config.model_type}), and one of {modality}s is needed here: name one. Those "
+            f"of {other}s are trained by mixtext-hf train-{other}."
+        )
+
+
+def _modality_of_type(config: Any) -> str | None:
+    """What the classifiers of this type take; `None` where transformers has classifiers of both, or of neither."""
+    is_text, is_image = (
+        type(config) in mapping
+        for mapping in (MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING)
+    )
+    if is_text == is_image:
+        return None
+    return "text" if is_text else "image"
 
 
 def _architectures(config: Any) -> list[str]:

@@ -44,11 +44,14 @@ class Stopped(KeyboardInterrupt):
         number (`int`): Of the signal; a command exits with 128 more.
         step (`int`): The last one that was made.
         checkpoint (`Path`, *optional*): The newest whole one.
+        saves (`bool`): Whether it was a training that saves; a short one on the way to another is made again.
     """
 
-    def __init__(self, number: int, step: int, checkpoint: Path | None):
-        kept = f"{checkpoint} is kept" if checkpoint is not None else "nothing was saved"
-        super().__init__(f"Stopped by {signal.Signals(number).name} after step {step}: {kept}.")
+    def __init__(self, number: int, step: int, checkpoint: Path | None, saves: bool = True):
+        kept = f": {checkpoint} is kept" if checkpoint is not None else ": nothing was saved"
+        if not saves:
+            kept = " of a classifier that guesses, which is trained anew"
+        super().__init__(f"Stopped by {signal.Signals(number).name} after step {step}{kept}.")
         self.number, self.step, self.checkpoint = number, step, checkpoint
 
     @property
@@ -93,9 +96,8 @@ class StopWell(TrainerCallback):
                 first, self._heard = time.monotonic(), number
                 # The next one does what it always did.
                 signal.signal(signal.SIGINT, before[signal.SIGINT])
-                logger.warning(
-                    "%s: this step is finished and a checkpoint written; once more ends at once.", _name(number)
-                )
+                what = "this step is finished" + (" and a checkpoint written" if self.saves else "")
+                logger.warning("%s: %s; once more ends at once.", _name(number), what)
             elif time.monotonic() > first + _SAME_WITHIN_SECONDS:
                 signal.signal(number, before[signal.Signals(number)])
                 signal.raise_signal(number)
@@ -115,7 +117,7 @@ class StopWell(TrainerCallback):
         state = self.trainer.state
         if self.number is not None and state.global_step < state.max_steps:
             kept, _ = newest_whole(Path(str(self.trainer.args.output_dir)))
-            raise Stopped(self.number, state.global_step, kept)
+            raise Stopped(self.number, state.global_step, kept, self.saves)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.world_size > 1:

@@ -468,7 +468,7 @@ def test_wrong_data(tmp_path, capsys, base, given, files):
     assert "--do_eval needs labelled data" in refused(capsys, text(out, [train, *model]))
     hidden = write_table(tmp_path / "hidden.csv", [{"text": "w1"}, {"text": "w2"}])
     said = refused(capsys, text(out, [train, f"--test_file={hidden}", *model]))
-    assert "--do_eval needs labelled data" in said
+    assert "--do_eval needs labelled data, and the test split has no labels" in said
     fraction = [train, "--validation_split_fraction=0.2", *model]
     said = refused(capsys, text(out, fraction, "--seeds", "0", "1"))
     assert "--validation_split_fraction chooses the rows of the validation split anew for every seed" in said

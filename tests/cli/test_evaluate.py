@@ -587,6 +587,8 @@ def test_other_data_of_another_kind(tmp_path, capsys, no_model, classifier, pict
     assert "the model takes texts" in refused(capsys, *argv)
     argv = [f"--model_name_or_path={pictures[0]}", out, f"--test_file={pictures[1]}", f"--ood_file={files['ood']}"]
     assert "the model takes images" in refused(capsys, *argv)
+    argv = [f"--model_name_or_path={classifier}", out, f"--test_file={files['test']}", "--ood_file=nowhere.csv"]
+    assert "`ood_file`: there is no file 'nowhere.csv'" in refused(capsys, *argv)
 
 
 def test_images_of_other_channels(tmp_path, capsys, pictures):

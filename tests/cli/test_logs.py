@@ -53,6 +53,11 @@ def test_the_results_of_a_split_are_one_line():
     assert metrics_line("validation", metrics, "eval", "texts") == expected
 
 
+def test_a_split_without_labels_has_its_size_alone():
+    metrics = {"predict_samples": 300, "predict_runtime": 1.13, "predict_model_preparation_time": 0.0013}
+    assert metrics_line("test", metrics, "predict", "texts") == "test: 300 texts, 1.1 s"
+
+
 @pytest.fixture
 def base(tmp_path):
     """A model without a head."""

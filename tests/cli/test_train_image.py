@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from tiny import tiny_image_model
+from tiny import tiny_image_model, tiny_model
 from transformers import AutoModelForImageClassification
 
 from mixtext_hf.cli import train_image
@@ -151,6 +151,20 @@ def test_sizes_that_do_not_go_together_are_found_before_training(tmp_path, folde
         main([*argv, *flags])
     assert message in capsys.readouterr().err
     assert not out.exists() or not any(out.iterdir())
+
+
+def test_an_encoder_of_texts_is_no_model_of_images(tmp_path, folder, capsys):
+    tiny_model("bert").base_model.save_pretrained(tmp_path / "texts")
+    argv = [
+        f"--dataset_name={folder}",
+        f"--model_name_or_path={tmp_path / 'texts'}",
+        f"--output_dir={tmp_path / 'out'}",
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        main([*QUICK, *argv, "--do_train"])
+    assert stopped.value.code == 2
+    assert "texts' is a model of texts (bert), and one of images is needed here" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_arguments():

@@ -834,6 +834,29 @@ def test_texts_are_cut_to_what_the_model_takes_where_nobody_says(tmp_path, base,
     assert run.describe()["data_arguments"]["max_seq_length"] == 32
 
 
+def test_a_validation_split_without_labels(tmp_path, capsys, base, train_csv):
+    hidden = write_table(tmp_path / "hidden.csv", [{"text": "w1 w2"}, {"text": "w3"}])
+    flags = [f"--train_file={train_csv}", f"--validation_file={hidden}", "--do_train", "--do_eval"]
+    message = refused(capsys, tmp_path / "out", flags, model=base)
+    assert "needs labelled data, and the validation split has no labels: give --validation_file" in message
+
+
+def test_a_file_is_no_data_set(tmp_path, capsys, base, train_csv):
+    message = refused(capsys, tmp_path / "out", [f"--dataset_name={train_csv}", "--do_train"], model=base)
+    assert f"`dataset_name` is {train_csv!r}, which is a file: give it as --train_file" in message
+
+
+def test_a_head_of_another_shape_is_one_line(tmp_path, capsys, caplog):
+    model = save_model(tmp_path / "model", num_labels=2)
+    data = write_table(tmp_path / "train.csv", rows(12))
+    message = refused(capsys, tmp_path / "out", [f"--train_file={data}", "--do_train"], model=model)
+    assert (
+        "has a head of another shape than the one for the 3 classes of the data: add --ignore_mismatched_sizes"
+        in message
+    )
+    assert "classifier.weight" not in caplog.text
+
+
 def test_no_output_dir(tmp_path, monkeypatch, capsys, base, train_csv):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())

@@ -125,6 +125,21 @@ def test_a_split_named_by_its_folder(folder):
         load_image_datasets(train_file=str(folder / "other"))
 
 
+@pytest.mark.parametrize("argument", ["train_file", "test_file"])
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "val", "test_images")])
+def test_a_folder_of_splits_is_no_split(folder, argument, names):
+    draw(folder, *(f"{name}/{label}/1.png" for name in names for label in ("cat", "dog")))
+    with pytest.raises(
+        ValueError, match=rf"`{argument}`: the folder '.*pets' has the splits .*give it as --dataset_name"
+    ):
+        load_image_datasets(**{argument: str(folder)})
+
+
+def test_classes_may_be_called_like_splits(folder):
+    draw(folder, "train/1.png", "car/1.png", "test/1.png")
+    assert seen(load_image_datasets(train_file=str(folder)), folder)["train"].keys() == {"train", "car", "test"}
+
+
 # ---- classes ----
 
 

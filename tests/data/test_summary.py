@@ -96,6 +96,18 @@ def test_classes_of_very_different_sizes(tmp_path: Path) -> None:
     assert not summary_of(tmp_path, train[2:]).concerns
 
 
+def test_a_class_for_every_row_is_an_id(tmp_path: Path) -> None:
+    rows = rows_of([f"well {i}" for i in range(5)], labels=[f"t{i}" for i in range(5)])
+    summary = summary_of(tmp_path, rows)
+    assert summary.lines()[1] == "Classes in train: 5, of 1 row each."
+    assert "Every row of train has a class of its own, such as 't0', 't1'" in said(summary)
+    assert "--label_column" in said(summary)
+    twice = [*rows, *rows_of(["more"], labels=["t3"])]
+    assert not summary_of(tmp_path / "twice", twice).concerns
+    # One row of each was asked for.
+    assert not summary_of(tmp_path / "one", [*rows, *twice], load={"labeled_per_class": 1}).concerns
+
+
 def test_splits_with_classes_of_their_own(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, WELL, test=rows_of(["x", "y"], ["ham"]))
     assert "All rows of test have the class 'ham': give rows of the other classes too" in said(summary)

@@ -74,6 +74,16 @@ def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_for_bit(tmp_path, 
     assert_same_weights(weights(again.model), weights(whole.model))
 
 
+def test_a_training_that_saves_nothing_says_so(tmp_path, caplog):
+    """Such as that of a classifier that guesses, on the way to another."""
+    trainer = told(tmp_path / "out")
+    trainer.stop.saves = False
+    with pytest.raises(Stopped, match="after step 3 of a classifier that guesses, which is trained anew") as ended:
+        trainer.train()
+    assert ended.value.checkpoint is None and newest_whole(tmp_path / "out")[0] is None
+    assert "SIGINT: this step is finished; once more" in caplog.text
+
+
 def test_workers_of_the_loader_hear_it_too_and_stay(tmp_path):
     """A terminal sends Ctrl-C to all processes in the foreground."""
     trainer = told(tmp_path, dataloader_num_workers=1)

@@ -137,7 +137,7 @@ def read_split_folder(argument: str, name: str) -> Dataset:
         `datasets.Dataset`: as [`load_image_folder`] has them.
 
     Raises:
-        `ValueError`: if there are no images in it, or some lie beside folders of classes.
+        `ValueError`: if there are no images in it, some lie beside folders of classes, or it holds splits.
     """
     top = _walk(Path(name))
     if not top.all_images():
@@ -146,6 +146,12 @@ def read_split_folder(argument: str, name: str) -> Dataset:
             f"files, for example {os.path.join(name, '*.parquet')}."
         )
     _say_others(top)
+    kinds = [kind_of_split(folder.name) for folder in top.with_images()]
+    if not top.images and len(kinds) > 1 and None not in kinds and len(set(kinds)) == len(kinds):
+        raise ValueError(
+            f"`{argument}`: the folder {name!r} has the splits of a data set in it, {_names(top.with_images())}: give it as --dataset_name, "
+            "or one of them here."
+        )
     kind = argument.removesuffix("_file")
     found = _classes_of(top, kind, top)
     _check_cases({kind: found}, name)

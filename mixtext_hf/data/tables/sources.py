@@ -5,6 +5,7 @@ tasks and the embedded corpus, is in `find_glue_task` and `load_text_splits` alo
 """
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -189,6 +190,10 @@ def load_hub(
     Returns:
         [`Splits`]
     """
+    if os.path.isfile(name):
+        raise ValueError(
+            f"`dataset_name` is {name!r}, which is a file: give it as --train_file, --validation_file or --test_file."
+        )
     tables = tables_in(name) if config_name is None else None
     if tables is not None:
         return load_folder(name, tables, cache_dir, how)
