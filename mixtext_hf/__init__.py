@@ -9,6 +9,7 @@ from .version import __version__ as __version__
 
 
 if TYPE_CHECKING:
+    from .cli.comparing import compare as compare
     from .data import ImageCollator as ImageCollator
     from .data import MixDataCollator as MixDataCollator
     from .data import few_shot_split as few_shot_split
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .training import MixTrainingArguments as MixTrainingArguments
 
 _HOMES = {
+    "cli.comparing": ("compare",),
     "data": ("ImageCollator", "MixDataCollator", "few_shot_split", "load_image_datasets", "load_text_datasets"),
     "evaluation": ("make_compute_metrics",),
     "functional": (

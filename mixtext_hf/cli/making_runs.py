@@ -36,6 +36,14 @@ AnyRun = TypeVar("AnyRun", bound=Run)
 def make_run_of(
     kind: type[AnyRun], parser: HfArgumentParser, argv: Sequence[str] | None, embedded: Mapping[str, Any]
 ) -> AnyRun:
+    """As [`build_run`], for a command: what is wrong is said in a line, and the process exits."""
+    with reporting_bad_input(parser):
+        return build_run(kind, parser, argv, embedded)
+
+
+def build_run(
+    kind: type[AnyRun], parser: HfArgumentParser, argv: Sequence[str] | None, embedded: Mapping[str, Any]
+) -> AnyRun:
     """
     The run that command-line arguments describe, checked and ready to start.
 
@@ -44,22 +52,24 @@ def make_run_of(
         parser (`HfArgumentParser`): Of model, data and training arguments, in this order.
         argv (`Sequence[str]`, *optional*): The arguments; those of the process if not given.
         embedded (`Mapping[str, Any]`): Defaults of the embedded example, which runs where neither data nor a model is named.
+
+    Raises:
+        `ValueError`, `OSError`, `ImportError`, `TypeError`: for wrong arguments, and whatever `kind` finds wrong.
     """
     names = given_names(parser, argv)
     is_embedded = not names & _SOURCES
     # Steps given take the place of the example's epochs, and the other way round.
     defaults = {name: value for name, value in embedded.items() if not (name in _LENGTHS and names & _LENGTHS)}
-    with reporting_bad_input(parser):
-        behind = {
-            **(defaults if is_embedded else {}),
-            **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
-        }
-        model_args, data_args, training_args = parse(parser, argv, behind)[:3]
-        if not is_embedded and "output_dir" not in names:
-            raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
-        # What is there may be of a run that is being made. Where none has been, nothing is written before all is checked.
-        with own_folder(training_args) if Path(str(training_args.output_dir), LOCK).exists() else nullcontext():
-            run = kind(model_args, data_args, training_args)
+    behind = {
+        **(defaults if is_embedded else {}),
+        **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
+    }
+    model_args, data_args, training_args = parse(parser, argv, behind)[:3]
+    if not is_embedded and "output_dir" not in names:
+        raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
+    # What is there may be of a run that is being made. Where none has been, nothing is written before all is checked.
+    with own_folder(training_args) if Path(str(training_args.output_dir), LOCK).exists() else nullcontext():
+        run = kind(model_args, data_args, training_args)
     run.command = launched(command_line(parser, argv), run.args.world_size)
     return run
 

@@ -39,7 +39,11 @@ class _PrintAll(Action):
 
 class Parser(HfArgumentParser):
     """
-    Takes `--config` as well, and says what was wrong in one line, where argparse prints the list of all arguments before it.
+    Takes `--config` as well. What is wrong is raised, where argparse prints the list of all arguments and exits: a command says it
+    in one line by [`reporting_bad_input`].
+
+    Raises:
+        `ValueError`: by `parse_args` and its like.
     """
 
     def __init__(self, dataclass_types: Any, **kwargs: Any):
@@ -56,7 +60,7 @@ class Parser(HfArgumentParser):
         return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        fail(self, f"{message}. See --help.")
+        raise ValueError(f"{message}. See --help.")
 
 
 def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[str, Any] | None = None) -> tuple:
@@ -70,6 +74,9 @@ def parse(parser: HfArgumentParser, argv: Sequence[str] | None, defaults: dict[s
 
     Returns:
         One instance of each dataclass of `parser`.
+
+    Raises:
+        `ValueError`: for wrong arguments, and a file of wrong ones.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     config, arguments = _pop_config(parser, arguments)
@@ -153,21 +160,18 @@ def reporting_bad_input(parser: HfArgumentParser) -> Iterator[None]:
     with reporting_failures(parser.prog):
         try:
             yield
-        except (ValueError, OSError, ImportError) as error:
-            if isinstance(error, RunError) or of_machine(error) is not None:
+        except Exception as error:
+            if not is_bad_input(error):
                 raise
             show_traceback(error)
-            fail(parser, str(error))
-        except TypeError as error:
-            if not is_own(error):
-                raise
-            show_traceback(error)
-            fail(parser, str(error))
+            parser.exit(2, f"{parser.prog}: error: {' '.join(str(error).split())}\n")
 
 
-def fail(parser: HfArgumentParser, message: str) -> NoReturn:
-    """Exit with status 2 and the message, on one line."""
-    parser.exit(2, f"{parser.prog}: error: {' '.join(message.split())}\n")
+def is_bad_input(error: Exception) -> bool:
+    """Whether an error is of what was given: no bug, nothing of the disk, the memory and the network, and not of a run."""
+    if isinstance(error, RunError) or of_machine(error) is not None:
+        return False
+    return isinstance(error, ValueError | OSError | ImportError) or (isinstance(error, TypeError) and is_own(error))
 
 
 def _pop_config(
@@ -180,7 +184,7 @@ def _pop_config(
         if argument == "--config":
             path = next(iterator, None)
             if path is None:
-                fail(parser, "--config needs the path of a YAML file.")
+                raise ValueError("--config needs the path of a YAML file.")
         elif argument.startswith("--config="):
             path = argument.removeprefix("--config=")
         else:
@@ -225,19 +229,19 @@ def _known(parser: HfArgumentParser) -> set[str]:
 
 def _read_config(parser: HfArgumentParser, path: str, *others: HfArgumentParser) -> dict[str, Any]:
     if not Path(path).is_file():
-        fail(parser, f"--config {path}: there is no such file.")
+        raise ValueError(f"--config {path}: there is no such file.")
     try:
         config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        fail(parser, f"--config {path} is not valid YAML: {error}")
+        raise ValueError(f"--config {path} is not valid YAML: {error}") from error
     if config is None:
         return {}
     if not isinstance(config, dict):
-        fail(parser, f"--config {path} must hold `name: value` lines, got {type(config).__name__}.")
+        raise ValueError(f"--config {path} must hold `name: value` lines, got {type(config).__name__}.")
     known = set().union(*map(_known, (parser, *others)))
     unknown = [name for name in config if name not in known]
     if unknown:
-        fail(parser, f"--config {path} has unknown arguments: {', '.join(map(str, unknown))}. See --help.")
+        raise ValueError(f"--config {path} has unknown arguments: {', '.join(map(str, unknown))}. See --help.")
     return config
 
 

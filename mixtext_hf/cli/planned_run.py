@@ -10,8 +10,8 @@ import hashlib
 import json
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -37,8 +37,7 @@ from mixtext_hf.version import __version__, versions
 from . import train_image, train_text
 from .embedded import DEFAULTS, DIGITS_DEFAULTS
 from .frozen import FROZEN, frozen_probabilities
-from .making_runs import make_run_of
-from .parsing import reporting_bad_input
+from .making_runs import build_run
 from .run import Run
 
 
@@ -110,8 +109,8 @@ class Kind:
         self.parser = self.make_parser()
 
     def parse(self, argv: Sequence[str], output_dir: str | Path) -> ParsedRun:
-        """The arguments of a run, each checked by itself; exits with one line if one is wrong."""
-        return make_run_of(ParsedRun, self.parser, [*_DEFAULTS, *argv, f"--output_dir={output_dir}"], self.embedded)
+        """The arguments of a run, each checked by itself; raises if one is wrong."""
+        return build_run(ParsedRun, self.parser, [*_DEFAULTS, *argv, f"--output_dir={output_dir}"], self.embedded)
 
     def make(self, argv: Sequence[str], output_dir: str | Path) -> Run:
         """The run itself, with its data and its model."""
@@ -120,21 +119,22 @@ class Kind:
         run.command = parsed.command
         return run
 
-    @contextmanager
-    def naming(self, prog: str) -> Iterator[None]:
-        """Report bad input under this name."""
-        own, self.parser.prog = self.parser.prog, prog
-        with reporting_bad_input(self.parser):
-            yield
-        self.parser.prog = own
+
+KINDS = ("text", "image")
 
 
 def make_kind(name: str) -> Kind:
-    """The kind of runs: "text" or "image"."""
-    return {
-        "text": lambda: Kind(name, train_text.TextRun, train_text.make_parser, DEFAULTS),
-        "image": lambda: Kind(name, train_image.ImageRun, train_image.make_parser, DIGITS_DEFAULTS),
-    }[name]()
+    """
+    The kind of runs: "text" or "image".
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if name not in KINDS:
+        raise ValueError(f"kind={name!r}: choose from {', '.join(KINDS)}.")
+    if name == "text":
+        return Kind(name, train_text.TextRun, train_text.make_parser, DEFAULTS)
+    return Kind(name, train_image.ImageRun, train_image.make_parser, DIGITS_DEFAULTS)
 
 
 class PlannedRun:

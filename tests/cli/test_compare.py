@@ -18,7 +18,8 @@ from table_files import write_table
 from tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli import planned_run
-from mixtext_hf.cli.compare import WITH_ALPHA, WITH_LAYERS, Comparison, main, make_parser
+from mixtext_hf.cli.compare import main, make_comparison, make_parser
+from mixtext_hf.cli.comparison_plan import WITH_ALPHA, WITH_LAYERS
 from mixtext_hf.cli.planned_run import PlannedRun
 from mixtext_hf.data.in_batches import write_rows
 from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
@@ -361,7 +362,7 @@ def test_unequal_steps_make_no_table(tmp_path, given, capsys):
 
 def test_who_comes_late_leaves_the_table_of_others(tmp_path, given, done):
     shutil.copytree(done, tmp_path / "out")
-    late = Comparison(make_parser(), text(tmp_path / "out", given, "--seeds", "0", "1"))
+    late = make_comparison(make_parser(), text(tmp_path / "out", given, "--seeds", "0", "1"))
     unfinished, calls = late._unfinished, []
 
     def seen_before_the_others_were_done() -> list[PlannedRun]:
@@ -397,7 +398,7 @@ def test_a_figure_of_other_runs_does_not_stay(tmp_path, given, done):
 
 
 def plans(argv: list[str]) -> list[PlannedRun]:
-    return Comparison(make_parser(), argv).plans
+    return make_comparison(make_parser(), argv).plans
 
 
 def refused(capsys, argv: list[str]) -> str:

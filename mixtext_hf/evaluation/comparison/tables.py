@@ -1,6 +1,6 @@
 """Methods compared over seeds and numbers of labels: which runs that takes, and the table that they end in.
 
-Numbers in, numbers and text out: this file knows no trainer and no folder. The runs are made by `mixtext_hf.cli.compare`,
+Numbers in, numbers and text out: this file knows no trainer and no folder. The runs are made by `mixtext_hf.cli.comparing`,
 the figures drawn by `plots.py`.
 """
 

@@ -1,0 +1,236 @@
+"""From what a comparison is told to the runs that it takes, each with its arguments; nothing is loaded, made or written."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants
+from mixtext_hf.methods import METHODS, ResizeMix
+
+from .frozen import FROZEN
+from .parsing import given_names, is_bad_input, to_flags
+from .planned_run import Kind, PlannedRun
+from .run_arguments import SelectionArguments
+
+
+RUNS = "runs"
+
+# Methods that draw a lambda from Beta(alpha, alpha), and methods that draw their layer from several.
+WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind is not ResizeMix)
+WITH_LAYERS = tuple(name for name, kind in METHODS.items() if kind.mixes and len(kind().layer_set(12) or ()) > 1)
+
+# Arguments of the training command that are not for the user to give, and what is.
+_TAKEN = {
+    "mix_method": "name methods by --methods",
+    "mix_alpha": "give --alphas, or mix_alpha for one method in --method_arguments",
+    "mix_layers": "give --layer_sets, or mix_layers for one method in --method_arguments",
+    "seed": "give --seeds",
+    "do_train": "every run trains",
+    "do_eval": "every run is measured",
+    "do_predict": "every run is measured",
+    "overwrite_output_dir": "finished runs are kept; delete the folder of one to have it run again",
+    "resume_from_checkpoint": "finished runs are kept, and others start anew",
+    "push_to_hub": "keep the models by --keep_models, and push one by `mixtext-hf push FOLDER`",
+    "baseline_dir": f"the table compares with {BASELINE}",
+}
+# What must be the same for all methods, or the comparison is none.
+_SHARED = {field.name for field in fields(SelectionArguments)} | {
+    "dataset_name",
+    "task_name",
+    "max_steps",
+    "num_train_epochs",
+    # These hold for the process, and so for every run that comes after in it.
+    "tf32",
+    "full_determinism",
+}
+
+
+@dataclass
+class ComparisonSettings:
+    """
+    What is compared, and where to.
+
+    These are the arguments of [`~mixtext_hf.compare`] and the flags of `mixtext-hf compare`, but for those of every run.
+    """
+
+    methods: list[str] = field(
+        metadata={
+            "help": f"Methods to compare; with {BASELINE}, the others are compared to it. For texts also frozen and "
+            "frozen_gaussian: what the untouched encoder's features tell."
+        }
+    )
+    output_dir: str = field(metadata={"help": "Folder of the runs, the table and the figures."})
+    seeds: list[int] = field(
+        default_factory=lambda: [0, 1, 2, 3, 4],
+        metadata={"help": "The seeds themselves: each draws its own labelled rows, head, batches and mixes."},
+    )
+    labeled_per_class: list[int] | None = field(
+        default=None, metadata={"help": "Numbers of labelled rows of each class; all rows if not given."}
+    )
+    alphas: list[float] | None = field(
+        default=None,
+        metadata={"help": "Values of mix_alpha, for the methods that have one: each is a line of its own."},
+    )
+    layer_sets: list[str] | None = field(
+        default=None, metadata={"help": "Values of mix_layers, such as 7,9,12 3,4, for the methods that draw a layer."}
+    )
+    method_arguments: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Further training arguments of single methods, as a JSON object (in the YAML file: a mapping), such as "
+            '\'{"mixtext": {"augmenters": ["word_dropout:0.5"]}}\'.'
+        },
+    )
+    max_predict_samples: int | None = field(
+        default=None, metadata={"help": "Measure on at most this many rows, the same ones in all runs."}
+    )
+    keep_models: bool = field(default=False, metadata={"help": "Keep the model of every run, with its card."})
+
+
+class WrongRun(ValueError):
+    """
+    What is given for one of the runs is wrong.
+
+    Args:
+        run (`str`): Its name.
+        error (`Exception`): What is wrong with it.
+    """
+
+    def __init__(self, run: str, error: Exception):
+        super().__init__(f"{run}: {error}")
+        self.run, self.error = run, error
+
+
+@contextmanager
+def naming_the_run(name: str) -> Iterator[None]:
+    """Say of which run it is what is wrong."""
+    try:
+        yield
+    except Exception as error:
+        if not is_bad_input(error):
+            raise
+        raise WrongRun(name, error) from error
+
+
+def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -> list[PlannedRun]:
+    """
+    The runs of a comparison, seed by seed.
+
+    Args:
+        kind ([`Kind`]): What trains.
+        settings ([`ComparisonSettings`]): What is compared.
+        flags (`Sequence[str]`): What every run is given besides, as to the command that trains.
+
+    Raises:
+        ValueError: For wrong settings; a [`WrongRun`] for wrong arguments of a run.
+    """
+    a = settings
+    if a.max_predict_samples is not None and a.max_predict_samples < 2:
+        raise ValueError(f"--max_predict_samples must be at least 2, got {a.max_predict_samples}.")
+    names = given_names(kind.parser, flags)
+    for name in _TAKEN:
+        if name in names:
+            raise ValueError(f"--{name} is not for a comparison: {_TAKEN[name]}.")
+    known = [*METHODS, *(FROZEN if kind.name == "text" else ())]
+    unknown = [method for method in a.methods if method not in known]
+    if unknown:
+        raise ValueError(f"--methods: there is no method {unknown[0]!r}, choose from {', '.join(known)}.")
+    method_arguments = _method_arguments(a)
+    variants = make_variants(
+        a.methods,
+        alphas=a.alphas or (),
+        layer_sets=[_layers(text) for text in a.layer_sets or ()],
+        with_alpha=WITH_ALPHA,
+        with_layers=WITH_LAYERS,
+    )
+    plans = []
+    for setting in make_grid(variants, a.labeled_per_class or [None], a.seeds):
+        variant = setting.variant
+        argv = [
+            *flags,
+            *as_flags(method_arguments.get(variant.method, {})),
+            *to_flags({"mix_alpha": variant.alpha, "mix_layers": variant.layers and [*variant.layers]}),
+            *to_flags({"labeled_per_class": setting.labeled_per_class}),
+            *(
+                f"--mix_method={FROZEN.get(variant.method, variant.method)}",
+                f"--seed={setting.seed}",
+                "--do_train",
+                "--do_eval",
+            ),
+        ]
+        with naming_the_run(setting.name):
+            plans.append(PlannedRun(kind, setting, argv, Path(a.output_dir) / RUNS, a.max_predict_samples))
+    return plans
+
+
+def as_flags(arguments: Mapping[str, Any]) -> list[str]:
+    """
+    Arguments of Python as the flags of a command, so that the same run is recognised wherever it was asked for.
+
+    Raises:
+        TypeError: For what no flag can say, such as a model or a data set.
+    """
+    return to_flags({name: _plain(name, value) for name, value in arguments.items()})
+
+
+def _plain(name: str, value: Any, *, within: bool = False) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, inner, within=True) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range | np.ndarray):
+        return [_plain(name, inner, within=True) for inner in value]
+    raise TypeError(
+        f"{name} {'holds' if within else 'is'} a {type(value).__name__}: give it as the command takes it, by a name, a path, a "
+        "number or a list of these."
+    )
+
+
+def _method_arguments(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
+    """`--method_arguments` as {method: {argument: value}}, checked."""
+    given = settings.method_arguments
+    if given is None:
+        return {}
+    example = '\'{"mixtext": {"augmenters": ["word_dropout:0.5"]}}\''
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"--method_arguments is no JSON ({error}): write an object such as {example}.") from error
+    if not isinstance(given, dict) or not all(isinstance(value, dict) for value in given.values()):
+        raise ValueError(f"--method_arguments must be an object of objects such as {example}, got {given!r}.")
+    own = {field.name for field in fields(ComparisonSettings)}
+    lists = (("mix_alpha", settings.alphas), ("mix_layers", settings.layer_sets))
+    allowed = {name for name, values in lists if values is None}
+    for method, arguments in given.items():
+        if method not in settings.methods:
+            raise ValueError(f"--method_arguments: {method!r} is not among --methods, {', '.join(settings.methods)}.")
+        for name in arguments:
+            where = f"--method_arguments: {name!r} of {method}"
+            if name in _TAKEN and name not in allowed:
+                raise ValueError(f"{where} is not for a comparison: {_TAKEN[name]}.")
+            if name in _SHARED | own:
+                raise ValueError(f"{where} must be the same for all methods: give it for all.")
+    return given
+
+
+def _layers(text: str) -> list[int]:
+    try:
+        return [int(layer) for layer in text.strip("[]() ").split(",")]
+    except ValueError as error:
+        raise ValueError(f"--layer_sets: {text!r} is no list of layer numbers such as 7,9,12.") from error
