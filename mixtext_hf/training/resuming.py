@@ -11,7 +11,7 @@ from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import TrainOutput
 
-from .guesses import GUESSES, make_guesses
+from .guesses import GUESSES
 from .same_run import check_same_run
 from .whole_checkpoints import (
     NOT_FINISHED,
@@ -111,7 +111,7 @@ def as_finished(trainer: MixTrainer, checkpoint: str) -> TrainOutput | None:
     logger.warning("%s: this run was finished, after step %d. Nothing is trained.", checkpoint, state.global_step)
     if trainer.learns_from_guesses and (Path(str(trainer.args.output_dir)) / GUESSES).is_dir():
         # While the model has its first weights, of which the guesses were made.
-        trainer.guesses = make_guesses(trainer, resume=True)
+        trainer._make_guesses(resume=True)
     best = state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
     trainer._load_from_checkpoint(best or checkpoint)
     trainer._memory.load_checkpoint(checkpoint)

@@ -233,7 +233,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         if output is None:
             if self.learns_from_guesses:
                 if self.guesses is None:
-                    self.guesses = make_guesses(self, resume=bool(resume_from_checkpoint))
+                    self._make_guesses(resume=bool(resume_from_checkpoint))
                 # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
                 set_seed(self.args.seed)
             # What differs from the run of the checkpoint was said by `check_same_run`.
@@ -247,6 +247,10 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         if self._memory.skipped_steps:
             output.metrics["skipped_steps"] = self._memory.skipped_steps
         return output
+
+    def _make_guesses(self, *, resume: bool) -> None:
+        # The rounds before are trained by this class, not by one derived from it.
+        self.guesses = make_guesses(self, MixTrainer, resume=resume)
 
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.
@@ -403,11 +407,6 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         return self.method.summarise(averages)
 
     # ---- describe ----
-
-    @staticmethod
-    def of_a_round(**settings: Any) -> MixTrainer:
-        """A trainer of one of the rounds before this training, in which the guesses for it are made: of this class, not of one derived."""
-        return MixTrainer(**settings)
 
     def describe_model(self, folder: Path) -> CardData:
         return describe(self, folder)

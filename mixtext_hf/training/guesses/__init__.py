@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 GUESSES = "guesses"
 
 
-def make_guesses(trainer: MixTrainer, *, resume: bool) -> Guesses:
+def make_guesses(trainer: MixTrainer, make_trainer: Callable[..., MixTrainer], *, resume: bool) -> Guesses:
     """
     The guesses for the last round of a trainer: read, if an earlier start of the same run made them, else made.
 
     Args:
         trainer ([`MixTrainer`]): Before training: its model has its first weights.
+        make_trainer (`Callable[..., MixTrainer]`): Makes the trainers of the rounds before, of the arguments of [`MixTrainer`].
         resume (`bool`): Whether training goes on; rounds before the last then go on too.
 
     Raises:
@@ -36,7 +38,7 @@ def make_guesses(trainer: MixTrainer, *, resume: bool) -> Guesses:
     names = label_names(trainer)
     folder = Path(str(args.output_dir)) / GUESSES
     if guesser != "column" and not guesser.startswith("checkpoint:"):
-        return Rounds(trainer, folder, names, resume)()
+        return Rounds(trainer, make_trainer, folder, names, resume)()
     given = of_column if guesser == "column" else of_teacher
     make = by_first(trainer, lambda: given(trainer, folder, names))
     table = shared_table(trainer, folder, make, settings=settings_of_given(trainer), resume=resume)

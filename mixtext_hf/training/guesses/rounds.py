@@ -50,8 +50,16 @@ _WARM_UP_BATCH = 8
 class Rounds:
     """From the labelled rows alone to the guesses of the last round."""
 
-    def __init__(self, trainer: MixTrainer, folder: Path, names: Sequence[str], resume: bool):
-        self.trainer, self.folder, self.names, self.resume = trainer, folder, list(names), resume
+    def __init__(
+        self,
+        trainer: MixTrainer,
+        make_trainer: Callable[..., MixTrainer],
+        folder: Path,
+        names: Sequence[str],
+        resume: bool,
+    ):
+        self.trainer, self.make_trainer = trainer, make_trainer
+        self.folder, self.names, self.resume = folder, list(names), resume
         self.args: MixTrainingArguments = trainer.args
         self.texts = trainer.unlabeled_dataset
         self.labelled = trainer.train_dataset
@@ -242,7 +250,7 @@ class Rounds:
             settings |= {"view_columns": None, "augmenters": None, "logging_strategy": IntervalStrategy.NO}
         for name, value in settings.items():
             setattr(args, name, value)
-        one = trainer.of_a_round(
+        one = self.make_trainer(
             model=copy.deepcopy(model_of(trainer)),
             args=args,
             method=method,
