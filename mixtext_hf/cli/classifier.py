@@ -19,16 +19,11 @@ from transformers import (
 )
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from mixtext_hf._messages import listed
 from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
-from mixtext_hf.models.checkpoint import (
-    MAX_JSON_BYTES,
-    Checkpoint,
-    RefusedCheckpoint,
-    check_checkpoint,
-    check_image_processor,
-    check_tokenizer,
-)
+from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.checkpoint_contents import MAX_JSON_BYTES, RefusedCheckpoint
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.stack import num_channels
@@ -40,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 # Longer texts cost more than most tasks gain; a model that knows no limit has one.
 _LONGEST_TEXT = 512
-_SHOWN = 10
 
 
 @dataclass
@@ -121,7 +115,7 @@ class TrainedClassifier:
         """Raise `ValueError` unless its config names its outputs, each once."""
         if set(self.config.id2label) != set(range(self.config.num_labels)):
             raise ValueError(
-                f"The config of model_name_or_path={self.name!r} has in id2label the classes {listed(map(str, self.config.id2label))}, "
+                f"The config of model_name_or_path={self.name!r} has in id2label the classes {listed(self.config.id2label, show=str)}, "
                 f"where they are numbered from 0 to {self.config.num_labels - 1}: correct its config.json."
             )
 
@@ -254,13 +248,6 @@ def device_of(use_cpu: bool) -> torch.device:
     """The accelerator, where there is one and it is wanted."""
     found = None if use_cpu else torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
-
-
-def listed(names: Any) -> str:
-    """Some names in a message: the first ones, and how many there are."""
-    found = list(names)
-    more = f", … {len(found)} in all" if len(found) > _SHOWN else ""
-    return ", ".join(found[:_SHOWN]) + more
 
 
 def _no_model(name: str, error: Exception) -> str:

@@ -13,6 +13,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import check_apart, check_writable
+from mixtext_hf._messages import listed
 from mixtext_hf.data import (
     ImageCollator,
     MixDataCollator,
@@ -30,7 +31,7 @@ from mixtext_hf.evaluation.predicting import predict
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .card import log_summary
-from .classifier import ModelArguments, TrainedClassifier, device_of, listed, read_json
+from .classifier import ModelArguments, TrainedClassifier, device_of, read_json
 from .run import task_of
 
 
@@ -326,11 +327,15 @@ class EvaluationInputs:
             return Matching(
                 "number",
                 f"Labels were matched by number: the data has no names of classes, so that label i is taken for the model's output i "
-                f"({listed(f'{i} = {name}' for i, name in enumerate(names))}).",
+                f"({listed((f'{i} = {name}' for i, name in enumerate(names)), show=str)}).",
             )
         spelled = [f"{name!r} is {other!r}" for name, other in matching.renamed.items()]
-        aside = f", case and blanks aside where only one class has the name: {listed(spelled)}" if spelled else ""
-        return Matching("name", f"Labels were matched by name ({listed(names)}){aside}.")
+        aside = (
+            f", case and blanks aside where only one class has the name: {listed(spelled, show=str)}"
+            if spelled
+            else ""
+        )
+        return Matching("name", f"Labels were matched by name ({listed(names, show=str)}){aside}.")
 
     def _check_outputs(self) -> None:
         outputs = self.data.num_labels

@@ -26,7 +26,8 @@ from mixtext_hf.hub.card import write_card
 from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
-from mixtext_hf.models.checkpoint import Checkpoint, RefusedCheckpoint, check_checkpoint
+from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
+from mixtext_hf.models.checkpoint_contents import RefusedCheckpoint
 from mixtext_hf.models.load_report import holding_load_report
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments

@@ -22,7 +22,8 @@ from transformers.utils import ADAPTER_CONFIG_NAME
 from mixtext_hf._compat import load_replaced_modules, name_classes_once, names_classes_twice
 
 from .any_classifier import Classifier
-from .checkpoint import WHERE_TO_LOOK, Checkpoint, RefusedCheckpoint, check_checkpoint
+from .checkpoint import WHERE_TO_LOOK, Checkpoint, check_checkpoint
+from .checkpoint_contents import RefusedCheckpoint
 from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable

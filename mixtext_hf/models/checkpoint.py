@@ -5,17 +5,15 @@ Weights are safetensors, every file lies inside, nothing is code, and JSON is of
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-from transformers import CONFIG_MAPPING
 from transformers.configuration_utils import get_configuration_file
 from transformers.utils import (
     ADAPTER_CONFIG_NAME,
@@ -28,28 +26,25 @@ from transformers.utils import (
 
 from mixtext_hf._compat import HubClientError
 
+from .checkpoint_contents import (
+    MAX_JSON_BYTES,
+    RefusedCheckpoint,
+    check_code,
+    check_index,
+    check_inside,
+    check_module,
+    check_numbers,
+    check_size,
+    read_json,
+)
+
 
 # The arguments of `from_pretrained` that say where on the Hub, or where in a folder.
 WHERE_TO_LOOK = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 
-# A config with the names of 22,000 classes takes 2 MB, the largest tokenizers take some 40 MB.
-MAX_JSON_BYTES = 32 * 2**20
+# The largest take some 40 MB.
 MAX_TOKENIZER_BYTES = 256 * 2**20
-MAX_DEPTH = 64
-# The largest sets of labels have some 3 million, and a config makes two dictionaries of them.
-MAX_LABELS = 5_000_000
-MAX_LAYERS = 10_000
-MAX_SIZE = 100_000_000
-# Numbers in one matrix: 256 GB in float32. The largest of today's models stay below 2**33.
-MAX_MATRIX = 2**36
 
-_LABELS = re.compile(r"_?num_labels")
-_LAYERS = re.compile(r"(.*_)?(layers?|depths?)")
-_SIZES = re.compile(r"(.*_)?(channels|dims?|embd|embeddings|heads|model|positions|sizes?)")
-_WIDTHS = ("hidden_size", "dim", "d_model", "n_embd")
-_HEIGHTS = (*_WIDTHS, "hidden_dim", "intermediate_size", "vocab_size", "num_labels")
-
-_KERNELS = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 _PICKLES = (".bin", ".bin.index.json", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 # What a Trainer saves beside the weights.
 _NOT_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*")
@@ -60,10 +55,6 @@ _TOKENIZER_DATA = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
 _LISTS_OF_FILES = ("fast_tokenizer_files", "init_inputs")
 _OPENED_BY_TOKENIZERS = (*_LISTS_OF_FILES, "gguf_file", "merges", "vocab")
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-
-
-class RefusedCheckpoint(ValueError):
-    """A checkpoint that is not opened; the message names the file, what is wrong with it and what to do."""
 
 
 @dataclass(frozen=True)
@@ -121,23 +112,23 @@ def check_checkpoint(
     files = _files_of(str(name), where)
     config_file = _config_file(files)
     config = files.read(config_file) if files.has(config_file) else {}
-    _check_numbers(files.naming(config_file), config)
+    check_numbers(files.naming(config_file), config)
     adapter = files.read(ADAPTER_CONFIG_NAME) if files.has(ADAPTER_CONFIG_NAME) else None
     if not trust_remote_code:
-        _check_code(files.naming(config_file), config)
-        _check_module(files.naming(ADAPTER_CONFIG_NAME), adapter or {})
+        check_code(files.naming(config_file), config)
+        check_module(files.naming(ADAPTER_CONFIG_NAME), adapter or {})
 
     weights = [_with_variant(file, variant) for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)]
     named = config.get("transformers_weights")
     if named is not None:
-        _check_inside(files.naming(config_file), "transformers_weights", named)
+        check_inside(files.naming(config_file), "transformers_weights", named)
         weights = [named]
     pickles_pass = use_safetensors is False
     for file in weights:
         if not (pickles_pass or file.endswith((".safetensors", ".json"))):
             raise RefusedCheckpoint(_about_pickle(file, files.name))
         if file.endswith(".json") and files.has(file):
-            _check_index(files.naming(file), files.read(file), pickles_pass)
+            check_index(files.naming(file), files.read(file), pickles_pass)
     if not pickles_pass:
         _check_pickles(files, weights) if adapter is None else _check_pickles(files, [ADAPTER_SAFE_WEIGHTS_NAME])
     how = {"use_safetensors": use_safetensors, "trust_remote_code": trust_remote_code, "variant": variant, **where}
@@ -160,7 +151,7 @@ def check_tokenizer(name: str | os.PathLike[str], **where: Any) -> None:
             value = values.get(key)
             for opened in value if isinstance(value, list) and key in _LISTS_OF_FILES else [value]:
                 if isinstance(opened, str):
-                    _check_inside(files.naming(file), key, opened)
+                    check_inside(files.naming(file), key, opened)
                     files.check_size(opened, MAX_TOKENIZER_BYTES)
     for file in _TOKENIZER_DATA:
         files.check_size(file, MAX_TOKENIZER_BYTES)
@@ -207,11 +198,11 @@ class _Files:
     def check_size(self, file: str, limit: int) -> None:
         if self.has(file):
             size = self.listed[file] if self.folder is None else (self.folder / file).stat().st_size
-            _check_size(self.naming(file), size, limit)
+            check_size(self.naming(file), size, limit)
 
     def read(self, file: str) -> dict[str, Any]:
         self.check_size(file, MAX_JSON_BYTES)
-        return _read_json(self.naming(file), self._path(file))
+        return read_json(self.naming(file), self._path(file))
 
     def _path(self, file: str) -> Path:
         if self.folder is not None:
@@ -268,8 +259,8 @@ def _beside(path: Path) -> _Files:
     if path.suffix == ".json":
         files = _Files(str(path.parent), path.parent, {}, {})
         config = files.read(path.name)
-        _check_numbers(files.naming(path.name), config)
-        _check_code(files.naming(path.name), config)
+        check_numbers(files.naming(path.name), config)
+        check_code(files.naming(path.name), config)
     elif path.suffix not in (".safetensors", ".gguf"):
         raise RefusedCheckpoint(_about_pickle(path.name, str(path.parent)))
     return _Files(str(path), None, {}, {})
@@ -283,152 +274,11 @@ def _config_file(files: _Files) -> str:
     if others is None:
         return CONFIG_NAME
     for other in others if isinstance(others, list) else [others]:
-        _check_inside(files.naming(CONFIG_NAME), "configuration_files", other)
+        check_inside(files.naming(CONFIG_NAME), "configuration_files", other)
     return get_configuration_file(others)
 
 
-# ---- JSON ----
-
-
-def _check_size(what: str, size: int | None, limit: int) -> None:
-    if size is not None and size > limit:
-        raise RefusedCheckpoint(
-            f"{what} has {size / 2**20:.0f} MiB, and at most {limit // 2**20} MiB are read: nothing that belongs there "
-            "is so large. Use another checkpoint, or remove from the file what does not belong there."
-        )
-
-
-def _read_json(what: str, path: Path) -> dict[str, Any]:
-    # Read no further than allowed: the size that the Hub gave may be wrong, and a file may grow.
-    with path.open("rb") as file:
-        content = file.read(MAX_JSON_BYTES + 1)
-    if len(content) > MAX_JSON_BYTES:
-        _check_size(what, max(len(content), path.stat().st_size), MAX_JSON_BYTES)
-    remedy = "Save the checkpoint anew, or get the file again."
-    try:
-        values = json.loads(content.decode("utf-8"))
-    except RecursionError as error:
-        raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}") from error
-    except ValueError as error:
-        raise RefusedCheckpoint(f"{what} is not valid JSON ({error}). {remedy}") from error
-    if not isinstance(values, dict):
-        raise RefusedCheckpoint(f"{what} holds a {type(values).__name__}, where an object {{...}} belongs. {remedy}")
-    if _deeper_than(values, MAX_DEPTH):
-        raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}")
-    return values
-
-
-def _deeper_than(value: Any, depth: int) -> bool:
-    level: list[Any] = [value]
-    for _ in range(depth):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: Any) -> list[Any]:
-    within = value.values() if isinstance(value, dict) else value
-    return [inner for inner in within if isinstance(inner, (dict, list))]
-
-
-def _objects(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The object itself, and those inside it: the configs of parts of a model."""
-    waiting: list[Any] = [values]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            # The names of classes are anything.
-            value = {key: inner for key, inner in value.items() if key not in ("id2label", "label2id")}
-            yield value
-        waiting.extend(_inside(value))
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    within: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for inner in within for text in _strings(inner)]
-
-
-# ---- what is refused ----
-
-
-def _check_numbers(what: str, config: dict[str, Any]) -> None:
-    for values in _objects(config):
-        for key, value in values.items():
-            for number in value if isinstance(value, list) else [value]:
-                if isinstance(number, (int, float)) and number > _limit_of(key):
-                    raise RefusedCheckpoint(
-                        f"{what} says {key}={number}, and at most {_limit_of(key):,} are believed: a model of that "
-                        "size fits nowhere. Correct the number, or use another checkpoint."
-                    )
-        width, height = (
-            max((values[key] for key in keys if isinstance(values.get(key), int)), default=0)
-            for keys in (_WIDTHS, _HEIGHTS)
-        )
-        if width * height > MAX_MATRIX:
-            raise RefusedCheckpoint(
-                f"{what} describes a matrix of {height:,} by {width:,}, which fits nowhere. Correct the sizes, or use "
-                "another checkpoint."
-            )
-
-
-def _limit_of(key: str) -> float:
-    for pattern, limit in ((_LABELS, MAX_LABELS), (_LAYERS, MAX_LAYERS), (_SIZES, MAX_SIZE)):
-        if pattern.fullmatch(key):
-            return limit
-    return float("inf")
-
-
-def _check_code(what: str, config: dict[str, Any]) -> None:
-    remedy = (
-        "and it is not run. Use a checkpoint of a type that transformers knows, or, where you have read the code and "
-        "trust it, pass trust_remote_code=True."
-    )
-    model_type = config.get("model_type")
-    if config.get("auto_map") and not (isinstance(model_type, str) and model_type in CONFIG_MAPPING):
-        raise RefusedCheckpoint(
-            f"{what} asks for code of its own (auto_map) for the type {model_type!r}, which transformers does not "
-            f"know, {remedy}"
-        )
-    for values in _objects(config):
-        for key, value in values.items():
-            if _KERNELS.fullmatch(key) and any("/" in text for text in _strings(value)):
-                raise RefusedCheckpoint(f"{what} asks for code from the Hub ({key}={value!r}), {remedy}")
-
-
-def _check_module(what: str, adapter: dict[str, Any]) -> None:
-    module = adapter.get("megatron_core")
-    if module not in (None, "megatron.core"):
-        raise RefusedCheckpoint(
-            f"{what} asks to import the module megatron_core={module!r}, which is not done. Remove it from the file, or "
-            "use another adapter."
-        )
-
-
-def _check_inside(what: str, key: str, file: Any) -> None:
-    inside = isinstance(file, str) and file != "" and not file.startswith("/") and not set(file) & set("\\\0:")
-    if not inside or ".." in file.split("/"):
-        raise RefusedCheckpoint(
-            f"{what} names the file {file!r} ({key}), which is not inside the checkpoint, and is not read. Put the file "
-            "beside it and name it without a path, or use another checkpoint."
-        )
-
-
-def _check_index(what: str, index: dict[str, Any], pickles_pass: bool = False) -> None:
-    shards = index.get("weight_map")
-    if not isinstance(shards, dict) or not isinstance(index.get("metadata", {}), dict):
-        raise RefusedCheckpoint(
-            f"{what} has no weight_map that says which file holds which weight: save the checkpoint anew."
-        )
-    for shard in set(map(str, shards.values())):
-        _check_inside(what, "weight_map", shard)
-        if not (pickles_pass or shard.endswith(".safetensors")):
-            raise RefusedCheckpoint(
-                f"{what} names {shard!r} (weight_map), and weights are read from safetensors only: convert the "
-                "checkpoint with save_pretrained where you trust it."
-            )
+# ---- pickles ----
 
 
 def _check_pickles(files: _Files, safe: list[str]) -> None:

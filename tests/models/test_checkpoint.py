@@ -29,7 +29,8 @@ from mixtext_hf.models import (
     MixableModelForSequenceClassification,
     checkpoint,
 )
-from mixtext_hf.models.checkpoint import RefusedCheckpoint, check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.checkpoint_contents import RefusedCheckpoint
 from mixtext_hf.models.renamed_weights import reload_renamed_weights
 
 
@@ -657,7 +658,7 @@ LOAD = """
 import sys
 import torch
 from mixtext_hf.models import MixableModelForSequenceClassification
-from mixtext_hf.models.checkpoint import RefusedCheckpoint
+from mixtext_hf.models.checkpoint_contents import RefusedCheckpoint
 try:
     model = MixableModelForSequenceClassification.from_pretrained(sys.argv[1], **eval(sys.argv[2])).eval()
 except (OSError, RefusedCheckpoint) as error:

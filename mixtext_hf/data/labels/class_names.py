@@ -17,7 +17,6 @@ SIMILAR_LABELS = get_args(SimilarLabels)
 # Zero width, and not there to be seen: byte order mark, soft hyphen, blanks and marks of no width.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
-_SHOWN = 10
 
 
 def cleaned(name: str) -> str:
@@ -67,12 +66,6 @@ def look_alikes(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
     for name, count in counts.items():
         groups.setdefault(folded(name), {})[name] = count
     return {_preferred(group): group for group in groups.values() if len(group) > 1}
-
-
-def listed(names: Iterable[object], shown: int = _SHOWN) -> str:
-    """Names for a message, the first ones of many."""
-    said = [f"{name!r}" for name in names]
-    return ", ".join(said[:shown]) + (f", … {len(said)} in all" if len(said) > shown else "")
 
 
 def _preferred(group: Mapping[str, int]) -> str:
