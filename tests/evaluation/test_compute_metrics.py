@@ -147,7 +147,7 @@ def test_own_metrics_are_those_of_their_modules_without_the_way_through_arrow(pr
             name, config_name="multilabel" if name == "nll" and problem_type == MULTI else None
         )
         soft = loading._module_and_k(name)[0] in loading.PROBABILITY_METRICS
-        given = inputs.probabilities if soft else inputs.hard_predictions
+        given = inputs.probabilities.values if soft else inputs.hard_predictions
         expected |= module.compute(predictions=given.tolist(), references=inputs.references.tolist())
     compute_metrics = make_compute_metrics(problem_type, metrics=names)
 
@@ -160,8 +160,8 @@ def test_own_metrics_are_those_of_their_modules_without_the_way_through_arrow(pr
 
 
 def test_probabilities_are_made_once(monkeypatch):
-    calls, softmax = [], loading.softmax
-    monkeypatch.setattr(loading, "softmax", lambda logits: calls.append(1) or softmax(logits))
+    calls, softmax = [], loading.softmax_of_finite
+    monkeypatch.setattr(loading, "softmax_of_finite", lambda logits: calls.append(1) or softmax(logits))
     make_compute_metrics(SINGLE)(EvalPrediction(predictions=LOGITS, label_ids=LABELS))
     assert calls == [1]
 

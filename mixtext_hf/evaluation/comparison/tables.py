@@ -21,7 +21,12 @@ from mixtext_hf.evaluation.measures.bootstrap import (
     bootstrap_mean_difference,
 )
 from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
-from mixtext_hf.evaluation.measures.validation import check_labels, check_probabilities
+from mixtext_hf.evaluation.measures.validation import (
+    Checked,
+    check_labels,
+    check_probabilities,
+    check_probability_pair,
+)
 
 from .grid import BASELINE
 
@@ -57,9 +62,11 @@ class Outcome:
 
     def metrics(self) -> dict[str, float]:
         """Accuracy, ECE (15 bins) and NLL (nats), by the names of `METRICS`."""
-        p, references = self.probabilities, self.references
+        probabilities, references = check_probability_pair(self.probabilities, self.references)
+        p = Checked(probabilities, references, "probabilities")
+        decided = Checked(probabilities.argmax(axis=1), references, "labels")
         return {
-            "accuracy": accuracy(predictions=p.argmax(axis=1), references=references),
+            "accuracy": accuracy(predictions=decided, references=references),
             "ECE": expected_calibration_error(probabilities=p, references=references),
             "NLL": negative_log_likelihood(probabilities=p, references=references),
         }

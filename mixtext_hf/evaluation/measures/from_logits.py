@@ -18,7 +18,16 @@ from numpy.typing import ArrayLike, NDArray
 from . import metrics
 from .mistakes import remarks, surest_mistakes
 from .temperature import apply_temperature, fit_temperature
-from .validation import check_finite, check_labels, check_multi_hot, check_same_shape, check_top_k
+from .validation import (
+    Checked,
+    check_finite,
+    check_labels,
+    check_multi_hot,
+    check_probability_pair,
+    check_same_shape,
+    check_top_k,
+    check_value_pair,
+)
 
 
 DEFAULT_N_BINS = 15
@@ -71,25 +80,24 @@ def assess_classes(
         raise ValueError(
             f"`label_names` must name every class, got {len(label_names)} names for {n_classes} columns of `logits`."
         )
-    probabilities = metrics.softmax(logits)
-    predictions = logits.argmax(axis=1)
+    # Right by the way they are made: of these no metric has to look again.
+    probabilities = Checked(metrics.softmax_of_finite(logits), references, "probabilities")
+    predictions = Checked(logits.argmax(axis=1), references, "labels", n_classes)
     matrix = metrics.confusion_matrix(predictions=predictions, references=references, n_classes=n_classes)
     hits = int(np.trace(matrix))
     return {
         "samples": len(references),
         "accuracy_interval": wilson_interval(hits, len(references)),
         "metrics": {
-            **_of_decisions(
-                predictions, references, probabilities, usual_top_k(n_classes) if top_k is None else top_k
-            ),
-            **_of_probabilities(probabilities, references, n_bins),
+            **_of_decisions(predictions, probabilities, usual_top_k(n_classes) if top_k is None else top_k),
+            **_of_probabilities(probabilities, n_bins),
         },
-        "calibration": calibration_of(probabilities, references, n_bins),
+        "calibration": _calibration(probabilities, n_bins),
         "classes": _by_class(matrix, label_names),
         "confusion_matrix": matrix.tolist() if n_classes <= MAX_CONFUSION_CLASSES else None,
         "most_confused": _most_confused(matrix, label_names),
-        "surest_mistakes": surest_mistakes(probabilities, references, label_names),
-        "remarks": remarks(predictions, references, label_names),
+        "surest_mistakes": surest_mistakes(probabilities.values, references, label_names),
+        "remarks": remarks(predictions.values, references, label_names),
     }
 
 
@@ -123,14 +131,16 @@ def assess_temperature(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         value = fit_temperature(validation_logits, validation_references)
-    probabilities = apply_temperature(logits, value)
-    references = check_labels("references", references, n_classes=probabilities.shape[1])
+    scaled = apply_temperature(logits, value)
+    checked = check_labels("references", references, n_classes=scaled.shape[1])
+    check_same_shape("probabilities", scaled, checked)
+    probabilities = Checked(scaled, checked, "probabilities")
     return {
         "value": value,
         "notes": [str(warning.message) for warning in caught],
         "validation_samples": len(np.asarray(validation_references)),
-        "metrics": _of_probabilities(probabilities, references, n_bins),
-        "calibration": calibration_of(probabilities, references, n_bins),
+        "metrics": _of_probabilities(probabilities, n_bins),
+        "calibration": _calibration(probabilities, n_bins),
     }
 
 
@@ -150,14 +160,15 @@ def assess_several_labels(logits: ArrayLike, references: ArrayLike, *, label_nam
     labels = check_multi_hot("references", references)
     check_same_shape("logits", logits, labels)
     predictions = (logits > 0).astype(np.int64)
-    pair = {"predictions": predictions, "references": labels}
+    pair: dict[str, Any] = {"predictions": Checked(predictions, labels, "multi-hot"), "references": labels}
+    probabilities = Checked(metrics.sigmoid_of_finite(logits), labels, "unit interval")
     return {
         "samples": len(labels),
         "metrics": {
             "f1_micro": metrics.f1_micro(**pair),
             "f1_macro": metrics.f1_macro(**pair),
             "subset_accuracy": metrics.subset_accuracy(**pair),
-            "nll": metrics.multilabel_nll(probabilities=metrics.sigmoid(logits), references=labels),
+            "nll": metrics.multilabel_nll(probabilities=probabilities, references=labels),
         },
         "classes": _class_rows(
             label_names, (predictions * labels).sum(axis=0), labels.sum(axis=0), predictions.sum(axis=0)
@@ -178,7 +189,8 @@ def assess_scores(logits: ArrayLike, references: ArrayLike) -> dict[str, Any]:
     """
     values = np.asarray(logits)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    pair = {"predictions": values, "references": references}
+    checked, scores = check_value_pair(values, references)
+    pair: dict[str, Any] = {"predictions": Checked(checked, scores, "values"), "references": scores}
     with warnings.catch_warnings():
         # scipy's, of constant input: the correlation is then nan, and None here.
         warnings.simplefilter("ignore", category=RuntimeWarning)
@@ -242,7 +254,13 @@ def calibration_of(
             enough; and `bins` with `edges`, `counts`, `accuracy` and `confidence` as
             [`~mixtext_hf.evaluation.measures.metrics.ReliabilityBins`] has them.
     """
-    bins = metrics.reliability_bins(probabilities=probabilities, references=references, n_bins=n_bins)
+    values, labels = check_probability_pair(probabilities, references)
+    return _calibration(Checked(values, labels, "probabilities"), n_bins)
+
+
+def _calibration(pair: Checked, n_bins: int) -> dict[str, Any]:
+    probabilities, references = pair.values, pair.references
+    bins = metrics.reliability_bins(probabilities=pair, references=references, n_bins=n_bins)
     confidence = float(probabilities.max(axis=1).mean())
     hits = float(np.mean(probabilities.argmax(axis=1) == references))
     return {
@@ -293,16 +311,16 @@ def wilson_interval(hits: int, total: int) -> list[float]:
     return [max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))]
 
 
-def _of_decisions(
-    predictions: NDArray, references: NDArray, probabilities: NDArray[np.float64], top_k: Sequence[int]
-) -> dict[str, float]:
+def _of_decisions(predictions: Checked, probabilities: Checked, top_k: Sequence[int]) -> dict[str, float]:
     for k in top_k:
-        check_top_k(k, probabilities.shape[1])
-    pair = {"predictions": predictions, "references": references}
+        check_top_k(k, probabilities.values.shape[1])
+    pair: dict[str, Any] = {"predictions": predictions, "references": predictions.references}
     return {
         "accuracy": metrics.accuracy(**pair),
         **{
-            f"top_{k}_accuracy": metrics.top_k_accuracy(probabilities=probabilities, references=references, k=k)
+            f"top_{k}_accuracy": metrics.top_k_accuracy(
+                probabilities=probabilities, references=probabilities.references, k=k
+            )
             for k in top_k
         },
         "macro_f1": metrics.macro_f1(**pair),
@@ -310,8 +328,8 @@ def _of_decisions(
     }
 
 
-def _of_probabilities(probabilities: NDArray, references: NDArray, n_bins: int) -> dict[str, float]:
-    pair = {"probabilities": probabilities, "references": references}
+def _of_probabilities(probabilities: Checked, n_bins: int) -> dict[str, float]:
+    pair: dict[str, Any] = {"probabilities": probabilities, "references": probabilities.references}
     return {
         "nll": metrics.negative_log_likelihood(**pair),
         "brier": metrics.brier_score(**pair),

@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
-from .metrics import DEFAULT_TOP_K, sigmoid, softmax
-from .validation import check_finite, check_labels, check_multi_hot, check_scores, check_top_k
+from .metrics import DEFAULT_TOP_K, sigmoid_of_finite, softmax_of_finite
+from .validation import (
+    Checked,
+    Pair,
+    check_finite,
+    check_labels,
+    check_multi_hot,
+    check_same_shape,
+    check_scores,
+    check_top_k,
+)
 
 
 if TYPE_CHECKING:
@@ -55,6 +64,9 @@ METRIC_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for names in METRICS_OF
 
 # All others take hard predictions.
 PROBABILITY_METRICS = ("top_k_accuracy", "nll", "brier", "ece", "ece_equal_mass", "classwise_ece", "mce")
+
+# What their hard predictions are.
+_DECIDED: dict[str, Pair] = {SINGLE_LABEL: "labels", MULTI_LABEL: "multi-hot", REGRESSION: "values"}
 
 # Less of these is better; "loss" is what a Trainer adds.
 ERRORS = ("nll", "brier", "ece", "ece_equal_mass", "classwise_ece", "mce", "mse", "loss")
@@ -197,16 +209,33 @@ class _Inputs:
         self.problem_type, self.eval_prediction = problem_type, eval_prediction
 
     @cached_property
-    def hard_predictions(self) -> NDArray:
-        return _hard_predictions(self.problem_type, logits_of(self.eval_prediction))
+    def logits(self) -> NDArray[np.float64]:
+        """Finite, `(N, C)`; the values `(N,)` of a regression."""
+        return _finite_logits(self.problem_type, logits_of(self.eval_prediction))
 
     @cached_property
-    def probabilities(self) -> NDArray[np.float64]:
-        return _probabilities(self.problem_type, logits_of(self.eval_prediction))
+    def hard_predictions(self) -> NDArray:
+        return _hard_predictions(self.problem_type, self.logits)
 
     @cached_property
     def references(self) -> NDArray:
         return _references(self.problem_type, self.eval_prediction)
+
+    # What the package's own metrics take without another look.
+
+    @cached_property
+    def decided(self) -> Checked:
+        check_same_shape("predictions", self.hard_predictions, self.references)
+        return Checked(self.hard_predictions, self.references, _DECIDED[self.problem_type])
+
+    @cached_property
+    def probabilities(self) -> Checked:
+        several = self.problem_type == MULTI_LABEL
+        if not several:
+            check_labels("references", self.references, n_classes=self.logits.shape[1])
+        values = (sigmoid_of_finite if several else softmax_of_finite)(self.logits)
+        check_same_shape("probabilities", values, self.references)
+        return Checked(values, self.references, "unit interval" if several else "probabilities")
 
 
 def _computation(problem_type: str, metric: Metric, num_labels: int | None) -> Callable[[_Inputs], Mapping[str, Any]]:
@@ -231,12 +260,12 @@ def _computation(problem_type: str, metric: Metric, num_labels: int | None) -> C
     of_several_labels = metric == "nll" and problem_type == MULTI_LABEL
     module = load_metric(metric, config_name="multilabel" if of_several_labels else None)
     # The package's own formulas take the arrays as they are, which `compute` would carry through lists of Arrow.
-    compute_module = module._compute if name in METRIC_NAMES else module.compute
-    takes_probabilities = name in PROBABILITY_METRICS
+    if name not in METRIC_NAMES:
+        return lambda inputs: module.compute(predictions=inputs.hard_predictions, references=inputs.references)
 
     def compute(inputs: _Inputs) -> Mapping[str, Any]:
-        predictions = inputs.probabilities if takes_probabilities else inputs.hard_predictions
-        return compute_module(predictions=predictions, references=inputs.references)
+        predictions = inputs.probabilities if name in PROBABILITY_METRICS else inputs.decided
+        return module._compute(predictions=predictions, references=inputs.references)
 
     return compute
 
@@ -256,18 +285,17 @@ def logits_of(eval_prediction: EvalPrediction | PredictionOutput) -> NDArray:
     return np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
 
 
-def _hard_predictions(problem_type: str, logits: NDArray) -> NDArray:
+def _finite_logits(problem_type: str, logits: NDArray) -> NDArray[np.float64]:
     if problem_type == REGRESSION:
         return check_finite("predictions", _column(logits), ndim=1)
-    checked = check_finite("predictions", logits, ndim=2)
-    if problem_type == MULTI_LABEL:
-        # A logit above 0 is a probability above 0.5.
-        return (checked > 0.0).astype(np.int64)
-    return checked.argmax(axis=1)
+    return check_finite("predictions", logits, ndim=2)
 
 
-def _probabilities(problem_type: str, logits: NDArray) -> NDArray[np.float64]:
-    return sigmoid(logits) if problem_type == MULTI_LABEL else softmax(logits)
+def _hard_predictions(problem_type: str, logits: NDArray[np.float64]) -> NDArray:
+    if problem_type == REGRESSION:
+        return logits
+    # A logit above 0 is a probability above 0.5.
+    return (logits > 0.0).astype(np.int64) if problem_type == MULTI_LABEL else logits.argmax(axis=1)
 
 
 def _references(problem_type: str, eval_prediction: EvalPrediction) -> NDArray:

@@ -5,7 +5,8 @@ own. This file knows no model, no trainer and no `evaluate`. It is long so that 
 
 All metrics take keyword arguments, in `evaluate`'s order `(predictions, references)`, and raise a `ValueError` that
 names the argument when a value cannot be right (see `validation.py`): other lengths, no example, NaN or inf, labels out
-of range, rows of probabilities that do not sum to 1.
+of range, rows of probabilities that do not sum to 1. Several metrics of one pair look at it once where it comes as
+[`Checked`](validation.py).
 """
 
 from dataclasses import dataclass
@@ -15,14 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .validation import (
     check_finite,
-    check_labels,
-    check_multi_hot,
+    check_label_pair,
+    check_multi_hot_pair,
     check_n_bins,
-    check_probabilities,
-    check_same_shape,
-    check_scores,
+    check_probability_pair,
     check_top_k,
-    check_unit_interval,
+    check_unit_interval_pair,
+    check_value_pair,
 )
 
 
@@ -43,9 +43,13 @@ def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     Returns:
         `np.ndarray` of shape `(N, C)`, dtype float64, in `[0, 1]`, each row summing to 1.
     """
-    array = check_finite("logits", logits, ndim=2)
+    return softmax_of_finite(check_finite("logits", logits, ndim=2))
+
+
+def softmax_of_finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[`softmax`] of logits that were checked."""
     # The maximum leaves the quotient as it is and keeps `exp` from overflowing.
-    exponentials = np.exp(array - array.max(axis=1, keepdims=True))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
@@ -59,9 +63,14 @@ def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
     Returns:
         `np.ndarray` of shape `(N, C)`, dtype float64, in `[0, 1]`; the rows need not sum to 1.
     """
+    return sigmoid_of_finite(check_finite("logits", logits, ndim=2))
+
+
+def sigmoid_of_finite(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[`sigmoid`] of logits that were checked."""
     from scipy.special import expit
 
-    return expit(check_finite("logits", logits, ndim=2))
+    return expit(logits)
 
 
 # One label an example
@@ -78,7 +87,7 @@ def accuracy(*, predictions: ArrayLike, references: ArrayLike) -> float:
     Returns:
         `float` in `[0, 1]`.
     """
-    predictions, references = _check_label_pair(predictions, references)
+    predictions, references = check_label_pair(predictions, references)
     return float(np.mean(predictions == references))
 
 
@@ -98,7 +107,7 @@ def macro_f1(*, predictions: ArrayLike, references: ArrayLike) -> float:
     """
     from sklearn.metrics import f1_score
 
-    predictions, references = _check_label_pair(predictions, references)
+    predictions, references = check_label_pair(predictions, references)
     return float(f1_score(references, predictions, average="macro", zero_division=0))
 
 
@@ -118,7 +127,7 @@ def binary_f1(*, predictions: ArrayLike, references: ArrayLike) -> float:
     """
     from sklearn.metrics import f1_score
 
-    predictions, references = _check_label_pair(predictions, references, n_classes=2)
+    predictions, references = check_label_pair(predictions, references, n_classes=2)
     return float(f1_score(references, predictions, average="binary", pos_label=1, zero_division=0))
 
 
@@ -135,7 +144,7 @@ def matthews_correlation(*, predictions: ArrayLike, references: ArrayLike) -> fl
     """
     from sklearn.metrics import matthews_corrcoef
 
-    predictions, references = _check_label_pair(predictions, references)
+    predictions, references = check_label_pair(predictions, references)
     return float(matthews_corrcoef(references, predictions))
 
 
@@ -165,7 +174,7 @@ def confusion_matrix(
         raise ValueError(
             f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
         )
-    predictions, references = _check_label_pair(predictions, references, n_classes)
+    predictions, references = check_label_pair(predictions, references, n_classes)
     if n_classes is None:
         n_classes = int(max(predictions.max(), references.max())) + 1
     return confusion_matrix(references, predictions, labels=np.arange(n_classes)).astype(np.int64)
@@ -188,7 +197,7 @@ def pearson(*, predictions: ArrayLike, references: ArrayLike) -> float:
     """
     from scipy.stats import pearsonr
 
-    predictions, references = _check_value_pair(predictions, references, at_least=2)
+    predictions, references = check_value_pair(predictions, references, at_least=2)
     return float(pearsonr(predictions, references).statistic)
 
 
@@ -205,7 +214,7 @@ def spearman(*, predictions: ArrayLike, references: ArrayLike) -> float:
     """
     from scipy.stats import spearmanr
 
-    predictions, references = _check_value_pair(predictions, references, at_least=2)
+    predictions, references = check_value_pair(predictions, references, at_least=2)
     return float(spearmanr(predictions, references).statistic)
 
 
@@ -220,7 +229,7 @@ def mean_squared_error(*, predictions: ArrayLike, references: ArrayLike) -> floa
     Returns:
         `float` from 0 on, in the square of the references' unit.
     """
-    predictions, references = _check_value_pair(predictions, references)
+    predictions, references = check_value_pair(predictions, references)
     return float(np.mean(np.square(predictions - references)))
 
 
@@ -246,7 +255,7 @@ def top_k_accuracy(*, probabilities: ArrayLike, references: ArrayLike, k: int = 
     Raises:
         ValueError: If `k` is below 1, or not below the number of classes, where every example would count as right.
     """
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     n_classes = probabilities.shape[1]
     check_top_k(k, n_classes)
     of_reference = probabilities[np.arange(len(references)), references][:, None]
@@ -269,7 +278,7 @@ def negative_log_likelihood(*, probabilities: ArrayLike, references: ArrayLike) 
     Returns:
         `float` in `[0, 708.4]`.
     """
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     of_reference = probabilities[np.arange(len(references)), references]
     # `0.0 -` rather than a minus sign: certain and right is 0.0, not -0.0.
     return float(0.0 - np.mean(np.log(np.maximum(of_reference, np.finfo(np.float64).tiny))))
@@ -287,7 +296,7 @@ def brier_score(*, probabilities: ArrayLike, references: ArrayLike) -> float:
     Returns:
         `float` in `[0, 2]`: 0 for certain and right, 2 for certain and wrong.
     """
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     errors = probabilities.copy()
     errors[np.arange(len(references)), references] -= 1.0
     return float(np.mean(np.sum(np.square(errors), axis=1)))
@@ -328,7 +337,7 @@ def reliability_bins(*, probabilities: ArrayLike, references: ArrayLike, n_bins:
         ValueError: If `n_bins` is below 1.
     """
     check_n_bins(n_bins)
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     confidences = probabilities.max(axis=1)
     hits = probabilities.argmax(axis=1) == references
 
@@ -407,7 +416,7 @@ def ece_equal_mass(*, probabilities: ArrayLike, references: ArrayLike, n_bins: i
         ValueError: If `n_bins` is below 1.
     """
     check_n_bins(n_bins)
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     confidences = probabilities.max(axis=1)
     hits = probabilities.argmax(axis=1) == references
     _, group, sizes = np.unique(confidences, return_inverse=True, return_counts=True)
@@ -439,7 +448,7 @@ def classwise_ece(*, probabilities: ArrayLike, references: ArrayLike, n_bins: in
         ValueError: If `n_bins` is below 1.
     """
     check_n_bins(n_bins)
-    probabilities, references = _check_probability_pair(probabilities, references)
+    probabilities, references = check_probability_pair(probabilities, references)
     n_examples, n_classes = probabilities.shape
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     bins = np.digitize(probabilities, edges[1:-1], right=True) + n_bins * np.arange(n_classes)
@@ -522,7 +531,7 @@ def subset_accuracy(*, predictions: ArrayLike, references: ArrayLike) -> float:
     Returns:
         `float` in `[0, 1]`.
     """
-    predictions, references = _check_multi_hot_pair(predictions, references)
+    predictions, references = check_multi_hot_pair(predictions, references)
     return float(np.mean(np.all(predictions == references, axis=1)))
 
 
@@ -540,16 +549,14 @@ def multilabel_nll(*, probabilities: ArrayLike, references: ArrayLike) -> float:
     Returns:
         `float` in `[0, 36.05]`.
     """
-    probabilities = check_unit_interval("probabilities", probabilities)
-    references = check_multi_hot("references", references)
-    check_same_shape("probabilities", probabilities, references)
+    probabilities, references = check_unit_interval_pair(probabilities, references)
     epsilon = np.finfo(np.float64).eps
     clipped = np.clip(probabilities, epsilon, 1.0 - epsilon)
     return float(-np.mean(np.where(references == 1, np.log(clipped), np.log1p(-clipped))))
 
 
 def _multi_label_f1(predictions: ArrayLike, references: ArrayLike, average: str) -> float:
-    predictions, references = _check_multi_hot_pair(predictions, references)
+    predictions, references = check_multi_hot_pair(predictions, references)
     hits = np.sum(predictions * references, axis=0)
     # F1 = 2 TP / (2 TP + FP + FN), and the denominator is the number of predicted plus the number of true labels.
     # scikit-learn reads a single column as a class vector, so that C = 1 would be scored as two classes there.
@@ -557,40 +564,3 @@ def _multi_label_f1(predictions: ArrayLike, references: ArrayLike, average: str)
     if average == "micro":
         hits, marked = hits.sum(keepdims=True), marked.sum(keepdims=True)
     return float(np.mean(2.0 * hits / np.maximum(marked, 1)))
-
-
-def _check_label_pair(
-    predictions: ArrayLike, references: ArrayLike, n_classes: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    checked = check_labels("predictions", predictions, n_classes), check_labels("references", references, n_classes)
-    check_same_shape("predictions", *checked)
-    return checked
-
-
-def _check_value_pair(
-    predictions: ArrayLike, references: ArrayLike, at_least: int = 1
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    checked = check_finite("predictions", predictions, ndim=1), check_scores("references", references)
-    check_same_shape("predictions", *checked)
-    if len(checked[0]) < at_least:
-        raise ValueError(
-            f"`predictions` must hold at least {at_least} examples for a correlation, got {len(checked[0])}."
-        )
-    return checked
-
-
-def _check_probability_pair(
-    probabilities: ArrayLike, references: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    checked = check_probabilities(probabilities)
-    labels = check_labels("references", references, n_classes=checked.shape[1])
-    check_same_shape("probabilities", checked, labels)
-    return checked, labels
-
-
-def _check_multi_hot_pair(
-    predictions: ArrayLike, references: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    checked = check_multi_hot("predictions", predictions), check_multi_hot("references", references)
-    check_same_shape("predictions", *checked)
-    return checked

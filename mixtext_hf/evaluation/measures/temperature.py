@@ -101,4 +101,6 @@ def apply_temperature(logits: ArrayLike, temperature: float) -> NDArray[np.float
             f"`temperature` must be a finite number above 0, got {temperature}. `fit_temperature` finds one; 1 changes "
             "nothing."
         )
-    return softmax(check_finite("logits", logits, ndim=2) / temperature)
+    scaled = check_finite("logits", logits, ndim=2) / temperature
+    # A small temperature may take large logits beyond what float64 holds.
+    return softmax(scaled)

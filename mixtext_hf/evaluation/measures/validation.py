@@ -4,6 +4,9 @@ A metric over wrong inputs is a plausible wrong number, so nothing here repairs:
 refused, with its name and the remedy.
 """
 
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -233,6 +236,99 @@ def check_same_shape(name: str, array: NDArray, references: NDArray) -> None:
             f"`{name}` and `references` must have the same shape, got {array.shape} and {references.shape}. Both need "
             "one column for each label."
         )
+
+
+# Predictions and references together
+
+Pair = Literal["labels", "values", "probabilities", "unit interval", "multi-hot"]
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """
+    Predictions that were checked together with their references, or are right by the way they were made: every metric of the same
+    pair takes them as they are. With other references they are checked as any array.
+
+    Args:
+        values (`np.ndarray`): The predictions or probabilities, as the check of a pair returns them.
+        references (`np.ndarray`): Their references, likewise; metrics are given this very array.
+        kind (`str`): Which check they passed.
+        n_classes (`int`, *optional*): The number of classes that labels are below, if that was checked.
+    """
+
+    values: NDArray
+    references: NDArray
+    kind: Pair
+    n_classes: int | None = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return np.array(self.values, dtype=dtype) if copy else np.asarray(self.values, dtype=dtype)
+
+
+def _is_checked(predictions: Any, references: Any, kind: Pair) -> TypeGuard[Checked]:
+    return isinstance(predictions, Checked) and predictions.references is references and predictions.kind == kind
+
+
+def check_label_pair(
+    predictions: ArrayLike | Checked, references: ArrayLike, n_classes: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Predicted and true classes, see [`check_labels`], of the same examples."""
+    if _is_checked(predictions, references, "labels") and n_classes in (None, predictions.n_classes):
+        return predictions.values, predictions.references
+    checked = check_labels("predictions", predictions, n_classes), check_labels("references", references, n_classes)
+    check_same_shape("predictions", *checked)
+    return checked
+
+
+def check_value_pair(
+    predictions: ArrayLike | Checked, references: ArrayLike, at_least: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Predicted and true values, see [`check_scores`], of the same examples, of which there are enough."""
+    if _is_checked(predictions, references, "values"):
+        checked = predictions.values, predictions.references
+    else:
+        checked = check_finite("predictions", predictions, ndim=1), check_scores("references", references)
+        check_same_shape("predictions", *checked)
+    if len(checked[0]) < at_least:
+        raise ValueError(
+            f"`predictions` must hold at least {at_least} examples for a correlation, got {len(checked[0])}."
+        )
+    return checked
+
+
+def check_probability_pair(
+    probabilities: ArrayLike | Checked, references: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Distributions, see [`check_probabilities`], and the true classes of the same examples."""
+    if _is_checked(probabilities, references, "probabilities"):
+        return probabilities.values, probabilities.references
+    checked = check_probabilities(probabilities)
+    labels = check_labels("references", references, n_classes=checked.shape[1])
+    check_same_shape("probabilities", checked, labels)
+    return checked, labels
+
+
+def check_unit_interval_pair(
+    probabilities: ArrayLike | Checked, references: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Independent probabilities, see [`check_unit_interval`], and the true labels of the same examples."""
+    if _is_checked(probabilities, references, "unit interval"):
+        return probabilities.values, probabilities.references
+    checked = check_unit_interval("probabilities", probabilities)
+    labels = check_multi_hot("references", references)
+    check_same_shape("probabilities", checked, labels)
+    return checked, labels
+
+
+def check_multi_hot_pair(
+    predictions: ArrayLike | Checked, references: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Predicted and true labels, several an example, see [`check_multi_hot`], of the same examples."""
+    if _is_checked(predictions, references, "multi-hot"):
+        return predictions.values, predictions.references
+    checked = check_multi_hot("predictions", predictions), check_multi_hot("references", references)
+    check_same_shape("predictions", *checked)
+    return checked
 
 
 def _check_shape(name: str, array: NDArray, ndim: int, shape: str | None = None) -> None:

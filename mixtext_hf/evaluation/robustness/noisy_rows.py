@@ -16,6 +16,7 @@ from torch import nn
 from mixtext_hf.data.images.arrays import to_array
 from mixtext_hf.data.images.resize import AT_SIZE
 from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, softmax
+from mixtext_hf.evaluation.measures.validation import Checked, check_probability_pair
 from mixtext_hf.evaluation.predicting import Rows
 
 from .attacks import embedding_fgsm_accuracy, robust_accuracies
@@ -276,7 +277,10 @@ def _measured(predict: Predict, rows: Rows, title: str, n_bins: int) -> dict[str
 
 def measured(logits: NDArray, labels: NDArray, n_bins: int = 15) -> dict[str, float]:
     """`accuracy` and `ece` of logits `(N, C)` and classes `(N,)`."""
+    probabilities, references = check_probability_pair(softmax(logits), labels)
+    decided = Checked(logits.argmax(axis=1), references, "labels")
+    pair = Checked(probabilities, references, "probabilities")
     return {
-        "accuracy": accuracy(predictions=logits.argmax(axis=1), references=labels),
-        "ece": expected_calibration_error(probabilities=softmax(logits), references=labels, n_bins=n_bins),
+        "accuracy": accuracy(predictions=decided, references=references),
+        "ece": expected_calibration_error(probabilities=pair, references=references, n_bins=n_bins),
     }
