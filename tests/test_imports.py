@@ -17,7 +17,7 @@ PACKAGE = Path(mixtext_hf.__file__).parent
 
 # From the ground up. A module imports from floors below its own and from its own room, not from the rooms beside it.
 FLOORS = (
-    ("_files", "_markdown", "_quiet", "_signals", "errors", "problem_types", "version"),
+    ("_files", "_markdown", "_messages", "_quiet", "_signals", "errors", "problem_types", "version"),
     ("_compat", "_lock"),
     ("guessing", "mixing"),
     ("methods", "models"),

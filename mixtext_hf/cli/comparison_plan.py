@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants
 from mixtext_hf.methods import METHODS, ResizeMix
 
@@ -134,8 +135,7 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
         ValueError: For wrong settings; a [`WrongRun`] for wrong arguments of a run.
     """
     a = settings
-    if a.max_predict_samples is not None and a.max_predict_samples < 2:
-        raise ValueError(f"--max_predict_samples must be at least 2, got {a.max_predict_samples}.")
+    check_at_least(2, a, "max_predict_samples")
     names = given_names(kind.parser, flags)
     for name in _TAKEN:
         if name in names:

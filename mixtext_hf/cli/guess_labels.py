@@ -27,6 +27,7 @@ from transformers import AutoModel, AutoTokenizer, HfArgumentParser
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.data import MixDataCollator, load_text_datasets
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.data.labels.class_names import SimilarLabels
@@ -163,9 +164,7 @@ class GuessRun:
     def __init__(self, input_file: str, output_file: str, args: GuessLabelsArguments):
         self.args, self.output = args, Path(output_file)
         check_output_file(self.output, args.overwrite_output_file)
-        for name in ("batch_size", "chunk_size"):
-            if getattr(args, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(args, name)}.")
+        check_at_least(1, args, "batch_size", "chunk_size")
         if args.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
         self.device = default_device() if args.device is None else torch.device(args.device)

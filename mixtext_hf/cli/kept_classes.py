@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from mixtext_hf.data.labels.class_names import are_placeholders, folded, is_whole_number, listed
+from mixtext_hf._messages import listed
+from mixtext_hf.data.labels.class_names import are_placeholders, folded, is_whole_number
 
 
 logger = logging.getLogger(__name__)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from transformers import HfArgumentParser
 
 from mixtext_hf._files import check_new_file, check_not_input
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.data import TextColumns, recognise_columns
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.images.arrays import to_array
@@ -132,13 +133,8 @@ class PredictRun:
         args = self.args
         check_prediction_file("--output_file", self.output, escape_formulas=args.escape_formulas)
         check_new_file(self.output, args.overwrite_output_file)
-        for name in ("per_device_eval_batch_size", "max_predict_samples", "top_k"):
-            value = getattr(args, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name} must be at least 1, got {value}.")
-        for name in ("seed", "dataloader_num_workers"):
-            if getattr(args, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(args, name)}.")
+        check_at_least(1, args, "per_device_eval_batch_size", "max_predict_samples", "top_k")
+        check_at_least(0, args, "seed", "dataloader_num_workers")
         if args.label_separator == "":
             raise ValueError("--label_separator is empty: give what stands between the labels of a row, such as '|'.")
         if args.problem_type not in (None, *PROBLEM_TYPES):

@@ -23,6 +23,7 @@ from transformers import HfArgumentParser, ResNetConfig, set_seed
 # At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
 from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
@@ -130,8 +131,7 @@ class ImageRun(Run):
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)
-        if data_args.image_size is not None and data_args.image_size < 1:
-            raise ValueError(f"--image_size must be at least 1, got {data_args.image_size}.")
+        check_at_least(1, data_args, "image_size")
         self._check_fgsm_arguments()
         source = model_args.model_name_or_path or SMALL_RESNET
         self.is_new = source == SMALL_RESNET and not Path(SMALL_RESNET).exists()

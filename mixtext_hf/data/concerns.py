@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mixtext_hf._messages import listed
 from mixtext_hf.problem_types import SINGLE_LABEL
 
-from .labels.class_names import cleaned, listed, look_alikes
+from .labels.class_names import cleaned, look_alikes
 from .labels.lists import read_list
 
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, Value
 
+from mixtext_hf._messages import listed
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION
 
 from .labels.class_keys import Naming, check_map_is_used
 from .labels.class_matching import ClassFinder, ClassMatching, say_matching, say_renamed
-from .labels.class_names import cleaned, in_order, listed
+from .labels.class_names import cleaned, in_order
 from .labels.lists import read_list, split_list
 from .labels.mapping import LabelMap, folded_keys, look_up
 from .labels.written_numbers import is_missing, number_in, plain_number, truth_of

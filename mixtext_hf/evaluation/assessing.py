@@ -14,6 +14,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from torch import nn
 
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.data import ImageCollator, MixDataCollator, has_labels, recognise_columns
 from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.data.images.datasets import most_channels
@@ -88,12 +89,8 @@ class AssessmentSettings:
         unknown = [part for part in self.skip if part not in SKIPPABLE]
         if unknown:
             raise ValueError(f"--skip {' '.join(unknown)}: choose from {', '.join(SKIPPABLE)}.")
-        for name in ("robustness_samples", "per_device_eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("seed", "dataloader_num_workers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name} must not be negative, got {getattr(self, name)}.")
+        check_at_least(1, self, "robustness_samples", "per_device_eval_batch_size")
+        check_at_least(0, self, "seed", "dataloader_num_workers")
         for epsilon in self.epsilon:
             _named("--epsilon", partial(check_epsilon, epsilon / 255))
         if len(set(self.epsilon)) < len(self.epsilon) or not self.epsilon:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers.image_processing_base import ImageProcessingMixin
 
+from mixtext_hf._messages import listed
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.models.any_classifier import no_pixels
 
@@ -113,14 +114,14 @@ def check_readable(data: Any, argument: str, *, processor: Any, takes_pixels: bo
         return
     if isinstance(processor, ImageProcessingMixin) and (made := no_pixels(processor)) is not None:
         raise ValueError(
-            f"The rows of `{argument}` are raw (they have {_listed(names)}), and the {type(processor).__name__} {made}."
+            f"The rows of `{argument}` are raw (they have {listed(names, _SHOWN, show=str)}), and the {type(processor).__name__} {made}."
         )
     what, maker, ready = (
         ("images", "AutoImageProcessor", "pixel_values") if takes_pixels else ("texts", "AutoTokenizer", "input_ids")
     )
     given = "there is none" if processor is None else f"it is a {type(processor).__name__}"
     raise ValueError(
-        f"The rows of `{argument}` have no {ready} (they have {_listed(names)}), and of raw {what} only `processing_class` can make "
+        f"The rows of `{argument}` have no {ready} (they have {listed(names, _SHOWN, show=str)}), and of raw {what} only `processing_class` can make "
         f"them ({given}): give processing_class={maker}.from_pretrained(...), or a data_collator of your own, or rows with {ready}."
     )
 
@@ -149,7 +150,7 @@ def _of_mapping(data: Mapping[str, Any], argument: str) -> Any:
     meant = [name for name in _MEANT.get(argument, ()) if name in data] or (list(data) if len(data) == 1 else [])
     if len(meant) != 1:
         raise ValueError(
-            f"`{argument}` is a {type(data).__name__} of splits ({_listed(data)}): give one of them, such as "
+            f"`{argument}` is a {type(data).__name__} of splits ({listed(data, _SHOWN, show=str)}): give one of them, such as "
             f"{argument}=data[{next(iter(data), 'train')!r}]."
         )
     logger.warning("`%s` is a %s: its split %r is taken.", argument, type(data).__name__, meant[0])
@@ -170,8 +171,3 @@ def _is_pandas(data: Any, kind: str) -> bool:
     """Whether it is a table or a column of pandas, which need not be installed."""
     module = type(data).__module__.split(".")[0]
     return module == "pandas" and type(data).__name__ == kind and importlib.util.find_spec("pandas") is not None
-
-
-def _listed(names: Any) -> str:
-    shown = [str(name) for name in names]
-    return ", ".join(shown[:_SHOWN]) + (f", ... {len(shown)} in all" if len(shown) > _SHOWN else "")

@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import Trainer
 
+from mixtext_hf._messages import listed
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.images.collator import ImageCollator, check_finite_pixels
-from mixtext_hf.data.labels.class_names import are_placeholders, folded, listed
+from mixtext_hf.data.labels.class_names import are_placeholders, folded
 from mixtext_hf.data.labels.noise import HIDDEN_LABELS
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS

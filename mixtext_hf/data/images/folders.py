@@ -17,6 +17,7 @@ from pathlib import Path
 import datasets
 from datasets import ClassLabel, Dataset, Features
 
+from mixtext_hf._messages import listed
 from mixtext_hf.data.tables.sources import Splits
 from mixtext_hf.data.tables.split_names import KINDS, SPLIT_NAMES
 
@@ -149,7 +150,7 @@ def read_split_folder(argument: str, name: str) -> Dataset:
     kinds = [kind_of_split(folder.name) for folder in top.with_images()]
     if not top.images and len(kinds) > 1 and None not in kinds and len(set(kinds)) == len(kinds):
         raise ValueError(
-            f"`{argument}`: the folder {name!r} has the splits of a data set in it, {_names(top.with_images())}: give it as --dataset_name, "
+            f"`{argument}`: the folder {name!r} has the splits of a data set in it, {_named(top.with_images())}: give it as --dataset_name, "
             "or one of them here."
         )
     kind = argument.removesuffix("_file")
@@ -231,7 +232,7 @@ def _splits_of(folder: _Folder, top: _Folder) -> dict[str, _Folder]:
         return {"train": folder}
     if folder.images:
         raise ValueError(
-            f"{_list_images(folder)} beside the folders {_names(found)} of splits: move them into one of these, in a folder a class."
+            f"{_list_images(folder)} beside the folders {_named(found)} of splits: move them into one of these, in a folder a class."
         )
     parts: dict[str, _Folder] = {}
     for part in found:
@@ -252,11 +253,11 @@ def _check_beside(folder: _Folder, found: list[_Folder], others: list[_Folder]) 
     if not deep and not flat_test:
         # A training or validation split without classes would be of no use.
         logger.info(
-            "%s: %s beside %s is taken for a class, not for a split.", folder.path, _names(found), _names(others)
+            "%s: %s beside %s is taken for a class, not for a split.", folder.path, _named(found), _named(others)
         )
         return
     raise ValueError(
-        f"The folder {str(folder.path)!r} has {_names(found)}, which may be splits, beside {_names(others)}, which may be classes: it "
+        f"The folder {str(folder.path)!r} has {_named(found)}, which may be splits, beside {_named(others)}, which may be classes: it "
         "cannot be told which are meant. If all are classes, put them into a folder 'train' in it; if not, name the folder of "
         f"each split by itself, such as --train_file FOLDER --test_file {found[0].path}, or move the others away."
     )
@@ -277,7 +278,7 @@ def _classes_of(part: _Folder, kind: str, top: _Folder) -> dict[str, list[Path]]
     inner = part.with_images()
     if part.images and inner:
         raise ValueError(
-            f"{_list_images(part)} beside the folders of classes {_names(inner)}: move them into one of these, or away."
+            f"{_list_images(part)} beside the folders of classes {_named(inner)}: move them into one of these, or away."
         )
     if not inner:
         if kind != "test":
@@ -296,7 +297,7 @@ def _classes_of(part: _Folder, kind: str, top: _Folder) -> dict[str, list[Path]]
         )
     empty = part.without_images()
     if empty:
-        logger.warning("%s: no images in %s, no class is made of that.", part.path, _names(empty))
+        logger.warning("%s: no images in %s, no class is made of that.", part.path, _named(empty))
     return {folder.name: folder.all_images() for folder in inner}
 
 
@@ -374,6 +375,5 @@ def _list_images(folder: _Folder) -> str:
     return f"{first}{more} {'lies' if len(folder.images) == 1 else 'lie'}"
 
 
-def _names(folders: Iterable[_Folder]) -> str:
-    names = [folder.name for folder in folders]
-    return ", ".join(map(repr, names[:_SHOWN])) + ("" if len(names) <= _SHOWN else f" and {len(names) - _SHOWN} more")
+def _named(folders: Iterable[_Folder]) -> str:
+    return listed((folder.name for folder in folders), _SHOWN)

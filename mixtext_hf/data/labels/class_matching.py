@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mixtext_hf._messages import listed
+
 from .class_names import (
     SimilarLabels,
     are_placeholders,
@@ -18,7 +20,6 @@ from .class_names import (
     in_order,
     is_number,
     is_whole_number,
-    listed,
     look_alikes,
 )
 from .mapping import LabelMap, folded_keys, look_up

@@ -8,9 +8,11 @@ import numpy as np
 from datasets import ClassLabel, List
 from datasets.features.features import FeatureType
 
+from mixtext_hf._messages import listed
+
 from .class_keys import LEFT_OUT, Naming, check_map_is_used, class_keys
 from .class_matching import ClassMatching, settle_classes
-from .class_names import are_placeholders, folded, listed
+from .class_names import are_placeholders, folded
 from .mapping import folded_keys, look_up
 
 

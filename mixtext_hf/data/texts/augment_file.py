@@ -21,6 +21,7 @@ from datasets.table import table_cast
 from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import whole_file
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.tables.parts import Parts
 from mixtext_hf.data.tables.text_files import (
     check_output_file,
@@ -300,9 +301,8 @@ class AugmentRun:
 def _check_arguments(args: AugmentSettings) -> None:
     if not args.back_translate and not args.augmenters:
         raise ValueError("Nothing to do: give --back_translate, --augmenters or both.")
-    for name, least in (("seed", 0), ("batch_size", 1), ("chunk_size", 1)):
-        if getattr(args, name) < least:
-            raise ValueError(f"--{name} must be at least {least}, got {getattr(args, name)}.")
+    check_at_least(0, args, "seed")
+    check_at_least(1, args, "batch_size", "chunk_size")
     if not 0 <= args.temperature < math.inf:
         raise ValueError(f"--temperature must be a finite number from 0, got {args.temperature}.")
     if args.device == "cuda" and not torch.cuda.is_available():

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mixtext_hf._files import check_writable
+from mixtext_hf._messages import check_at_least
 from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
@@ -286,12 +287,10 @@ class MixPictures:
 def _check_settings(settings: MixPicturesSettings) -> None:
     if len(settings.image_files) not in (0, 2):
         raise ValueError(f"--image_files takes two files, A and B, got {len(settings.image_files)}.")
-    if settings.image_size < 1:
-        raise ValueError(f"--image_size must be at least 1, got {settings.image_size}.")
+    check_at_least(1, settings, "image_size")
     if not 0 <= settings.lam <= 1:
         raise ValueError(f"--lam must lie in [0, 1], got {settings.lam}.")
-    if settings.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {settings.seed}.")
+    check_at_least(0, settings, "seed")
     for name in settings.methods:
         if name not in SHOWN:
             known = "there is nothing to show of it" if name in METHODS else "there is no such method"
