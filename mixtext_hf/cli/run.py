@@ -297,6 +297,22 @@ class Run:
                 self.probabilities, self.references = probabilities, references
         return combined
 
+    def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
+        if self.trainer.is_world_process_zero():
+            say(metrics_line(split, metrics, prefix, self.unit))
+
+    def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
+        named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
+        self.results.append(SplitResult(split, named, int(named.pop("samples"))))
+
+    def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
+        """The reliability diagram of a split; the probabilities `(N, C)` and the classes `(N,)` that it was drawn from."""
+        probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
+        self.pictures[f"Reliability diagram ({split})"] = file
+        if self.trainer.is_world_process_zero():
+            reliability_diagram({self.trainer.method.name: (probabilities, references)}, self.output_dir / file)
+        return probabilities, references
+
     def predict(self) -> dict[str, float]:
         combined: dict[str, float] = {}
         for number, (name, split) in enumerate(self.data.test.items()):
@@ -327,22 +343,6 @@ class Run:
         self._say(name, metrics, prefix)
         self.trainer.save_metrics(prefix, metrics)
         return output, metrics
-
-    def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
-        if self.trainer.is_world_process_zero():
-            say(metrics_line(split, metrics, prefix, self.unit))
-
-    def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
-        named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
-        self.results.append(SplitResult(split, named, int(named.pop("samples"))))
-
-    def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
-        """The reliability diagram of a split; the probabilities `(N, C)` and the classes `(N,)` that it was drawn from."""
-        probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
-        self.pictures[f"Reliability diagram ({split})"] = file
-        if self.trainer.is_world_process_zero():
-            reliability_diagram({self.trainer.method.name: (probabilities, references)}, self.output_dir / file)
-        return probabilities, references
 
     def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
         """What a subclass measures on a labelled split beside `compute_metrics`; its names begin with `prefix`."""
