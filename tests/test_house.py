@@ -1,5 +1,6 @@
 """What is said of the house outside of the package is true: workflows, CONTRIBUTING, tools and bounds name what there is."""
 
+import ast
 import importlib.util
 import re
 import tomllib
@@ -12,6 +13,9 @@ import mixtext_hf
 
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(mixtext_hf.__file__).parent
+# A longer file of the package says in its docstring why it is one.
+MOST_LINES, REASON = 450, "It is long so that"
 spec = importlib.util.spec_from_file_location("lower_bounds", ROOT / "scripts" / "lower_bounds.py")
 bounds = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(bounds)
@@ -39,6 +43,29 @@ def steps(workflow: dict) -> list[dict]:
 
 def named_targets(text: str) -> list[str]:
     return re.findall(r"(?:`|run: |^|&& )make ([a-z-]+)", text, re.MULTILINE)
+
+
+def long_files(package: Path) -> dict[str, bool]:
+    """The files above the limit, and whether each says why."""
+    texts = {str(path.relative_to(package)): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    return {
+        name: REASON in " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+        for name, text in texts.items()
+        if len(text.splitlines()) > MOST_LINES
+    }
+
+
+def test_a_long_file_says_why_it_is_one():
+    assert [name for name, says_why in long_files(PACKAGE).items() if not says_why] == []
+
+
+def test_a_long_file_without_a_reason_is_seen(tmp_path):
+    lines = "x = 1\n" * MOST_LINES
+    (tmp_path / "below").mkdir()
+    (tmp_path / "as_long_as_may_be.py").write_text(lines)
+    (tmp_path / "long.py").write_text(f'"""Rows."""\n{lines}')
+    (tmp_path / "below" / "told.py").write_text(f'"""Rows. It is long\nso that all are in one place."""\n{lines}')
+    assert long_files(tmp_path) == {"long.py": False, "below/told.py": True}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

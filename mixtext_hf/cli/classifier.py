@@ -119,6 +119,26 @@ class TrainedClassifier:
                 f"where they are numbered from 0 to {self.config.num_labels - 1}: correct its config.json."
             )
 
+    def check_inputs(self, args: Any, of_texts: Sequence[str]) -> None:
+        """
+        Raise `ValueError` for an argument that is for a classifier of the other kind of inputs.
+
+        Args:
+            args (`Any`): The arguments of a command that say which inputs; `image_column` is among them.
+            of_texts (`Sequence[str]`): Names of those that are for texts alone.
+        """
+        if self.modality == "text":
+            if args.image_column is not None:
+                raise ValueError(
+                    f"--image_column {args.image_column}: {self.name!r} is a text classifier; name a --text_column."
+                )
+            return
+        for name in of_texts:
+            if getattr(args, name) is not None:
+                raise ValueError(
+                    f"--{name} {getattr(args, name)}: {self.name!r} is an image classifier; leave it out."
+                )
+
     def load(self, problem_type: str, device: torch.device) -> Any:
         """The model, in evaluation mode on the device; `problem_type` is what its outputs are taken for."""
         a = self.args

@@ -32,12 +32,14 @@ from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .card import log_summary
 from .classifier import ModelArguments, TrainedClassifier, device_of, read_json
-from .run import task_of
+from .named_model import task_of
+from .run_arguments import rows_asked_for
 
 
 logger = logging.getLogger(__name__)
 
 REPORT, NUMBERS, LOGITS = "report.html", "report.json", "predictions.npz"
+_OF_TEXTS = ("text_column", "text_pair_column", "task_name", "label_separator", "max_seq_length")
 
 
 @dataclass
@@ -204,12 +206,9 @@ class EvaluationInputs:
 
     def _load_texts(self, problem_type: str | None, names: list[str] | None) -> Any:
         a = self.data_args
-        if a.image_column is not None:
-            raise ValueError(
-                f"--image_column {a.image_column}: {self.name!r} is a text classifier; name a --text_column."
-            )
+        self.classifier.check_inputs(a, _OF_TEXTS)
         return load_text_datasets(
-            **self._sources(),
+            **self._rows(),
             task_name=a.task_name,
             text_column=a.text_column,
             text_pair_column=a.text_pair_column,
@@ -220,37 +219,17 @@ class EvaluationInputs:
 
     def _load_images(self, names: list[str] | None) -> Any:
         a = self.data_args
-        for name in ("text_column", "text_pair_column", "task_name", "label_separator", "max_seq_length"):
-            if getattr(a, name) is not None:
-                raise ValueError(f"--{name} {getattr(a, name)}: {self.name!r} is an image classifier; leave it out.")
+        self.classifier.check_inputs(a, _OF_TEXTS)
         return load_image_datasets(
-            **self._sources(),
+            **self._rows(),
             image_column=a.image_column,
             label_names=names,
             check_images=a.check_images,
             skip_broken_images=a.skip_broken_images,
         )
 
-    def _sources(self) -> dict[str, Any]:
-        a = self.data_args
-        return {
-            "dataset_name": a.dataset_name,
-            "dataset_config_name": a.dataset_config_name,
-            "train_file": a.train_file,
-            "validation_file": a.validation_file,
-            "test_file": a.test_file,
-            "label_column": a.label_column,
-            "label_map": a.label_map,
-            "similar_labels": a.similar_labels,
-            "max_eval_samples": a.max_eval_samples,
-            "max_predict_samples": a.max_predict_samples,
-            "seed": a.split_seed,
-            "validation_split_fraction": a.validation_split_fraction,
-            "delimiter": a.delimiter,
-            "encoding": a.encoding,
-            "cache_dir": self.model_args.cache_dir,
-            "token": self.model_args.token,
-        }
+    def _rows(self) -> dict[str, Any]:
+        return rows_asked_for(self.data_args, self.model_args, seed=self.data_args.split_seed)
 
     def _choose_split(self) -> tuple[str, Dataset]:
         splits = {**self.data.test, **self.data.validation}
@@ -304,7 +283,7 @@ class EvaluationInputs:
         self.notes += [f"{concern.what}." for concern in summary.concerns]
 
     def _match_labels(self) -> Matching:
-        """Whether labels were looked up by name or are the numbers of outputs; `labels.py` decides, here it is told."""
+        """Whether labels were looked up by name or are the numbers of outputs: decided when they were loaded, told here."""
         if self.problem_type == REGRESSION:
             return Matching("none", "The labels are numbers; there are no classes to match.")
         names = self.data.label_names

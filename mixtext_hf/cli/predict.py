@@ -32,6 +32,7 @@ from mixtext_hf.data.images.arrays import to_array
 from mixtext_hf.data.images.checks import look_at_images
 from mixtext_hf.data.images.datasets import IMAGE, as_images, recognise_image_columns
 from mixtext_hf.data.images.folders import NOT_READ, READ, image_files
+from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.data.labels.mapping import read_label_map
 from mixtext_hf.data.selection import choose_rows
 from mixtext_hf.data.tables.files import Reading, matching_files, patterns_in, read_files, resolve_files
@@ -48,14 +49,14 @@ from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SIN
 from .classifier import ModelArguments, TrainedClassifier, device_of
 from .failures import reporting_failures
 from .logs import set_up_logging
+from .named_model import task_of
 from .parsing import Parser, parse, reporting_bad_input
 from .predict_arguments import PredictArguments
-from .run import task_of
 
 
 logger = logging.getLogger(__name__)
 
-_LABEL = "label"
+_OF_TEXTS = ("text_column", "text_pair_column", "max_seq_length")
 _NUMBER = "number of the row"
 _SHOWN = 10
 # Texts are sorted by their length within so many batches; images are large, and need no order.
@@ -159,10 +160,7 @@ class PredictRun:
 
     def _read_texts(self) -> Dataset:
         a = self.args
-        if a.image_column is not None:
-            raise ValueError(
-                f"--image_column {a.image_column}: {self.classifier.name!r} is a text classifier; name a --text_column."
-            )
+        self.classifier.check_inputs(a, _OF_TEXTS)
         split, _ = self._read_table(Reading(a.delimiter, a.encoding, lambda names: self._columns(names).texts))
         columns = self._columns(split.column_names)
         check_texts(split, "FILE", columns)
@@ -201,16 +199,12 @@ class PredictRun:
 
     def _read_images(self) -> Dataset:
         a = self.args
-        for name in ("text_column", "text_pair_column", "max_seq_length"):
-            if getattr(a, name) is not None:
-                raise ValueError(
-                    f"--{name} {getattr(a, name)}: {self.classifier.name!r} is an image classifier; leave it out."
-                )
+        self.classifier.check_inputs(a, _OF_TEXTS)
         self.texts = ()
         found = named_image_files(self.file)
         if found is not None:
             split = self._split_of_files(found)
-            self.label = _LABEL if _LABEL in split.column_names else None
+            self.label = LABEL if LABEL in split.column_names else None
         else:
             split, tables = self._read_table(Reading(a.delimiter, a.encoding))
             columns = recognise_image_columns(split.column_names, image=a.image_column, label=a.label_column)
@@ -237,7 +231,7 @@ class PredictRun:
         of_folders = [self._class_of(path) for path in files]
         columns: dict[str, list[str | None]] = {IMAGE: [str(path) for path in files]}
         if any(name is not None for name in of_folders):
-            columns[_LABEL] = of_folders
+            columns[LABEL] = of_folders
         return Dataset.from_dict(columns).cast_column(IMAGE, datasets.Image())
 
     def _class_of(self, path: Path) -> str | None:

@@ -26,6 +26,7 @@ from mixtext_hf.hub.facts import CARD, CardData
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.push import Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
+from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.problem_types import REGRESSION, problem_type_of
 from mixtext_hf.training.hub import name_of
 
@@ -135,7 +136,7 @@ def card_of_config(folder: Path) -> CardData:
         method=method_of_recipe(getattr(config, "mixtext", None)),
         modality="image" if is_image else "text",
         problem_type=problem_type_of(config),
-        label_names=[] if is_regression else [str(config.id2label[i]) for i in range(config.num_labels)],
+        label_names=[] if is_regression else names_of_classes(config),
         base_model=base,
         architecture=architecture,
         is_adapter=adapter.is_file(),

@@ -1,23 +1,22 @@
-"""What the commands that train have in common: their arguments, and a run from its checks to its results."""
+"""What the commands that train have in common: a run from its checks to its results."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from transformers import AutoConfig
-from transformers.trainer_utils import IntervalStrategy
+from datasets import Dataset
+from transformers.trainer_utils import EvalPrediction, IntervalStrategy, PredictionOutput
 
 from mixtext_hf._files import check_apart, check_writable, write_json
 from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
-from mixtext_hf.evaluation import reliability_diagram
+from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
 from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax
 from mixtext_hf.evaluation.measures.mistakes import remarks
@@ -26,10 +25,7 @@ from mixtext_hf.hub.card import write_card
 from mixtext_hf.hub.facts import SplitResult
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import card_as_json
-from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
-from mixtext_hf.models.checkpoint_contents import RefusedCheckpoint
-from mixtext_hf.models.load_report import holding_load_report
-from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
+from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.card import told_arguments
 from mixtext_hf.training.hub import destination_of
@@ -42,7 +38,7 @@ from .card import RUN, Baseline, data_facts, log_summary, settings_of
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
-from .run_arguments import HubArguments
+from .run_arguments import rows_asked_for
 
 
 logger = logging.getLogger(__name__)
@@ -56,6 +52,7 @@ class Run:
 
     unit = "rows"  # what the training data consists of, for messages
     default_model = ""
+    needs_new_head = False  # one that the shape of the old one does not ask for
     base_models: ClassVar[Mapping[str, str | None]] = {}  # what a card says of models that have no name of their own
 
     def __init__(self, model_args: Any, data_args: Any, training_args: MixTrainingArguments):
@@ -291,21 +288,13 @@ class Run:
         for number, (name, split) in enumerate(self.evaluation_splits().items()):
             # MNLI has two: the matched one is `eval`, the other `eval_mismatched`.
             prefix = "eval" if number == 0 else f"eval_{name.removeprefix('validation_')}"
-            output = self.trainer.predict(split, metric_key_prefix=prefix)
-            metrics = {
-                **(output.metrics or {}),
-                **self.more_metrics(split, prefix),
-                f"{prefix}_samples": len(split),
-            }
-            self._say(name, metrics, prefix)
-            self.trainer.save_metrics(prefix, metrics)
-            self._note_results(name, prefix, metrics)
+            output, metrics = self._measure(name, split, prefix)
             combined |= metrics
             if number == 0 and self.data.problem_type == SINGLE_LABEL:
-                self.probabilities, self.references = softmax(logits_of(output)), np.asarray(output.label_ids)
-                self._draw_reliability(name, "reliability_diagram.png", self.probabilities, self.references)
-                for sentence in remarks(self.probabilities.argmax(axis=1), self.references, self.data.label_names):
+                probabilities, references = self._draw_reliability(name, "reliability_diagram.png", output)
+                for sentence in remarks(probabilities.argmax(axis=1), references, self.data.label_names):
                     logger.warning("%s", sentence)
+                self.probabilities, self.references = probabilities, references
         return combined
 
     def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
@@ -316,88 +305,69 @@ class Run:
         named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
         self.results.append(SplitResult(split, named, int(named.pop("samples"))))
 
-    def _draw_reliability(self, split: str, file: str, probabilities: np.ndarray, references: np.ndarray) -> None:
+    def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
+        """The reliability diagram of a split; the probabilities `(N, C)` and the classes `(N,)` that it was drawn from."""
+        probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
         self.pictures[f"Reliability diagram ({split})"] = file
         if self.trainer.is_world_process_zero():
             reliability_diagram({self.trainer.method.name: (probabilities, references)}, self.output_dir / file)
+        return probabilities, references
 
     def predict(self) -> dict[str, float]:
         combined: dict[str, float] = {}
         for number, (name, split) in enumerate(self.data.test.items()):
             suffix = "" if number == 0 else f"_{name.removeprefix('test_')}"
-            prefix = f"predict{suffix}"
-            labelled = has_labels(split)
-            visible = split if labelled or "label" not in split.column_names else split.remove_columns("label")
-            output = self.trainer.predict(visible, metric_key_prefix=prefix)
-            metrics = {
-                **(output.metrics or {}),
-                **(self.more_metrics(split, prefix) if labelled else {}),
-                f"{prefix}_samples": len(split),
-            }
-            if not labelled:
-                logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
-            else:
-                self._note_results(name, prefix, metrics)
-            if labelled and number == 0 and self.data.problem_type == SINGLE_LABEL:
-                probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
-                self._draw_reliability(name, "reliability_diagram_test.png", probabilities, references)
-            self._say(name, metrics, prefix)
-            self.trainer.save_metrics(prefix, metrics)
+            output, metrics = self._measure(name, split, f"predict{suffix}")
+            combined |= metrics
+            if number == 0 and self.data.problem_type == SINGLE_LABEL and has_labels(split):
+                self._draw_reliability(name, "reliability_diagram_test.png", output)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
                 write_predictions(path, self.described[name], in_chunks(logits_of(output)))
-            combined |= metrics
         return combined
+
+    def _measure(self, name: str, split: Dataset, prefix: str) -> tuple[PredictionOutput, dict[str, float]]:
+        """What the model says of a split, and the metrics of it: said, saved, and noted for the card where there are labels."""
+        labelled = has_labels(split)
+        visible = split if labelled or LABEL not in split.column_names else split.remove_columns(LABEL)
+        output = self.trainer.predict(visible, metric_key_prefix=prefix)
+        metrics = {
+            **(output.metrics or {}),
+            **(self.more_metrics(split, prefix) if labelled else {}),
+            f"{prefix}_samples": len(split),
+        }
+        if labelled:
+            self._note_results(name, prefix, metrics)
+        else:
+            logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
+        self._say(name, metrics, prefix)
+        self.trainer.save_metrics(prefix, metrics)
+        return output, metrics
 
     def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
         """What a subclass measures on a labelled split beside `compute_metrics`; its names begin with `prefix`."""
         return {}
 
+    # ---- what a subclass makes its data and its trainer of ----
+
+    def rows_to_train_on(self) -> dict[str, Any]:
+        """What the loaders of texts and of images are both told."""
+        a = self.data_args
+        return {
+            **rows_asked_for(a, self.model_args, seed=self.args.seed if a.split_seed is None else a.split_seed),
+            "labeled_per_class": a.labeled_per_class,
+            "up_to": a.up_to,
+            "max_train_samples": a.max_train_samples,
+            "label_noise": a.label_noise,
+            "label_noise_kind": a.label_noise_kind,
+            "noisy_label_column": a.noisy_label_column,
+        }
+
+    def make_compute_metrics(self) -> Callable[[EvalPrediction], dict[str, float]]:
+        """What measures predictions on the data."""
+        data = self.data
+        return make_compute_metrics(data.problem_type, metrics=self.metric_names(), num_labels=data.num_labels)
+
     def columns(self) -> list[str | None]:
         """The columns that the model's inputs are made of."""
         raise NotImplementedError
-
-
-def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
-    """The config of a checkpoint that is safe to load, and what was found of it, so that its weights are loaded without another look."""
-    if os.path.isdir(name) and not (Path(name) / "config.json").is_file():
-        raise ValueError(f"model_name_or_path={name!r} is a folder without config.json: it holds no model.")
-    if os.path.isfile(name):
-        raise ValueError(f"model_name_or_path={name!r} is a file: name the folder of a model, or a Hub id.")
-    where: dict[str, Any] = {
-        "cache_dir": model_args.cache_dir,
-        "revision": model_args.model_revision,
-        "token": model_args.token,
-    }
-    try:
-        checked = check_checkpoint(name, **where)
-        return AutoConfig.from_pretrained(name, trust_remote_code=False, **where), checked
-    except RefusedCheckpoint:
-        raise
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "
-            f"Hub ({type(error).__name__}). Check the name, or give the path of a checkpoint."
-        ) from error
-
-
-@contextmanager
-def naming_another_head(name: str, num_labels: int) -> Iterator[None]:
-    """Turn what transformers says of a head of another shape, a table and some lines, into one with the remedy."""
-    try:
-        with holding_load_report():
-            yield
-    except RuntimeError as error:
-        if "ignore_mismatched_sizes" not in str(error):
-            raise
-        raise ValueError(
-            f"model_name_or_path={name!r} has a head of another shape than the one for the {num_labels} classes of the data: add "
-            "--ignore_mismatched_sizes to give it a new one."
-        ) from error
-
-
-def task_of(config: Any) -> tuple[str | None, list[str] | None]:
-    """The problem type of a model, as far as its config tells, and the names of its classes."""
-    if config.problem_type == REGRESSION or config.num_labels == 1:
-        return REGRESSION, None
-    return config.problem_type, [str(config.id2label[i]) for i in range(config.num_labels)]

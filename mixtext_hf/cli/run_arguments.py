@@ -1,8 +1,9 @@
-"""The arguments that the commands which train have in common, beside those of the training itself."""
+"""The arguments that the commands which train have in common, beside those of the training itself, and what loaders are told of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.noise import NoiseKind
@@ -102,3 +103,33 @@ class SelectionArguments:
         default=False,
         metadata={"help": "Train although output_dir holds another run: its results and checkpoints are removed."},
     )
+
+
+def rows_asked_for(data_args: Any, model_args: Any, *, seed: int) -> dict[str, Any]:
+    """
+    What the loaders of texts and of images are both told, be it for training or for measuring: where the rows come from, and what
+    their labels mean.
+
+    Args:
+        data_args (`Any`): Data arguments of a command.
+        model_args (`Any`): Its model arguments, which say how files are got from the Hub.
+        seed (`int`): Of all that is chosen at random.
+    """
+    return {
+        "dataset_name": data_args.dataset_name,
+        "dataset_config_name": data_args.dataset_config_name,
+        "train_file": data_args.train_file,
+        "validation_file": data_args.validation_file,
+        "test_file": data_args.test_file,
+        "label_column": data_args.label_column,
+        "label_map": data_args.label_map,
+        "similar_labels": data_args.similar_labels,
+        "max_eval_samples": data_args.max_eval_samples,
+        "max_predict_samples": data_args.max_predict_samples,
+        "seed": seed,
+        "validation_split_fraction": data_args.validation_split_fraction,
+        "delimiter": data_args.delimiter,
+        "encoding": data_args.encoding,
+        "cache_dir": model_args.cache_dir,
+        "token": model_args.token,
+    }

@@ -27,7 +27,6 @@ from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
-from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
 from mixtext_hf.methods import PIXELS, PuzzleMix
@@ -44,8 +43,9 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from .embedded import DIGITS_DEFAULTS
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
+from .named_model import load_config, naming_another_head, task_of
 from .parsing import Parser
-from .run import Run, load_config, naming_another_head, task_of
+from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
 
 
@@ -125,7 +125,6 @@ class ImageRun(Run):
     data_args: DataArguments
     data: ImageDatasets
     unit = "images"
-    needs_new_head = False  # one that the shape of the old one does not ask for
     default_model = SMALL_RESNET
     base_models: ClassVar[dict[str, str | None]] = {SMALL_RESNET: None}
 
@@ -152,9 +151,7 @@ class ImageRun(Run):
         self.check_splits()
         self.summarise(self.data)
         self.processor = self._load_processor()
-        self.compute_metrics = make_compute_metrics(
-            self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
-        )
+        self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.attack = self._make_attack()
         self._check_an_image()
@@ -176,32 +173,11 @@ class ImageRun(Run):
     def _load(self, label_names: list[str] | None = None) -> ImageDatasets:
         a = self.data_args
         return load_image_datasets(
-            dataset_name=a.dataset_name,
-            dataset_config_name=a.dataset_config_name,
-            train_file=a.train_file,
-            validation_file=a.validation_file,
-            test_file=a.test_file,
+            **self.rows_to_train_on(),
             image_column=a.image_column,
-            label_column=a.label_column,
             label_names=label_names,
-            label_map=a.label_map,
-            similar_labels=a.similar_labels,
-            labeled_per_class=a.labeled_per_class,
-            up_to=a.up_to,
-            max_train_samples=a.max_train_samples,
-            max_eval_samples=a.max_eval_samples,
-            max_predict_samples=a.max_predict_samples,
-            label_noise=a.label_noise,
-            label_noise_kind=a.label_noise_kind,
-            noisy_label_column=a.noisy_label_column,
-            seed=self.args.seed if a.split_seed is None else a.split_seed,
-            validation_split_fraction=a.validation_split_fraction,
-            delimiter=a.delimiter,
-            encoding=a.encoding,
             check_images=a.check_images,
             skip_broken_images=a.skip_broken_images,
-            cache_dir=self.model_args.cache_dir,
-            token=self.model_args.token,
         )
 
     def _load_processor(self) -> Any:

@@ -19,7 +19,6 @@ from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBas
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
 from mixtext_hf.data.labels.mapping import read_label_map
-from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.class_names import name_classes
@@ -33,8 +32,9 @@ from mixtext_hf.training.guesses import teacher_classes
 from .embedded import DEFAULTS
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
+from .named_model import load_config, naming_another_head, task_of
 from .parsing import Parser
-from .run import Run, load_config, naming_another_head, task_of
+from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
 
 
@@ -126,7 +126,6 @@ class TextRun(Run):
     data_args: DataArguments
     data: TextDatasets
     unit = "texts"
-    needs_new_head = False  # one that the shape of the old one does not ask for
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
 
@@ -146,9 +145,7 @@ class TextRun(Run):
         self.tokenizer = self._load_tokenizer()
         used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
         self.summarise(used, self.tokenizer, self.data_args.max_seq_length)
-        self.compute_metrics = make_compute_metrics(
-            self.data.problem_type, metrics=self.metric_names(), num_labels=self.data.num_labels
-        )
+        self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.trainer.overlap_is_told = self.summary is not None
 
@@ -167,42 +164,21 @@ class TextRun(Run):
         return data
 
     def _load(self, problem_type: str | None = None, label_names: list[str] | None = None) -> TextDatasets:
-        a, seed = self.data_args, self.args.seed
+        a = self.data_args
         return load_text_datasets(
-            dataset_name=a.dataset_name,
-            dataset_config_name=a.dataset_config_name,
+            **self.rows_to_train_on(),
             task_name=a.task_name,
-            train_file=a.train_file,
-            validation_file=a.validation_file,
-            test_file=a.test_file,
             text_column=a.text_column,
             text_pair_column=a.text_pair_column,
-            label_column=a.label_column,
             problem_type=a.problem_type or (None if a.task_name else problem_type),
             label_names=label_names,
-            label_map=a.label_map,
             names_of_others=self._teacher_classes(),
-            similar_labels=a.similar_labels,
             label_separator=a.label_separator,
-            labeled_per_class=a.labeled_per_class,
-            up_to=a.up_to,
             unlabeled_file=a.unlabeled_file,
             unlabeled_rest=a.unlabeled_rest,
             unlabeled_per_class=a.unlabeled_per_class,
             view_columns=self.args.view_columns or () if self._wants_unlabeled() else (),
             guess_column=self.args.guess_column if self._wants_unlabeled() else None,
-            max_train_samples=a.max_train_samples,
-            max_eval_samples=a.max_eval_samples,
-            max_predict_samples=a.max_predict_samples,
-            label_noise=a.label_noise,
-            label_noise_kind=a.label_noise_kind,
-            noisy_label_column=a.noisy_label_column,
-            seed=seed if a.split_seed is None else a.split_seed,
-            validation_split_fraction=a.validation_split_fraction,
-            delimiter=a.delimiter,
-            encoding=a.encoding,
-            cache_dir=self.model_args.cache_dir,
-            token=self.model_args.token,
         )
 
     def _teacher_classes(self) -> list[str]:

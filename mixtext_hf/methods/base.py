@@ -50,7 +50,8 @@ class Step:
     Args:
         forward ([`Forward`]): Runs the model; with `dropout=False` as in evaluation.
         inputs (`dict[str, torch.Tensor]`): The batch without its labels.
-        labels (`torch.Tensor`): The labels of the unmixed rows, -100 (of floats: NaN) where there is none.
+        labels (`torch.Tensor` of shape `(B,)`, or `(B, C)` with a number for each class):
+            The labels of the unmixed rows, -100 (of floats: NaN) where there is none.
         plan ([`MixPlan`]): What this step mixes.
         loss ([`MixedLoss`]): The task's loss on mixed targets.
         text_labels (`torch.Tensor` of shape `(B_u,)`, int64, *optional*):

@@ -266,6 +266,7 @@ class MixText(TMix):
             guessed = self.targets_of(guess)
         self._note_guess(step, guess, guessed)
 
+        # One row for each of the batch, (B + (K + 1) B_u, C): the guess of a text stands for all its views.
         own = to_targets(step.labels[:labelled], num_labels=guess.shape[1])
         targets = torch.cat([own, guessed.repeat(step.views, 1)])
         # A labelled row whose label is hidden after all has no target: it is not mixed and has no loss.
@@ -402,6 +403,7 @@ class MixText(TMix):
         return excess.clamp_min(0).mean()
 
     def _note_guess(self, step: Step, guess: torch.Tensor, targets: torch.Tensor) -> None:
+        """What is logged of guesses `(B_u, C)`, and of the targets `(B_u, C)` that were made of them."""
         assert step.text_labels is not None
         known = (step.text_labels >= 0) & (step.text_labels < guess.shape[1])
         step.note(

@@ -250,7 +250,8 @@ def _solve_dual(
     r"""
     The cut is a level set of the solution `u` of `min 1/2 |u - f|^2 + TV(u)` (Chambolle 2005; Hochbaum 2001), with
     `f = -steps`, the total variation of the graph at the top of this file and `u_1 >= .. >= u_m` in each block. Its
-    dual, one bounded flow for each edge, is solved by accelerated projected gradient (Beck and Teboulle 2009).
+    dual, one bounded flow for each edge, is solved by accelerated projected gradient (Beck and Teboulle 2009). Arguments as
+    [`_reduced`] returns them; the labels `(B, h, w)` int64.
     """
     n_layers = steps.shape[-1]
     height, width = steps.shape[1:3]

@@ -107,6 +107,7 @@ def _union_block_mask(attention_mask: Any, index: torch.Tensor) -> Any:
     mask_mod = attention_mask.mask_mod
 
     def union_mod(b: torch.Tensor, h: torch.Tensor, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+        """Of single numbers, as flex attention calls it: example, head, place of the query and of the key."""
         return mask_mod(b, h, q, kv) | mask_mod(index[b], h, q, kv)
 
     batch_size, heads, query_length, key_length = attention_mask.shape

@@ -20,6 +20,11 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
     agree_on_names(config)
 
 
+def names_of_classes(config: Any) -> list[str]:
+    """The names of the classes that a config has, in the order of the outputs."""
+    return [str(config.id2label[i]) for i in range(config.num_labels)]
+
+
 def agree_on_names(config: Any) -> None:
     """Give all places the names of `id2label`: `from_pretrained(..., id2label=...)` leaves `label_names` of timm's models as it was."""
     if getattr(config, "label_names", None) is not None:

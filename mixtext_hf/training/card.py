@@ -21,6 +21,7 @@ from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.methods import MixMethod
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
+from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.version import versions
 
@@ -112,7 +113,7 @@ def describe(trainer: Described, folder: Path) -> CardData:
         method=method,
         modality="image" if takes_pixels(model) else "text",
         problem_type=trainer.loss.problem_type,
-        label_names=[] if trainer.loss.problem_type == REGRESSION else _label_names(config),
+        label_names=[] if trainer.loss.problem_type == REGRESSION else names_of_classes(config),
         base_model=base_model_name(getattr(config, "_name_or_path", None)),
         architecture=type(model).__name__,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -168,10 +169,6 @@ def _set_fields(data: CardData) -> dict[str, Any]:
     """The fields of a card that somebody has filled."""
     empty = CardData(model_name="")
     return {f.name: value for f in fields(data) if (value := getattr(data, f.name)) != getattr(empty, f.name)}
-
-
-def _label_names(config: Any) -> list[str]:
-    return [str(config.id2label[i]) for i in range(config.num_labels)]
 
 
 def _sizes(trainer: Described) -> dict[str, int]:

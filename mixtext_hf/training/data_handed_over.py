@@ -62,6 +62,13 @@ def as_splits(data: Any, argument: str) -> Any:
     return as_rows(data, argument)
 
 
+def splits_to_evaluate(data: Any) -> dict[str, Any]:
+    """The data sets to evaluate on, one or several, each by what the user calls it."""
+    if not isinstance(data, dict):
+        return {"eval_dataset": data}
+    return {f"eval_dataset[{name!r}]": split for name, split in data.items()}
+
+
 def as_rows_of_texts(data: Any, collator: Any) -> Any:
     """Texts without labels may come as strings: then they are rows with the text column of `collator`."""
     if not isinstance(data, Sequence) or isinstance(data, str) or not len(data) or not isinstance(data[0], str):

@@ -24,8 +24,11 @@ from mixtext_hf.data.labels.noise import HIDDEN_LABELS
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
+from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
+
+from .data_handed_over import splits_to_evaluate
 
 
 if TYPE_CHECKING:
@@ -56,13 +59,8 @@ def check_label_columns(trainer: MixTrainer) -> None:
     Raises:
         `ValueError`: that names the data set and the row.
     """
-    evaluated = trainer.eval_dataset
-    splits = (
-        {f"eval_dataset[{name!r}]": split for name, split in evaluated.items()}
-        if isinstance(evaluated, dict)
-        else {"eval_dataset": evaluated}
-    )
-    for argument, dataset in {"train_dataset": trainer.train_dataset, **splits}.items():
+    splits = {"train_dataset": trainer.train_dataset, **splits_to_evaluate(trainer.eval_dataset)}
+    for argument, dataset in splits.items():
         _check_label_column(dataset, argument, trainer.data_collator, trainer.loss)
         _check_class_names(dataset, argument, trainer)
 
@@ -113,7 +111,7 @@ def _check_class_names(dataset: Any, argument: str, trainer: MixTrainer) -> None
     config: Any = unwrap(cast(Any, trainer.model)).config
     if not isinstance(feature, datasets.ClassLabel) or feature.num_classes != config.num_labels:
         return
-    own = [str(config.id2label[i]) for i in range(config.num_labels)]
+    own = names_of_classes(config)
     if are_placeholders(own) or list(map(folded, own)) == list(map(folded, feature.names)):
         return
     both = f"The classes of `{argument}` are [{listed(feature.names)}], those of model.config.id2label [{listed(own)}]"

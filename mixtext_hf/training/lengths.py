@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.models.lengths import NO_LIMIT, check_tokenizer_fits, embedded_tokens, longest_text, usable_positions
 
+from .data_handed_over import splits_to_evaluate
+
 
 if TYPE_CHECKING:
     from .trainer import MixTrainer
@@ -57,13 +59,7 @@ def check_tokens(trainer: MixTrainer) -> None:
     """
     model = trainer.mixer.model
     limit, ids = usable_positions(model.config), embedded_tokens(model)
-    evaluated = trainer.eval_dataset
-    splits = (
-        {f"eval_dataset[{name!r}]": split for name, split in evaluated.items()}
-        if isinstance(evaluated, dict)
-        else {"eval_dataset": evaluated}
-    )
-    named = {"train_dataset": trainer.train_dataset, **splits}
+    named = {"train_dataset": trainer.train_dataset, **splits_to_evaluate(trainer.eval_dataset)}
     if trainer.method.uses_unlabeled:
         named["unlabeled_dataset"] = trainer.unlabeled_dataset
     for argument, data in named.items():

@@ -25,7 +25,7 @@ from mixtext_hf.models.stack import num_channels
 from mixtext_hf.problem_types import REGRESSION
 
 from .arguments import MixTrainingArguments
-from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names
+from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names, splits_to_evaluate
 from .guesses import Guesses, labels_of
 from .images import epoch_sampler, image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
@@ -95,14 +95,12 @@ class LoadingTrainer(CheckedLoaders):
         else:
             # That of transformers.
             self._has_default_collator = True
-            for argument in ("train_dataset", "eval_dataset"):
-                self._check_readable(getattr(self, argument), argument)
+            splits = {"train_dataset": self.train_dataset, **splits_to_evaluate(self.eval_dataset)}
+            for argument, rows in splits.items():
+                self._check_readable(rows, argument)
 
     def _check_readable(self, rows: Any, argument: str) -> None:
-        splits = rows if isinstance(rows, dict) else {"": rows}
-        for name, split in splits.items():
-            named = f"{argument}[{name!r}]" if isinstance(rows, dict) else argument
-            check_readable(split, named, processor=self.processing_class, takes_pixels=self._takes_pixels)
+        check_readable(rows, argument, processor=self.processing_class, takes_pixels=self._takes_pixels)
 
     def _rows_to_look_at(self) -> list[Any]:
         """The data whose columns the collator must know, that of training first."""

@@ -116,10 +116,8 @@ def _rows(dataset: Any, trainer: MixTrainer) -> str | None:
     count = len(dataset)
     columns = {*getattr(trainer.data_collator, "columns", ()), "input_ids", "label", "labels"}
     digest = hashlib.sha256()
-    for i in range(_SAMPLED if count else 0):
+    for i in range(_SAMPLED if count and not trainer._takes_pixels else 0):
         at = i * (count - 1) // (_SAMPLED - 1)
-        if trainer._takes_pixels:
-            break
         (row,) = some_rows(dataset, range(at, at + 1))
         kept = [(name, _plain(row[name])) for name in sorted(row) if name in columns]
         digest.update(repr(kept).encode())

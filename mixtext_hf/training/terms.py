@@ -28,11 +28,11 @@ class Terms:
     def add(self, terms: dict[str, torch.Tensor]) -> None:
         """Add to the averages of the window; tensors of any shape, of one shape under one name."""
         for name, value in terms.items():
-            total = self._sums.get(name)
-            if total is None:
-                total = self._sums[name] = [torch.zeros((), device=self._args.device), 0]
-            total[0] = total[0] + value.detach().float()
-            total[1] += 1
+            summed = self._sums.get(name)
+            if summed is None:
+                summed = self._sums[name] = [torch.zeros((), device=self._args.device), 0]
+            summed[0] = summed[0] + value.detach().float()
+            summed[1] += 1
 
     def add_plan(self, plan: MixPlan) -> None:
         """Add what a micro-batch mixed by."""
@@ -45,7 +45,7 @@ class Terms:
         End the window: the mean of every term over it and over all processes (they may have seen different terms), and
         over how many values.
         """
-        own = {name: (total.tolist(), count) for name, (total, count) in self._sums.items()}
+        own = {name: (summed.tolist(), count) for name, (summed, count) in self._sums.items()}
         self._sums = {}
         everywhere = gather_object([own]) if self._args.world_size > 1 else [own]
         names = dict.fromkeys(name for terms in everywhere for name in terms)
@@ -53,5 +53,5 @@ class Terms:
         for name in names:
             pairs = [terms[name] for terms in everywhere if name in terms]
             counts[name] = sum(count for _, count in pairs)
-            averages[name] = (np.sum([total for total, _ in pairs], axis=0) / counts[name]).tolist()
+            averages[name] = (np.sum([summed for summed, _ in pairs], axis=0) / counts[name]).tolist()
         return averages, counts

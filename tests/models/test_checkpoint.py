@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification
 
 from mixtext_hf.cli import train_image, train_text
 from mixtext_hf.cli.classifier import ModelArguments, TrainedClassifier
-from mixtext_hf.cli.run import load_config
+from mixtext_hf.cli.named_model import load_config
 from mixtext_hf.cli.run_arguments import HubArguments
 from mixtext_hf.functional import MixPlan, make_mixable
 from mixtext_hf.models import (

@@ -1,14 +1,14 @@
 """From what a user names (a Hub id, a folder of images, files, or nothing) to images that are ready to train on.
 
-Splits are found by `sources.py`, labels brought into one convention by `labels.py`, rows chosen by `selection.py`, as for
-texts; here are the columns, the forms that images are stored in, and the order of the steps.
+Splits are found by `sources.py`, labels brought into one convention by `labelled_splits.py` and rows chosen by `selection.py`,
+as for texts; here are the columns, the forms that images are stored in, and the order of the steps.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,12 +16,11 @@ import datasets
 import numpy as np
 from datasets import Dataset, LargeList, List, Value
 
-from mixtext_hf.data.labels.class_keys import Naming, make_naming
-from mixtext_hf.data.labels.class_matching import ClassMatching
+from mixtext_hf.data.labelled_splits import LabelledSplits, normalise_splits, record_of
+from mixtext_hf.data.labels.class_keys import make_naming
 from mixtext_hf.data.labels.class_names import SimilarLabels
-from mixtext_hf.data.labels.classes import LABEL, has_labels, normalise_labels
 from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
-from mixtext_hf.data.selection import check_limits, check_selections, select_rows
+from mixtext_hf.data.selection import Selection
 from mixtext_hf.data.tables.columns import rows_without_text, type_name
 from mixtext_hf.data.tables.files import Reading
 from mixtext_hf.data.tables.sources import Splits, check_one_source, load_files, load_hub
@@ -58,47 +57,23 @@ _LABEL_TIERS = (
 )
 
 
-@dataclass
-class ImageDatasets:
+@dataclass(kw_only=True)
+class ImageDatasets(LabelledSplits):
     """
     The splits of an image classification task, with everything a training run must know about them.
 
-    Args:
-        train (`datasets.Dataset`, *optional*):
-            The training split (the chosen examples, when few were asked for).
-        validation (`dict[str, datasets.Dataset]`):
-            Validation splits by name; none is `{}`.
-        test (`dict[str, datasets.Dataset]`):
-            Test splits by name.
-        rest (`datasets.Dataset`, *optional*):
-            What `labeled_per_class` left over of the training split.
+    Args (beside those of [`~mixtext_hf.data.labelled_splits.LabelledSplits`]):
         image_column (`str`):
             Always `"image"`: PIL images, or lists of integers where the data stores arrays.
         label_column (`str`, *optional*):
             Always `"label"`, or `None` when no split has labels.
-        label_names (`list[str]`):
-            Names of the classes in the order of their ids.
         image_shape (`tuple[int, int, int]`):
             Height, width and channels of the first row of the first split.
-        source (`dict[str, Any]`):
-            Where the data came from and how it was selected, JSON-serialisable.
-        rows (`dict[str, np.ndarray]`):
-            Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
-        matching ([`ClassMatching`]):
-            How the labels were matched with the classes of a model, where those were given.
     """
 
-    train: Dataset | None
-    validation: dict[str, Dataset]
-    test: dict[str, Dataset]
-    rest: Dataset | None
     image_column: str
     label_column: str | None
-    label_names: list[str]
     image_shape: tuple[int, int, int]
-    source: dict[str, Any]
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
-    matching: ClassMatching = field(default_factory=ClassMatching)
 
     problem_type: ClassVar[str] = SINGLE_LABEL
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
@@ -113,10 +88,6 @@ class ImageDatasets:
         """The most channels of some rows spread over the first split: grey images may stand among coloured ones."""
         name, split = next(iter(self.by_name().items()))
         return most_channels(split, name)
-
-    def by_name(self) -> dict[str, Dataset]:
-        """All splits but `rest`."""
-        return {**({} if self.train is None else {"train": self.train}), **self.validation, **self.test}
 
 
 def load_image_datasets(
@@ -233,7 +204,7 @@ def load_image_datasets(
     }
     files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
     given_files = {argument: value for argument, value in files.items() if value is not None}
-    check_limits(limits, seed, validation_split_fraction)
+    selection = Selection(limits, seed, validation_split_fraction, up_to)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     naming = make_naming(label_map, similar_labels)
     check_one_source(dataset_name, dataset_config_name, list(given_files))
@@ -248,7 +219,7 @@ def load_image_datasets(
         splits = folder or load_hub(
             str(dataset_name), dataset_config_name, revision=revision, cache_dir=cache_dir, token=token, how=how
         )
-    check_selections(splits, limits, validation_split_fraction)
+    selection.check(splits)
 
     # The label of evaluation data may be absent, so the split that is the most likely to have it comes first.
     first = next(iter(splits.by_name().values()))
@@ -265,36 +236,31 @@ def load_image_datasets(
     usable, left_out = look_at_images(splits.by_name(), IMAGE, how=check_images, skip_broken=skip_broken_images)
     splits.replace(usable)
     shapes = [_shape(split, name, 0) for name, split in splits.by_name().items()]
-    label, names, matching = _normalise_labels(splits, found.get("label_column"), label_names, naming)
-    rest = select_rows(splits, limits, validation_split_fraction, seed, up_to=up_to)
-
-    splits.train, noise_source = noise.apply(splits.train, names, SINGLE_LABEL, seed, naming)
-
-    by_name = {"train": splits.train, "rest": rest, **splits.validation, **splits.test}
-    source = {
-        **splits.source,
-        "sizes": {name: len(split) for name, split in by_name.items() if split is not None},
-        "seed": seed,
-        "validation_split_fraction": validation_split_fraction,
-        **limits,
-        **({"up_to": True} if up_to else {}),
-        **naming.as_source(),
-        **matching.as_source(),
-        **noise_source,
-        **({"broken_images_left_out": left_out} if left_out else {}),
-    }
+    _check_one_class(splits, found.get("label_column"))
+    labels = normalise_splits(
+        splits,
+        found.get("label_column"),
+        problem_type=SINGLE_LABEL,
+        inputs=(IMAGE,),
+        label_names=label_names,
+        naming=naming,
+    )
+    rest = selection.choose(splits)
+    splits.train, wrong_labels = noise.apply(splits.train, labels.names, SINGLE_LABEL, seed, naming)
+    broken = {"broken_images_left_out": left_out} if left_out else {}
+    records = selection.as_source(), naming.as_source(), labels.matching.as_source(), wrong_labels, broken
     return ImageDatasets(
-        splits.train,
-        splits.validation,
-        splits.test,
-        rest,
-        IMAGE,
-        label,
-        names,
-        shapes[0],
-        source,
-        splits.rows,
-        matching,
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        rest=rest,
+        image_column=IMAGE,
+        label_column=labels.column,
+        label_names=labels.names,
+        image_shape=shapes[0],
+        source=record_of(splits, *records, rest=rest),
+        rows=splits.rows,
+        matching=labels.matching,
     )
 
 
@@ -422,27 +388,12 @@ def _shape(split: Dataset, split_name: str, row: int, column: str = IMAGE) -> tu
     return height, width, channels
 
 
-def _normalise_labels(
-    splits: Splits, label: str | None, label_names: Sequence[str] | None, naming: Naming
-) -> tuple[str | None, list[str], ClassMatching]:
-    """Bring the labels of the splits, in place, into one convention; the label column after that, and the classes."""
-    if label is None:
-        return None, list(label_names or ()), ClassMatching("none")
+def _check_one_class(splits: Splits, label: str | None) -> None:
+    """Raise `ValueError` for a label column of lists."""
     for name, split in splits.by_name().items():
-        feature = split.features.get(label)
+        feature = None if label is None else split.features.get(label)
         if isinstance(feature, List | LargeList):
             raise ValueError(
                 f"The label column {label!r} of the split {name!r} holds {type_name(feature)}: an image has one class, a "
                 "name or a whole number. Name another column with --label_column."
             )
-    labels = normalise_labels(
-        splits.by_name(),
-        label,
-        problem_type=SINGLE_LABEL,
-        text_columns=(IMAGE,),
-        label_names=label_names,
-        naming=naming,
-    )
-    splits.replace(labels.splits)
-    any_labels = any(has_labels(split) for split in labels.splits.values())
-    return LABEL if any_labels else None, labels.names, labels.matching

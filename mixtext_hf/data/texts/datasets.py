@@ -1,23 +1,21 @@
 """From what a user names (a Hub id, files, a GLUE task, or nothing) to datasets that are ready to train on.
 
-Splits are found by `sources.py`, columns by `columns.py`, labels brought into one convention by `labels.py`, unlabelled
-texts joined by `unlabeled_parts.py`; here is the order of the steps, and the checks on their arguments.
+Splits are found by `sources.py`, columns by `columns.py`, unlabelled texts joined by `unlabeled_parts.py`; labels are brought
+into one convention and rows chosen as for images, by `labelled_splits.py` and `selection.py`. Here is the order of the steps,
+and the checks on their arguments.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from datasets import Dataset, Value
 
-from mixtext_hf.data.labels.class_keys import Naming, make_naming
-from mixtext_hf.data.labels.class_matching import ClassMatching
+from mixtext_hf.data.labelled_splits import UNLABELED, LabelledSplits, normalise_splits, record_of
+from mixtext_hf.data.labels.class_keys import make_naming
 from mixtext_hf.data.labels.class_names import SimilarLabels
-from mixtext_hf.data.labels.classes import LABEL, has_labels, normalise_labels
 from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
-from mixtext_hf.data.selection import check_limits, check_selections, select_rows
+from mixtext_hf.data.selection import Selection
 from mixtext_hf.data.tables.columns import TextColumns, holds_texts, recognise_columns, rows_without_text, type_name
 from mixtext_hf.data.tables.files import Reading
 from mixtext_hf.data.tables.glue import GlueTask
@@ -27,8 +25,6 @@ from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SIN
 from .unlabeled_parts import join_unlabeled, with_known_labels
 
 
-UNLABELED = "unlabeled"
-
 _METRICS = {
     SINGLE_LABEL: ("accuracy", "macro_f1"),
     MULTI_LABEL: ("f1_micro", "f1_macro", "subset_accuracy"),
@@ -36,20 +32,12 @@ _METRICS = {
 }
 
 
-@dataclass
-class TextDatasets:
+@dataclass(kw_only=True)
+class TextDatasets(LabelledSplits):
     """
     The splits of a text classification or regression task, with everything a training run must know about them.
 
-    Args:
-        train (`datasets.Dataset`, *optional*):
-            The training split (the chosen examples, when few were asked for).
-        validation (`dict[str, datasets.Dataset]`):
-            Validation splits by name; several for MNLI, none is `{}`.
-        test (`dict[str, datasets.Dataset]`):
-            Test splits by name.
-        rest (`datasets.Dataset`, *optional*):
-            What `labeled_per_class` left over of the training split.
+    Args (beside those of [`~mixtext_hf.data.labelled_splits.LabelledSplits`]):
         unlabeled (`datasets.Dataset`, *optional*):
             Texts to learn from without their labels: of `unlabeled_file`, of `rest`, or of both. Labels that are known
             are still there, to measure how good guesses are.
@@ -57,30 +45,14 @@ class TextDatasets:
             The text columns; the label column is always `"label"`, or `None` when no split has labels.
         problem_type (`str`):
             `"single_label_classification"`, `"multi_label_classification"` or `"regression"`.
-        label_names (`list[str]`):
-            Names of the classes in the order of their ids; empty for regression.
         metrics (`tuple[str, ...]`):
             Names of the metrics that are usual for the task.
-        source (`dict[str, Any]`):
-            Where the data came from and how it was selected, JSON-serialisable.
-        rows (`dict[str, np.ndarray]`):
-            Of validation and test splits of which some rows were chosen: the numbers that these have in the file.
-        matching ([`ClassMatching`]):
-            How the labels were matched with the classes of a model, where those were given.
     """
 
-    train: Dataset | None
-    validation: dict[str, Dataset]
-    test: dict[str, Dataset]
-    rest: Dataset | None
     unlabeled: Dataset | None
     columns: TextColumns
     problem_type: str
-    label_names: list[str]
     metrics: tuple[str, ...]
-    source: dict[str, Any]
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
-    matching: ClassMatching = field(default_factory=ClassMatching)
 
     @property
     def num_labels(self) -> int:
@@ -222,7 +194,7 @@ def load_text_datasets(
         "test_file": test_file,
         "unlabeled_file": unlabeled_file,
     }
-    check_limits(limits, seed, validation_split_fraction)
+    selection = Selection(limits, seed, validation_split_fraction, up_to)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
         raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")
@@ -252,21 +224,24 @@ def load_text_datasets(
     if unlabeled_rest is None:
         unlabeled_rest = unlabeled_file is None
     _check_unlabeled_per_class(limits, unlabeled_rest)
-    check_selections(splits, limits, validation_split_fraction)
+    selection.check(splits)
 
     found = _find_columns(splits, columns_of)
-    columns, problem_type, names, matching = _normalise_labels(splits, found, problem_type, label_names, naming)
+    labels = normalise_splits(
+        splits, found.label, problem_type=problem_type, inputs=found.texts, label_names=label_names, naming=naming
+    )
+    columns = TextColumns(found.text, found.text_pair, labels.column)
     if splits.unlabeled is not None:
         check_texts(splits.unlabeled, UNLABELED, columns)
-        splits.unlabeled = with_known_labels(splits.unlabeled, found.label, names, naming.label_map)
+        splits.unlabeled = with_known_labels(splits.unlabeled, found.label, labels.names, naming.label_map)
 
-    single_label = problem_type == SINGLE_LABEL
+    single_label = labels.problem_type == SINGLE_LABEL
     if labeled_per_class is not None and not single_label:
         raise ValueError(
-            f"`labeled_per_class` needs single-label classes, but the labels are {problem_type}: "
+            f"`labeled_per_class` needs single-label classes, but the labels are {labels.problem_type}: "
             "use `max_train_samples` to train on few examples."
         )
-    rest = select_rows(splits, limits, validation_split_fraction, seed, by_class=single_label, up_to=up_to)
+    rest = selection.choose(splits, by_class=single_label)
     unlabeled = join_unlabeled(
         rest if unlabeled_rest else None,
         splits.unlabeled,
@@ -277,23 +252,21 @@ def load_text_datasets(
         seed=seed,
         up_to=up_to,
     )
-    train, noise_source = noise.apply(splits.train, names, problem_type, seed, naming)
-    validation, test = splits.validation, splits.test
-    by_name = {"train": train, "rest": rest, **validation, **test, UNLABELED: unlabeled}
-    source = {
-        **splits.source,
-        "sizes": {name: len(split) for name, split in by_name.items() if split is not None},
-        "seed": seed,
-        "validation_split_fraction": validation_split_fraction,
-        **limits,
-        **({"up_to": True} if up_to else {}),
-        **naming.as_source(),
-        **matching.as_source(),
-        **noise_source,
-    }
-    metrics = task.metrics if task is not None else _METRICS[problem_type]
+    splits.train, wrong_labels = noise.apply(splits.train, labels.names, labels.problem_type, seed, naming)
+    records = selection.as_source(), naming.as_source(), labels.matching.as_source(), wrong_labels
     return TextDatasets(
-        train, validation, test, rest, unlabeled, columns, problem_type, names, metrics, source, splits.rows, matching
+        train=splits.train,
+        validation=splits.validation,
+        test=splits.test,
+        rest=rest,
+        unlabeled=unlabeled,
+        columns=columns,
+        problem_type=labels.problem_type,
+        label_names=labels.names,
+        metrics=task.metrics if task is not None else _METRICS[labels.problem_type],
+        source=record_of(splits, *records, rest=rest, unlabeled=unlabeled),
+        rows=splits.rows,
+        matching=labels.matching,
     )
 
 
@@ -346,29 +319,3 @@ def check_texts(split: Dataset, split_name: str, columns: TextColumns) -> None:
             raise ValueError(
                 f"{where} holds None (NoneType) at row {missing[0]}, not str: remove such rows, or make them empty strings."
             )
-
-
-def _normalise_labels(
-    splits: Splits,
-    found: TextColumns,
-    problem_type: str | None,
-    label_names: Sequence[str] | None,
-    naming: Naming,
-) -> tuple[TextColumns, str, list[str], ClassMatching]:
-    """Bring the labels of the splits, in place, into one convention; the columns after that, and what the labels are."""
-    if found.label is None:
-        problem_type = problem_type or SINGLE_LABEL
-        names = [] if problem_type == REGRESSION else list(label_names or ())
-        return found, problem_type, names, ClassMatching("none")
-    labels = normalise_labels(
-        splits.by_name(),
-        found.label,
-        problem_type=problem_type,
-        text_columns=found.texts,
-        label_names=label_names,
-        naming=naming,
-    )
-    splits.replace(labels.splits)
-    any_labels = any(has_labels(split) for split in labels.splits.values())
-    columns = TextColumns(found.text, found.text_pair, LABEL if any_labels else None)
-    return columns, labels.problem_type, labels.names, labels.matching

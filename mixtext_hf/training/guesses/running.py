@@ -14,6 +14,7 @@ from torch import nn
 
 from mixtext_hf.data import in_batches
 from mixtext_hf.data.in_batches import BatchFunction, column_values
+from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.features import mean_pooled_features
 from mixtext_hf.models.modes import evaluating
 from mixtext_hf.models.stack import unwrap
@@ -91,5 +92,5 @@ def labels_of(rows: Any, collator: Any) -> NDArray[np.int64]:
 
 
 def label_names(trainer: MixTrainer) -> list[str]:
-    config: Any = unwrap(model_of(trainer)).config
-    return [str(config.id2label[i]) for i in range(config.num_labels)]
+    """The names of the classes of a trainer's model."""
+    return names_of_classes(unwrap(model_of(trainer)).config)

@@ -16,13 +16,15 @@ from mixtext_hf.data.labels.class_keys import Naming, check_map_is_used
 from mixtext_hf.data.labels.class_matching import match_outputs
 from mixtext_hf.data.labels.mapping import LabelMap, folded_keys, look_up
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
+from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import check_modality, modality_of
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 
 def teacher_classes(name: str) -> list[str]:
     """The names of a teacher's classes, in the order of its outputs."""
-    return _names_in(_config_of(name))
+    return names_of_classes(_config_of(name))
 
 
 class Teacher:
@@ -53,7 +55,7 @@ class Teacher:
         max_length: int = 512,
     ):
         config = _config_of(name)
-        own = _names_in(config)
+        own = names_of_classes(config)
         label_map = label_map or {}
         if label_names is None:
             check_map_is_used({}, Naming(label_map, others=tuple(own)))
@@ -117,13 +119,9 @@ def _config_of(name: str) -> Any:
     # Another kind of model would get a head that is drawn at random.
     if modality_of(f"checkpoint:{name}", config, argument="guesser") != "text":
         check_modality(f"checkpoint:{name}", config, "text", "guesser")
-    if config.problem_type not in (None, "single_label_classification") or config.num_labels < 2:
-        kind = config.problem_type or "regression"
+    if config.problem_type not in (None, SINGLE_LABEL) or config.num_labels < 2:
+        kind = config.problem_type or REGRESSION
         raise ValueError(
             f"guesser='checkpoint:{name}' is a model for {kind}, and a teacher has one class a text: name another."
         )
     return config
-
-
-def _names_in(config: Any) -> list[str]:
-    return [str(config.id2label[i]) for i in range(config.num_labels)]
