@@ -29,7 +29,7 @@ from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
-from mixtext_hf.methods import PIXELS, PuzzleMix
+from mixtext_hf.methods import PIXELS
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor
 from mixtext_hf.models.class_names import name_classes
@@ -49,6 +49,9 @@ from .run_arguments import HubArguments, SelectionArguments
 
 
 logger = logging.getLogger(__name__)
+
+# 201 MB an image of three colours, before the model has seen it.
+_LARGEST_SIDE = 4096
 
 
 @dataclass
@@ -132,6 +135,11 @@ class ImageRun(Run):
         super().__init__(model_args, data_args, training_args)
         if data_args.image_size is not None and data_args.image_size < 1:
             raise ValueError(f"--image_size must be at least 1, got {data_args.image_size}.")
+        if data_args.image_size is not None and data_args.image_size > _LARGEST_SIDE:
+            raise ValueError(
+                f"--image_size {data_args.image_size} is a side in pixels, of at most {_LARGEST_SIDE}: a batch of larger images fits "
+                "no memory; the usual sizes are 32 to 512."
+            )
         self._check_fgsm_arguments()
         source = model_args.model_name_or_path or SMALL_RESNET
         self.is_new = source == SMALL_RESNET and not Path(SMALL_RESNET).exists()
@@ -281,8 +289,6 @@ class ImageRun(Run):
         trainer = self.trainer
         pixels = trainer.data_collator([split[0]])[PIXELS]
         height, width = self.image_size = pixels.shape[-2:]
-        if self.args.do_train and isinstance(trainer.method, PuzzleMix):
-            trainer.method.fitting((height, width))
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             return  # the model is in pieces
         model = self._model()

@@ -48,7 +48,7 @@ from .forwards import Forwards
 from .guesses import make_guesses
 from .head_rate import head_rate, set_head_rate
 from .hub import HubTrainer
-from .images import normalisation
+from .images import check_images, normalisation
 from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
@@ -211,6 +211,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
         self._choose_collator(collator)
         self._check_unlabeled()
+        if self._takes_pixels:
+            check_images(self.train_dataset, self.data_collator, self.method, self.args)
         check_before_training(self)
 
     # ---- a run: guesses, the first step, the optimiser ----
