@@ -297,7 +297,7 @@ class EvaluationInputs:
         """Say what may be wrong with what is measured; in the report too."""
         data = self.data if self.modality == "image" else replace(self.data, unlabeled=None)
         summary = summarise_data(data)
-        log_summary(summary)
+        log_summary(summary, strict=self.data_args.strict_data)
         if self.data_args.strict_data:
             summary.check()
         self.notes += [f"{concern.what}." for concern in summary.concerns]

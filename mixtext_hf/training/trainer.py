@@ -32,6 +32,7 @@ from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import unwrap
 
 from .arguments import MixTrainingArguments
+from .best_model import check_best_metric
 from .card import describe
 from .checks import (
     check_arguments,
@@ -163,6 +164,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
                 *positional,
                 **kwargs,
             )
+        if train_dataset is not None:
+            check_best_metric(args, self.compute_metrics)
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False
         if model is None:
