@@ -38,6 +38,7 @@ from mixtext_hf.training.ranks import leave_group
 from mixtext_hf.version import versions
 
 from .card import RUN, Baseline, data_facts, log_summary, settings_of
+from .in_vain import check_rows_are_chosen
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
@@ -70,6 +71,7 @@ class Run:
         )
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        check_rows_are_chosen(training_args, data_args)
         for name in data_args.metrics or ():
             check_metric_name("--metrics", name)
         has_files = bool(data_args.train_file or data_args.validation_file or data_args.test_file)

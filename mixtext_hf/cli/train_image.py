@@ -20,18 +20,16 @@ from typing import Any, ClassVar
 import torch
 from transformers import HfArgumentParser, ResNetConfig, set_seed
 
-# At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
 from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
+from mixtext_hf.data.images.resize import LARGEST_SIDE
 from mixtext_hf.evaluation import make_compute_metrics
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.models import MixableModelForImageClassification
-from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor
+from mixtext_hf.models.checkpoint import Checkpoint
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
 from mixtext_hf.models.modality import check_modality
@@ -41,17 +39,16 @@ from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS
+from .in_vain import check_none_in_vain
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .parsing import Parser
+from .processors import load_image_processor
 from .run import Run, load_config, naming_another_head, task_of
 from .run_arguments import HubArguments, SelectionArguments
 
 
 logger = logging.getLogger(__name__)
-
-# 201 MB an image of three colours, before the model has seen it.
-_LARGEST_SIDE = 4096
 
 
 @dataclass
@@ -135,9 +132,9 @@ class ImageRun(Run):
         super().__init__(model_args, data_args, training_args)
         if data_args.image_size is not None and data_args.image_size < 1:
             raise ValueError(f"--image_size must be at least 1, got {data_args.image_size}.")
-        if data_args.image_size is not None and data_args.image_size > _LARGEST_SIDE:
+        if data_args.image_size is not None and data_args.image_size > LARGEST_SIDE:
             raise ValueError(
-                f"--image_size {data_args.image_size} is a side in pixels, of at most {_LARGEST_SIDE}: a batch of larger images fits "
+                f"--image_size {data_args.image_size} is a side in pixels, of at most {LARGEST_SIDE}: a batch of larger images fits "
                 "no memory; the usual sizes are 32 to 512."
             )
         self._check_fgsm_arguments()
@@ -168,6 +165,9 @@ class ImageRun(Run):
         self._check_an_image()
 
     def _load_data(self) -> ImageDatasets:
+        if self.args.do_train:
+            recipe = getattr(self.config, "mixtext", None)
+            check_none_in_vain(self.args, self.data_args, self.args.make_method(recipe, default="mixup"))
         names = None if self.is_new else task_of(self.config)[1]
         if not self.args.do_train:
             # What an output of the model means is for the model to say, not for the data.
@@ -234,18 +234,15 @@ class ImageRun(Run):
             a.image_processor_name or self.model_name,
             {"cache_dir": a.cache_dir, "revision": a.model_revision},
         )
-        check_image_processor(name, token=a.token, **where)
-        load = partial(
-            AutoImageProcessor.from_pretrained, name, backend="pil", token=a.token, trust_remote_code=False, **where
-        )
+        load = partial(load_image_processor, name, token=a.token, **where)
         processor = load()
         if side is None:
             return processor
         square = {"height": side, "width": side}
         if "shortest_edge" in (getattr(processor, "size", None) or ()):
             # Some of these understand no other size. The crop brings all images to the same one.
-            return load(size={"shortest_edge": side}, crop_size=square, do_center_crop=True)
-        return load(size=square, crop_size=square)
+            return load(size={"size": {"shortest_edge": side}, "crop_size": square, "do_center_crop": True})
+        return load(size={"size": square, "crop_size": square})
 
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args

@@ -400,8 +400,16 @@ def read_shares(text: str) -> str | list[float]:
 
 def _parse_object(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_given_once)
     except json.JSONDecodeError as error:
         raise ValueError(
             f'mix_kwargs is no JSON ({error}), got {text!r}: write an object such as \'{{"pad": "keep"}}\'.'
         ) from error
+
+
+def _given_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"mix_kwargs has {twice!r} twice: give it once.")
+    return dict(pairs)

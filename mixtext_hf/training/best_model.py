@@ -42,7 +42,9 @@ def check_best_model(args: TrainingArguments) -> None:
             if is_there:
                 raise ValueError(f"{need}, and there are none (eval_strategy='no'): give {_HOW}, or leave it out.")
     if saved == "best" and args.metric_for_best_model is None and not args.load_best_model_at_end:
-        raise ValueError("save_strategy='best' needs the number that counts: give metric_for_best_model, such as 'loss'.")
+        raise ValueError(
+            "save_strategy='best' needs the number that counts: give metric_for_best_model, such as 'loss'."
+        )
     if not args.load_best_model_at_end or saved == "best":
         return
     if evaluated != saved:

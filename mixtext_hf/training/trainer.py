@@ -204,7 +204,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         check_layers(self.method, self.mixer)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
-            check_partners(self.method, self.args)
+            check_partners(self.method, self.args, self.train_dataset)
         self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
         if isinstance(self.method, MixText) and self._trains:

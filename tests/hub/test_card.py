@@ -249,7 +249,13 @@ FILES = {"train": ["data.csv"], "validation": ["valid.csv"], "test": ["test.csv"
     ("facts", "splits", "measured", "learnt", "names"),
     [
         (DataFacts(files=FILES), ["validation"], "`valid.csv`", "`data.csv`", ["valid.csv"]),
-        (DataFacts(files=FILES), ["validation", "test"], "`valid.csv` and `test.csv`", "`data.csv`", ["valid.csv", "test.csv"]),
+        (
+            DataFacts(files=FILES),
+            ["validation", "test"],
+            "`valid.csv` and `test.csv`",
+            "`data.csv`",
+            ["valid.csv", "test.csv"],
+        ),
         (DataFacts(name="own", files=FILES), ["test"], "`test.csv` of own", "own", ["own"]),
         (
             DataFacts(files={"train": ["data.csv"]}, held_out=0.25),
@@ -284,7 +290,9 @@ def test_what_was_measured_is_named(facts, splits, measured, learnt, names):
     results = [SplitResult(split, {"accuracy": 0.75}, 80) for split in splits]
     card = make_card(full(results=results, baseline=None, data=facts))
     assert f"It was measured on {measured} and on nothing else, in one run." in str(card)
-    assert ("those it learnt from. Check" if learnt is None else f"those it learnt from ({learnt}). Check") in str(card)
+    assert ("those it learnt from. Check" if learnt is None else f"those it learnt from ({learnt}). Check") in str(
+        card
+    )
     found = {result.dataset_split: result.dataset_name for result in card.data.eval_results}
     assert found == dict(zip(splits, names, strict=True))
 

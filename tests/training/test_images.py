@@ -349,7 +349,9 @@ def test_an_image_that_is_too_small_for_a_crop(tmp_path, kind):
     elif kind == "files":
         features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
         rows = datasets.Dataset.from_list(rows, features=features)
-    with pytest.raises(ValueError, match=r"image_augmentations=\['flip', 'crop:9'\], row 4 of the .*9 x 30 pixels: pad by fewer"):
+    with pytest.raises(
+        ValueError, match=r"image_augmentations=\['flip', 'crop:9'\], row 4 of the .*9 x 30 pixels: pad by fewer"
+    ):
         make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:9"])
     assert not list(tmp_path.iterdir())
     make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:8"])

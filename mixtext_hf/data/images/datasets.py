@@ -22,7 +22,7 @@ from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.classes import LABEL, has_labels, normalise_labels
 from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
 from mixtext_hf.data.selection import check_limits, check_selections, select_rows
-from mixtext_hf.data.tables.columns import rows_without_text, type_name
+from mixtext_hf.data.tables.columns import IMAGE_NAMES, check_kind, rows_without_text, type_name
 from mixtext_hf.data.tables.files import Reading
 from mixtext_hf.data.tables.sources import Splits, check_one_source, load_files, load_hub
 from mixtext_hf.problem_types import SINGLE_LABEL
@@ -44,7 +44,7 @@ _READY = ("pixel_values", "views")
 
 # Names that data sets on the Hub use, in lower case. The first tier that has a match decides.
 _IMAGE_TIERS = (
-    ("image", "images", "img", "imgs"),
+    IMAGE_NAMES,
     ("picture", "photo", "pixels", "pixel_values"),
     # Of tables that name files.
     ("image_path", "img_path", "image_file", "file_name", "filename", "file", "file_path", "filepath", "path"),
@@ -337,11 +337,14 @@ def recognise_image_columns(
                 f"`{argument}` is {name!r}, but there is no such column. The columns are {names}: choose one of them with "
                 f"--{argument}."
             )
+    given = image is not None
     image = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
+    if image is None or (not given and image.lower() in _IMAGE_TIERS[-1]):
+        check_kind(names, "image")
     if image is None:
         raise ValueError(
             f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are "
-            f"{names}: name one with --image_column."
+            f"{names}: name one with --image_column; if these are no names, write a header above them."
         )
     label = label or _recognise([name for name in names if name != image], names, "label", _LABEL_TIERS)
     if label == image:
