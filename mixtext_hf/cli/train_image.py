@@ -230,10 +230,8 @@ class ImageRun(Run):
                     "input_size": [num_channels(self.config), side, side],
                 }
             return timm_image_processor(of_timm)
-        name, where = (
-            a.image_processor_name or self.model_name,
-            {"cache_dir": a.cache_dir, "revision": a.model_revision},
-        )
+        name = a.image_processor_name or self.model_name
+        where: dict[str, Any] = {"cache_dir": a.cache_dir, "revision": a.model_revision}
         load = partial(load_image_processor, name, token=a.token, **where)
         processor = load()
         if side is None:

@@ -107,5 +107,5 @@ def test_images_are_no_tables(tmp_path):
         with pytest.raises(ValueError, match=f"`FILE`: .* {said}, and a table is needed here"):
             resolve_files("FILE", str(named))
     (tmp_path / "cat" / "a.JPG").unlink()
-    with pytest.raises(ValueError, match="is a folder. Name its files"):
+    with pytest.raises(ValueError, match=r"is a folder\. Name its files"):
         resolve_files("FILE", str(tmp_path))

@@ -215,5 +215,5 @@ def test_the_best_model_goes_by_what_is_measured(tmp_path):
 
 
 def test_augmentations_of_images_are_not_for_texts(tmp_path):
-    with pytest.raises(ValueError, match="image_augmentations=.* change images, and BertForSequenceClassification"):
+    with pytest.raises(ValueError, match=r"image_augmentations=.* change images, and BertForSequenceClassification"):
         make_trainer(tiny_model(), arguments(tmp_path / "out", image_augmentations=["flip"]))

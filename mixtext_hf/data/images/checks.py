@@ -144,7 +144,8 @@ def image_sizes(split: Dataset, column: str) -> Iterator[tuple[int, int]]:
     """Height and width of the image of each row of a column of `datasets.Image`, as its header has them: none is decoded."""
     for batch in _batches(split, column, "train"):
         for _, path, content in batch:
-            with Image.open(_Bytes(content) if content is not None else str(path)) as image:
+            file: Any = str(path) if content is None else _Bytes(content)
+            with Image.open(file) as image:
                 yield image.height, image.width
 
 

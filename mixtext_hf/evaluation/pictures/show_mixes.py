@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mixtext_hf._files import check_writable
+from mixtext_hf.data.images.resize import LARGEST_SIDE
 from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
@@ -288,6 +289,8 @@ def _check_settings(settings: MixPicturesSettings) -> None:
         raise ValueError(f"--image_files takes two files, A and B, got {len(settings.image_files)}.")
     if settings.image_size < 1:
         raise ValueError(f"--image_size must be at least 1, got {settings.image_size}.")
+    if settings.image_size > LARGEST_SIDE:
+        raise ValueError(f"--image_size is a side in pixels, of at most {LARGEST_SIDE}, got {settings.image_size}.")
     if not 0 <= settings.lam <= 1:
         raise ValueError(f"--lam must lie in [0, 1], got {settings.lam}.")
     if settings.seed < 0:
