@@ -169,9 +169,10 @@ def data_facts(source: dict[str, Any], columns: list[str | None], summary: DataS
 def _told_apart(paths: Sequence[str]) -> list[str]:
     """The names of files, with their folder where two are called alike."""
     names = [Path(path).name for path in paths]
+    folders = [Path(path).parent.name for path in paths]
     return [
-        name if names.count(name) == 1 else (Path(path).absolute().parent.name + "/" + name)
-        for path, name in zip(paths, names, strict=True)
+        f"{folder}/{name}" if folder and names.count(name) > 1 else name
+        for folder, name in zip(folders, names, strict=True)
     ]
 
 

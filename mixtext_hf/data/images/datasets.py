@@ -337,10 +337,10 @@ def recognise_image_columns(
                 f"`{argument}` is {name!r}, but there is no such column. The columns are {names}: choose one of them with "
                 f"--{argument}."
             )
-    given = image is not None
-    image = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
-    if image is None or (not given and image.lower() in _IMAGE_TIERS[-1]):
+    found = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
+    if image is None and (found is None or found.lower() in _IMAGE_TIERS[-1]):
         check_kind(names, "image")
+    image = found
     if image is None:
         raise ValueError(
             f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are "
