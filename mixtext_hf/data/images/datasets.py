@@ -340,21 +340,20 @@ def recognise_image_columns(
     found = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
     if image is None and (found is None or found.lower() in _IMAGE_TIERS[-1]):
         check_kind(names, "image")
-    image = found
-    if image is None:
+    if found is None:
         raise ValueError(
-            f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are "
-            f"{names}: name one with --image_column; if these are no names, write a header above them."
+            f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are {names}: "
+            "name one with --image_column; if these are no names, write a header above them."
         )
-    label = label or _recognise([name for name in names if name != image], names, "label", _LABEL_TIERS)
-    if label == image:
+    label = label or _recognise([name for name in names if name != found], names, "label", _LABEL_TIERS)
+    if label == found:
         raise ValueError(f"`label_column` is {label!r}, which is also the image column: name another one.")
     if label is None and require_label:
         raise ValueError(
             f"`label_column` cannot be recognised, no column has one of the usual names of a label. The columns are {names}: "
             "name one with --label_column, or put the images into a sub-folder for each class."
         )
-    return {"image_column": image} if label is None else {"image_column": image, "label_column": label}
+    return {"image_column": found} if label is None else {"image_column": found, "label_column": label}
 
 
 def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Sequence[str]]) -> str | None:
