@@ -6,6 +6,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from transformers.utils import logging as hf_logging
+
+
+@contextmanager
+def errors_alone() -> Iterator[None]:
+    """Within it transformers says nothing but errors; afterwards what it did before: the process may be somebody else's."""
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(before)
+
 
 class _HeldBack(logging.Filter):
     def __init__(self, text: str) -> None:

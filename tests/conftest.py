@@ -108,8 +108,10 @@ def _seeded():
 
 @pytest.fixture(autouse=True)
 def _bars():
-    """Commands set up the bars of their process: here it is that of all tests."""
+    """Commands set up the bars of their process, and what transformers says in it: here it is that of all tests."""
+    verbosity = hf_logging.get_verbosity()
     yield
+    hf_logging.set_verbosity(verbosity)
     hf_logging.set_tqdm_hook(None)
     hf_logging.enable_progress_bar()
     datasets.enable_progress_bars()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,11 +128,11 @@ class Baseline:
         ]
 
 
-def log_summary(summary: DataSummary) -> None:
-    """Say what there is to know of the data, and what may be wrong with it."""
+def log_summary(summary: DataSummary, *, strict: bool = False) -> None:
+    """Say what there is to know of the data, and what may be wrong with it; what is `strict` makes an error of that."""
     for line in summary.lines():
         logger.info(line)
-    for concern in summary.concerns:
+    for concern in () if strict else summary.concerns:
         logger.warning(concern)
 
 
@@ -141,19 +141,20 @@ def data_facts(source: dict[str, Any], columns: list[str | None], summary: DataS
     files = {kind.removesuffix("_file"): names for kind, names in source.get("files", {}).items()}
     dataset = source.get("dataset")
     folders = {Path(name).parent.name for names in files.values() for name in names}
-    task = f" ({source['task']})" if source.get("task") else ""
     # The embedded ones have no address, and a folder has none on the Hub.
     is_on_hub = dataset is not None and dataset not in EMBEDDED and not Path(dataset).exists()
+    # Files of the working directory are no data set: they are named themselves.
     name = Path(dataset).name if dataset is not None else folders.pop() if len(folders) == 1 else ""
-    if not name and dataset is None:
-        # Files in the working directory: the first one's name tells more than none.
-        name = next((Path(of_kind[0]).name for of_kind in files.values() if of_kind), "")
+    task = source.get("task")
+    if task:
+        name = f"{name} ({task})" if name else task
     releases = ", ".join(f"{package} {release}" for package, release in source.get("package_versions", {}).items())
     return DataFacts(
-        name=f"{name}{task}".strip() or None,
+        name=name or None,
         hub_id=dataset if is_on_hub else None,
-        files={kind: [Path(name).name for name in names] for kind, names in files.items()},
+        files={kind: _told_apart(names) for kind, names in files.items()},
         sizes={name: size for name, size in source.get("sizes", {}).items() if name != "rest"},
+        held_out=source.get("validation_split_fraction"),
         labeled_per_class=source.get("labeled_per_class"),
         split_seed=source.get("seed") if source.get("labeled_per_class") else None,
         columns=[column for column in columns if column is not None],
@@ -163,6 +164,16 @@ def data_facts(source: dict[str, Any], columns: list[str | None], summary: DataS
             *_noise(source),
         ],
     )
+
+
+def _told_apart(paths: Sequence[str]) -> list[str]:
+    """The names of files, with their folder where two are called alike."""
+    names = [Path(path).name for path in paths]
+    folders = [Path(path).parent.name for path in paths]
+    return [
+        f"{folder}/{name}" if folder and names.count(name) > 1 else name
+        for folder, name in zip(folders, names, strict=True)
+    ]
 
 
 def _noise(source: dict[str, Any]) -> list[str]:

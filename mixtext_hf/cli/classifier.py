@@ -13,22 +13,20 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-)
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
+from transformers import AutoConfig
 
 from mixtext_hf._messages import listed
 from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
-from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
 from mixtext_hf.models.checkpoint_contents import MAX_JSON_BYTES, RefusedCheckpoint
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
+
+from .processors import load_image_processor, load_tokenizer
 
 
 logger = logging.getLogger(__name__)
@@ -69,6 +67,11 @@ class TrainedClassifier:
         self._checked: list[Checkpoint] = []
         self.config, self.adapter = self._load_config()
         self.modality = modality_of(self.name, self.config, self.adapter)
+        other = "image_processor_name" if self.modality == "text" else "tokenizer_name"
+        if getattr(args, other) is not None:
+            raise ValueError(
+                f"--{other} {getattr(args, other)}: {self.name!r} is a classifier of {self.modality}s; leave it out."
+            )
 
     def _load_config(self) -> tuple[Any, Mapping[str, Any] | None]:
         """The config of the model, and the content of adapter_config.json where it is an adapter."""
@@ -200,14 +203,12 @@ class TrainedClassifier:
         if of_timm is not None and self.args.image_processor_name is None:
             return timm_image_processor(of_timm)
         name, where = self._beside_the_model(self.args.image_processor_name, ("preprocessor_config.json",))
-        check_image_processor(name, **where)
-        return AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False, **where)
+        return load_image_processor(name, **where)
 
     def _load_tokenizer(self) -> Any:
         files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json")
         name, where = self._beside_the_model(self.args.tokenizer_name, files)
-        check_tokenizer(name, **where)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+        tokenizer = load_tokenizer(name, **where)
         if tokenizer.pad_token is None:
             raise ValueError(
                 f"The tokenizer of {name!r} has no padding token: save it with the one that the model was trained with, and name it "

@@ -277,7 +277,7 @@ class EvaluationInputs:
         """Say what may be wrong with what is measured; in the report too."""
         data = self.data if self.modality == "image" else replace(self.data, unlabeled=None)
         summary = summarise_data(data)
-        log_summary(summary)
+        log_summary(summary, strict=self.data_args.strict_data)
         if self.data_args.strict_data:
             summary.check()
         self.notes += [f"{concern.what}." for concern in summary.concerns]
@@ -346,10 +346,18 @@ class EvaluationInputs:
             else:
                 found = load_text_datasets(**common)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"--ood_file {a.ood_file}: the model takes {self.modality}s. {error}") from error
-        except FileNotFoundError as error:
             # The loaders call it the file of the test split.
+            said = str(error).replace("`test_file`", "`ood_file`")
+            raise ValueError(f"--ood_file {a.ood_file}: the model takes {self.modality}s. {said}") from error
+        except FileNotFoundError as error:
             raise FileNotFoundError(str(error).replace("`test_file`", "`ood_file`")) from error
+        own = {os.path.realpath(name) for names in self.data.source.get("files", {}).values() for name in names}
+        shared = own & {os.path.realpath(name) for name in found.source["files"]["test_file"]}
+        if shared:
+            raise ValueError(
+                f"--ood_file {a.ood_file}: {min(shared)} is a file of the model's own data as well, and nothing could tell the two apart: name data "
+                "of another task."
+            )
         if self.modality == "text" and len(found.columns.texts) != len(self.data.columns.texts):
             raise ValueError(
                 f"--ood_file {a.ood_file} has {len(found.columns.texts)} columns of texts, {list(found.columns.texts)}, and the data of the "

@@ -56,7 +56,11 @@ def make_readable(trainer: Trainer) -> None:
 def metrics_line(what: str, metrics: Mapping[str, float], prefix: str, unit: str) -> str:
     """The results of a split: `validation: accuracy 0.925, nll 0.21 (400 texts, 2.1 s)`."""
     named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
-    size = [f"{int(named['samples']):,} {unit}"] if "samples" in named else []
+    size = (
+        [f"{int(named['samples']):,} {unit if named['samples'] != 1 else unit.removesuffix('s')}"]
+        if "samples" in named
+        else []
+    )
     time = [f"{named['runtime']:.1f} s"] if "runtime" in named else []
     results, behind = told(named), ", ".join([*size, *time])
     # Without labels there is nothing to tell but how much it was.

@@ -17,8 +17,8 @@ from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
-from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, logits_of
-from mixtext_hf.evaluation.measures.metrics import softmax
+from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, check_metric_name, logits_of
+from mixtext_hf.evaluation.measures.metrics import DEFAULT_TOP_K, softmax
 from mixtext_hf.evaluation.measures.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import write_card
@@ -35,6 +35,7 @@ from mixtext_hf.training.ranks import leave_group
 from mixtext_hf.version import versions
 
 from .card import RUN, Baseline, data_facts, log_summary, settings_of
+from .in_vain import check_rows_are_chosen
 from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
@@ -68,6 +69,12 @@ class Run:
         )
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
+        check_rows_are_chosen(training_args, data_args)
+        for name in data_args.metrics or ():
+            check_metric_name("--metrics", name)
+        has_files = bool(data_args.train_file or data_args.validation_file or data_args.test_file)
+        if has_files and data_args.validation_file is None and data_args.validation_split_fraction is None:
+            self._check_can_evaluate({})
         if training_args.push_to_hub and not training_args.do_train:
             raise ValueError(
                 "--push_to_hub pushes what was trained: add --do_train, or push a trained model by `mixtext-hf push FOLDER`."
@@ -105,11 +112,7 @@ class Run:
             )
         if args.do_train and data.train is None:
             raise ValueError("--do_train needs training data: give --train_file, --task_name or --dataset_name.")
-        if args.eval_strategy != "no" and not data.validation:
-            raise ValueError(
-                f"--eval_strategy {IntervalStrategy(args.eval_strategy).value} evaluates during training and so needs a validation split: "
-                "give --validation_file or --validation_split_fraction; the test split is not for choosing."
-            )
+        self._check_can_evaluate(data.validation)
         self._check_best_metric()
         if args.do_eval and not self.evaluation_splits():
             raise ValueError(
@@ -121,6 +124,14 @@ class Run:
         if args.do_predict:
             id_column = self.data_args.id_column
             self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
+
+    def _check_can_evaluate(self, validation: Mapping[str, Any]) -> None:
+        strategy = IntervalStrategy(self.args.eval_strategy)
+        if strategy != IntervalStrategy.NO and not validation:
+            raise ValueError(
+                f"--eval_strategy {strategy.value} evaluates during training and so needs a validation split: "
+                "give --validation_file or --validation_split_fraction; the test split is not for choosing."
+            )
 
     def _without_labels(self) -> str:
         """Which split there is to evaluate on, but for its labels."""
@@ -140,16 +151,18 @@ class Run:
             return
         self.summary = summarise_data(data, tokenizer, max_length)
         if self.args.should_log:
-            log_summary(self.summary)
+            log_summary(self.summary, strict=self.data_args.strict_data)
         if self.data_args.strict_data:
             self.summary.check()
 
     def _check_best_metric(self) -> None:
-        names = ["loss", *self.metric_names()]
+        # A top_k_accuracy without a number has it in its result.
+        default = f"top_{DEFAULT_TOP_K}_accuracy"
+        names = ["loss", *(default if name == "top_k_accuracy" else name for name in self.metric_names())]
         wanted = (self.args.metric_for_best_model or "loss").removeprefix("eval_")
         # Scripts and modules of one's own say only later what they return.
         are_known = all(name in (*METRIC_NAMES, "loss") or name.startswith("top_") for name in names)
-        if are_known and wanted not in names and not wanted.startswith("top_"):
+        if are_known and wanted not in names:
             raise ValueError(
                 f"--metric_for_best_model {self.args.metric_for_best_model} is not measured: choose from {', '.join(names)}, or add "
                 "it to --metrics."
@@ -303,6 +316,8 @@ class Run:
 
     def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
         named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
+        # Without a validation split the test split is measured by --do_eval, and again by --do_predict.
+        self.results = [result for result in self.results if result.split != split]
         self.results.append(SplitResult(split, named, int(named.pop("samples"))))
 
     def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:

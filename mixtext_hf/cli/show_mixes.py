@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
+from mixtext_hf._quiet import errors_alone
 from mixtext_hf.evaluation.pictures.show_mixes import MixPictures, MixPicturesSettings
 
 from .failures import reporting_failures
@@ -32,12 +33,11 @@ def make_parser() -> HfArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = make_parser()
-    hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
-    with reporting_bad_input(parser):
+    with errors_alone(), reporting_bad_input(parser):
         (settings, *_) = parse(parser, argv)
         pictures = MixPictures(settings)
-    with reporting_failures(parser.prog):
+    with errors_alone(), reporting_failures(parser.prog):
         if pictures.image_methods:
             print(pictures.credit)
         for path in pictures.draw():

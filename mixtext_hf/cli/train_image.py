@@ -20,18 +20,16 @@ from typing import Any, ClassVar
 import torch
 from transformers import HfArgumentParser, ResNetConfig, set_seed
 
-# At the top of transformers 5.17 this name is a placeholder that asks for torchvision.
-from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
 from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
+from mixtext_hf.data.images.resize import LARGEST_SIDE
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
-from mixtext_hf.methods import PIXELS, PuzzleMix
+from mixtext_hf.methods import PIXELS
 from mixtext_hf.models import MixableModelForImageClassification
-from mixtext_hf.models.checkpoint import Checkpoint, check_image_processor
+from mixtext_hf.models.checkpoint import Checkpoint
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
 from mixtext_hf.models.modality import check_modality
@@ -41,10 +39,12 @@ from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .embedded import DIGITS_DEFAULTS
+from .in_vain import check_none_in_vain
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .named_model import load_config, naming_another_head, task_of
 from .parsing import Parser
+from .processors import load_image_processor
 from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
 
@@ -131,6 +131,11 @@ class ImageRun(Run):
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)
         check_at_least(1, data_args, "image_size")
+        if data_args.image_size is not None and data_args.image_size > LARGEST_SIDE:
+            raise ValueError(
+                f"--image_size {data_args.image_size} is a side in pixels, of at most {LARGEST_SIDE}: a batch of larger images fits "
+                "no memory; the usual sizes are 32 to 512."
+            )
         self._check_fgsm_arguments()
         source = model_args.model_name_or_path or SMALL_RESNET
         self.is_new = source == SMALL_RESNET and not Path(SMALL_RESNET).exists()
@@ -157,6 +162,9 @@ class ImageRun(Run):
         self._check_an_image()
 
     def _load_data(self) -> ImageDatasets:
+        if self.args.do_train:
+            recipe = getattr(self.config, "mixtext", None)
+            check_none_in_vain(self.args, self.data_args, self.args.make_method(recipe, default="mixup"))
         names = None if self.is_new else task_of(self.config)[1]
         if not self.args.do_train:
             # What an output of the model means is for the model to say, not for the data.
@@ -198,22 +206,17 @@ class ImageRun(Run):
                     "input_size": [num_channels(self.config), side, side],
                 }
             return timm_image_processor(of_timm)
-        name, where = (
-            a.image_processor_name or self.model_name,
-            {"cache_dir": a.cache_dir, "revision": a.model_revision},
-        )
-        check_image_processor(name, token=a.token, **where)
-        load = partial(
-            AutoImageProcessor.from_pretrained, name, backend="pil", token=a.token, trust_remote_code=False, **where
-        )
+        name = a.image_processor_name or self.model_name
+        where: dict[str, Any] = {"cache_dir": a.cache_dir, "revision": a.model_revision}
+        load = partial(load_image_processor, name, token=a.token, **where)
         processor = load()
         if side is None:
             return processor
         square = {"height": side, "width": side}
         if "shortest_edge" in (getattr(processor, "size", None) or ()):
             # Some of these understand no other size. The crop brings all images to the same one.
-            return load(size={"shortest_edge": side}, crop_size=square, do_center_crop=True)
-        return load(size=square, crop_size=square)
+            return load(size={"size": {"shortest_edge": side}, "crop_size": square, "do_center_crop": True})
+        return load(size={"size": square, "crop_size": square})
 
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
@@ -257,8 +260,6 @@ class ImageRun(Run):
         trainer = self.trainer
         pixels = trainer.data_collator([split[0]])[PIXELS]
         height, width = self.image_size = pixels.shape[-2:]
-        if self.args.do_train and isinstance(trainer.method, PuzzleMix):
-            trainer.method.fitting((height, width))
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             return  # the model is in pieces
         model = self._model()

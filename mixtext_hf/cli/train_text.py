@@ -15,12 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from transformers import AutoTokenizer, HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
 from mixtext_hf.data import MixDataCollator, TextDatasets, load_text_datasets
 from mixtext_hf.data.labels.mapping import read_label_map
+from mixtext_hf.methods import MixMethod
 from mixtext_hf.models import MixableModelForSequenceClassification
-from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
@@ -30,10 +30,12 @@ from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
 
 from .embedded import DEFAULTS
+from .in_vain import check_none_in_vain
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .named_model import load_config, naming_another_head, task_of
 from .parsing import Parser
+from .processors import load_tokenizer
 from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
 
@@ -116,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def make_run(argv: Sequence[str] | None = None) -> TextRun:
     """The run that the arguments describe, checked and ready to start."""
-    return make_run_of(TextRun, make_parser(), argv, DEFAULTS)
+    return make_run_of(LoneTextRun, make_parser(), argv, DEFAULTS)
 
 
 class TextRun(Run):
@@ -190,13 +192,15 @@ class TextRun(Run):
     def _wants_unlabeled(self) -> bool:
         a = self.data_args
         asked = a.unlabeled_file is not None or a.unlabeled_per_class is not None or bool(a.unlabeled_rest)
-        return asked or self.args.make_method(getattr(self.config, "mixtext", None)).uses_unlabeled
+        return asked or self._method().uses_unlabeled
+
+    def _method(self) -> MixMethod:
+        return self.args.make_method(getattr(self.config, "mixtext", None))
 
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         a = self.model_args
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
-        check_tokenizer(name, token=a.token, **where)
-        tokenizer = AutoTokenizer.from_pretrained(name, token=a.token, trust_remote_code=False, **where)
+        tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, token=a.token, **where)
         length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
         self.data_args = replace(self.data_args, max_seq_length=length)
         return tokenizer
@@ -243,6 +247,15 @@ class TextRun(Run):
 
     def columns(self) -> list[str | None]:
         return [self.data.columns.text, self.data.columns.text_pair]
+
+
+class LoneTextRun(TextRun):
+    """The one of a command: none of its arguments may be in vain. A comparison gives the same ones to all of its methods."""
+
+    def _load_data(self) -> TextDatasets:
+        if self.args.do_train:
+            check_none_in_vain(self.args, self.data_args, self._method())
+        return super()._load_data()
 
 
 if __name__ == "__main__":

@@ -127,6 +127,14 @@ def concerns_of_classes(splits: Mapping[str, SplitSummary], data: Any) -> list[C
                     "add rows of it, or take as many of each by --labeled_per_class, and look at macro_f1 beside the accuracy",
                 )
             )
+    separator = data.source.get("label_separator")
+    if separator is not None and train and sum(train.values()) == splits["train"].rows:
+        found.append(
+            Concern(
+                f"Every row of train has one class alone, and {separator!r} stands between none",
+                "leave out --label_separator, if no row has several",
+            )
+        )
     for name, split in splits.items():
         if name == "train" or not split.classes:
             continue

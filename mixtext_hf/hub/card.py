@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 from mixtext_hf._files import write_text
 from mixtext_hf._markdown import code, fenced, link, prose, url_of
@@ -23,7 +25,7 @@ from mixtext_hf.problem_types import PROBLEM_TYPES
 
 from .facts import CARD, TRAINING_CURVE, CardData, DataFacts, Emissions
 from .fingerprint import is_blank_of_peft, is_generated, mark_of
-from .ids import is_hub_id, shown_name
+from .ids import is_hub_id, public, shown_name
 from .metadata import front_matter
 from .metric_names import is_better_up, measured, metric_name
 from .snippets import loading_lines, training_lines
@@ -62,7 +64,7 @@ def _template() -> Template:
     environment.filters |= {
         "code": code,
         "link": link,
-        "public": _public,
+        "public": public,
         "count": _count,
         "four": _four_digits,
         "millions": _millions,
@@ -122,12 +124,15 @@ def _tables(data: CardData) -> list[dict[str, Any]]:
 def _facts(data: CardData) -> dict[str, Any]:
     method, facts = data.method, data.data or DataFacts()
     tables = _tables(data)
+    data_url = f"https://huggingface.co/datasets/{facts.hub_id}" if is_hub_id(facts.hub_id) else None
+    data_name = _name_of(facts, data_url)
     return {
         "card": data,
         "facts": facts,
         "unit": data.modality,
-        "data_name": facts.title,
-        "data_url": f"https://huggingface.co/datasets/{facts.hub_id}" if is_hub_id(facts.hub_id) else None,
+        "data_set": None if facts.title is None else data_name,
+        "data_name": data_name,
+        "measured_on": _measured_on(facts, data_name, [table["result"].split for table in tables]),
         "base_url": f"https://huggingface.co/{data.base_model}" if is_hub_id(data.base_model) else None,
         "base": None if data.base_model is None else shown_name(data.base_model),
         "labels": [code(name) for name in data.label_names],
@@ -146,7 +151,7 @@ def _facts(data: CardData) -> dict[str, Any]:
         "bibtex": None if method is None or method.citation is None else fenced(method.citation.bibtex(), "bibtex"),
         "hyperparameters": [] if method is None else _hyperparameters(method),
         "files": [
-            (name.removesuffix("_file"), [_public(path) for path in paths]) for name, paths in facts.files.items()
+            (name.removesuffix("_file"), [public(path) for path in paths]) for name, paths in facts.files.items()
         ],
         "sizes": _sizes(data, facts),
         "arguments": [(name, _shown(value)) for name, value in data.training_arguments.items()],
@@ -184,18 +189,38 @@ def _hyperparameters(method: MixMethod) -> list[tuple[str, str, str, bool]]:
     return rows
 
 
+def _name_of(facts: DataFacts, url: str | None) -> Markup | None:
+    """The data set, or else the files that were learnt from."""
+    if facts.title is not None:
+        return prose(facts.title) if url is None else link(facts.title, url)
+    files = facts.files_of("train")
+    return _listed([code(public(name)) for name in files]) if files else None
+
+
+def _measured_on(facts: DataFacts, data_name: Markup | None, splits: Sequence[str]) -> Markup:
+    """Which files or splits were measured."""
+    of_data_set = "" if facts.title is None else f" of {data_name}"
+    measured_on, held_out = list[Markup](), list[Markup]()
+    for split in splits:
+        files = facts.files_of(split)
+        if facts.held_out and split == "validation" and not files:
+            train = _listed([code(public(name)) for name in facts.files_of("train") or ("train",)])
+            held_out = [Markup(f"the {100 * facts.held_out:.3g} % of {train}{of_data_set} held out of training")]
+        else:
+            measured_on += [code(public(name)) for name in files or (split,)]
+    whole = [Markup(f"{_listed(measured_on)}{of_data_set}")] if measured_on else []
+    return _listed([*held_out, *whole])
+
+
+def _listed(items: Sequence[Markup]) -> Markup:
+    *first, last = items or [Markup()]
+    return Markup(f"{', '.join(first)} and {last}") if first else last
+
+
 def _sizes(data: CardData, facts: DataFacts) -> list[tuple[str, int]]:
     """What was learnt from or measured on."""
     unused = {"rest"} if data.method is None or data.method.uses_unlabeled else {"rest", "unlabeled"}
     return [(name, size) for name, size in facts.sizes.items() if name not in unused]
-
-
-def _public(name: str) -> str:
-    """A name as it is, and of a path that leads out of the working directory its last component."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute() or name.startswith(("~", "..")):
-            return path.name
-    return name
 
 
 def _shown(value: Any, name: str = "") -> str:
@@ -207,7 +232,7 @@ def _shown(value: Any, name: str = "") -> str:
         return repr(value).removesuffix(".0")
     if isinstance(value, (list, tuple)):
         return ", ".join(_shown(element) for element in value)
-    return _public(str(value))
+    return public(str(value))
 
 
 def _four_digits(value: float) -> str:

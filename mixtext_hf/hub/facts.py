@@ -45,6 +45,7 @@ class DataFacts:
         files (`dict[str, list[str]]`): Files by what they served as, `"train_file"` or `"train"`. Only the last component
             of an absolute path is printed.
         sizes (`dict[str, int]`): Number of examples of the splits by name, `"unlabeled"` being one of them.
+        held_out (`float`, *optional*): Share of the training data that is the validation split.
         labeled_per_class (`int`, *optional*): How many labelled examples of each class were chosen.
         split_seed (`int`, *optional*): Seed of that choice.
         columns (`list[str]`): The columns that the model's inputs are made of; two for pairs of texts.
@@ -56,6 +57,7 @@ class DataFacts:
     config: str | None = None
     files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
+    held_out: float | None = None
     labeled_per_class: int | None = None
     split_seed: int | None = None
     columns: Sequence[str] = ()
@@ -63,8 +65,18 @@ class DataFacts:
 
     @property
     def title(self) -> str | None:
-        """What to call the data set, by its name or else by its id."""
+        """What to call the data set, by its name or else by its id; of files that are none, see [`files_of`], there is no name."""
         return self.name or self.hub_id
+
+    def files_of(self, split: str) -> list[str]:
+        """The files that hold a split; none of a data set, and of one that was held out of another."""
+        kind = split.split("_")[0]
+        files = next((list(of) for use, of in self.files.items() if use.removesuffix("_file") == kind), [])
+        # Such as the matched and the mismatched one of MNLI.
+        several = [name for name in self.sizes if name.split("_")[0] == kind]
+        if len(several) > 1 and len(several) == len(files) and split in several:
+            return [files[several.index(split)]]
+        return files
 
 
 @dataclass(frozen=True)

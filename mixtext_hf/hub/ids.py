@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
@@ -25,3 +25,11 @@ def base_model_name(name: str | None) -> str | None:
 def shown_name(base_model: str) -> str:
     """An id as it is, of a path the last component."""
     return base_model if is_hub_id(base_model) else PureWindowsPath(base_model).name or base_model
+
+
+def public(name: str) -> str:
+    """A name as it is, and of a path that leads out of the working directory its last component."""
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or name.startswith(("~", "..")):
+            return path.name
+    return name

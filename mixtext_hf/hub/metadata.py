@@ -10,8 +10,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from mixtext_hf._markdown import one_line
 from mixtext_hf.problem_types import REGRESSION
 
-from .facts import CardData
-from .ids import is_hub_id
+from .facts import CardData, DataFacts
+from .ids import is_hub_id, public
 from .metric_names import HUB_METRICS, measured, metric_name
 
 
@@ -44,7 +44,7 @@ def _metadata(data: CardData) -> ModelCardData:
             task_name=f"{data.modality.capitalize()} {'regression' if data.problem_type == REGRESSION else 'classification'}",
             # Of local files the Hub can know nothing, and their name may be that of another data set there.
             dataset_type=dataset_id or "local",
-            dataset_name=one_line((facts.title if facts is not None else None) or "unnamed"),
+            dataset_name=one_line(_measured(facts, result.split) or "unnamed"),
             dataset_config=one_line(facts.config) if dataset_id and facts is not None and facts.config else None,
             dataset_split=one_line(result.split),
             metric_type=HUB_METRICS.get(name, one_line(name)),
@@ -68,6 +68,13 @@ def _metadata(data: CardData) -> ModelCardData:
         eval_results=results or None,
         **more,
     )
+
+
+def _measured(facts: DataFacts | None, split: str) -> str | None:
+    """What to call the data that a split is of: the data set, or else the files."""
+    if facts is None or facts.title is not None:
+        return None if facts is None else facts.title
+    return ", ".join(map(public, facts.files_of(split) or facts.files_of("train"))) or None
 
 
 def _training_type(data: CardData) -> str:

@@ -14,7 +14,8 @@ from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
 
-from .ranges import check_ranges, settle_best_metric
+from .best_model import check_best_model, settle_best_metric
+from .ranges import check_ranges
 
 
 _DEFAULT = "tmix"
@@ -234,6 +235,7 @@ class MixTrainingArguments(TrainingArguments):
         if self.eval_steps is None and self.logging_steps == _LOGGING_STEPS:
             # As in transformers: not as often as a line is logged.
             self.eval_steps = _EVAL_STEPS
+        check_best_model(self)
         super().__post_init__()
         if not 0 <= self.mix_start < self.mix_end <= 1:
             raise ValueError(
@@ -398,8 +400,16 @@ def read_shares(text: str) -> str | list[float]:
 
 def _parse_object(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_given_once)
     except json.JSONDecodeError as error:
         raise ValueError(
             f'mix_kwargs is no JSON ({error}), got {text!r}: write an object such as \'{{"pad": "keep"}}\'.'
         ) from error
+
+
+def _given_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"mix_kwargs has {twice!r} twice: give it once.")
+    return dict(pairs)

@@ -79,6 +79,14 @@ def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
         )
 
 
+def check_kind_of_augmentations(args: MixTrainingArguments, model: PreTrainedModel) -> None:
+    """Raise `ValueError` where images are to be augmented and the model reads texts."""
+    if args.image_augmentations and not takes_pixels(model):
+        raise ValueError(
+            f"image_augmentations={args.image_augmentations} change images, and {type(model).__name__} reads texts: leave them out."
+        )
+
+
 def check_layers(method: MixMethod, mixer: Classifier) -> None:
     """Raise `ValueError` if the model lacks a layer that the method draws from, or cannot treat padding as it asks."""
     if method.needs_layers:
@@ -115,14 +123,20 @@ def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) ->
     )
 
 
-def check_partners(method: MixMethod, args: MixTrainingArguments) -> None:
-    """Raise `ValueError` where a batch of training leaves a row nothing to be mixed with."""
+def check_partners(method: MixMethod, args: MixTrainingArguments, rows: Any) -> None:
+    """Raise `ValueError` where a batch of the training `rows` leaves a row nothing to be mixed with."""
     mixes = method.mixes and method.alpha > 0
     has_texts_to_mix_with = isinstance(method, MixText) and method.mix_within == "all"
-    if mixes and not has_texts_to_mix_with and args.per_device_train_batch_size == 1:
+    if not mixes or has_texts_to_mix_with:
+        return
+    if args.per_device_train_batch_size == 1:
         raise ValueError(
             f"per_device_train_batch_size=1 leaves {method.name} nothing to mix a row with: use at least 2 "
             "(and fewer gradient_accumulation_steps for the same total), or mix_method='erm'."
+        )
+    if isinstance(rows, Sized) and len(rows) == 1:
+        raise ValueError(
+            f"There is one training row, and {method.name} has nothing to mix it with: give at least 2, or mix_method='erm'."
         )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
-from mixtext_hf.data.images.augmentations import RandomResizedCrop, make_image_augmentation
+from mixtext_hf.data.images.arrays import to_array
+from mixtext_hf.data.images.augmentations import ImageAugmentation, RandomResizedCrop, make_image_augmentation
 from mixtext_hf.data.images.augmix import AugMixChains
+from mixtext_hf.data.images.checks import image_sizes
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import recognise_image_columns
 from mixtext_hf.data.images.resize import ModelResize, model_resize
@@ -25,6 +28,10 @@ from mixtext_hf.models.timm_processor import plain_processor
 from .arguments import MixTrainingArguments
 from .data_handed_over import column_names
 from .unlabeled import data_seed
+
+
+# Images that must be decoded to learn their size.
+_LOOKED_AT = 64
 
 
 def image_collator(
@@ -49,6 +56,62 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
     Raises:
         `ValueError`: if augmentations were asked for all the same, or another order of raw images than a random one.
     """
+    if not _are_raw(dataset, collator, method, args):
+        return None
+    chains = None
+    if isinstance(method, AugMix):
+        chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
+    return ImageRows(
+        dataset,
+        image_column=collator.image_column,
+        label_column=collator.label_column,
+        **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
+        views=chains,
+        num_views=AugMix.num_views if chains is not None else 0,
+        seed=data_seed(args),
+    )
+
+
+def check_images(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingArguments) -> None:
+    """
+    Look whether the training images can be augmented and mixed as asked, before training.
+
+    Raises:
+        `ValueError`: as [`image_rows`] does; for an augmentation that an image is too small for, which names the row; and where PuzzleMix
+            cannot cut the images into blocks.
+    """
+    if dataset is None or not _are_raw(dataset, collator, method, args):
+        return
+    made = [augmentation for augmentation in _made(args.image_augmentations or ()) if not augmentation.after_resize]
+    # Most need no size, and it takes a look at every file.
+    if any(type(augmentation).check_size is not ImageAugmentation.check_size for augmentation in made):
+        for row, (height, width) in _sizes(dataset, collator.image_column):
+            try:
+                for augmentation in made:
+                    augmentation.check_size(height, width)
+            except ValueError as error:
+                raise ValueError(
+                    f"image_augmentations={list(args.image_augmentations or ())}, row {row} of the training images: {error}"
+                ) from error
+    if isinstance(method, PuzzleMix):
+        pixels = collator([dataset[0]])[PIXELS]
+        method.fitting((pixels.shape[-2], pixels.shape[-1]))
+
+
+def _sizes(dataset: Any, column: str) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Rows, with the height and width of their images: all of them where they need not be decoded, else some."""
+    if isinstance(dataset, datasets.Dataset) and isinstance(dataset.features.get(column), datasets.Image):
+        yield from enumerate(image_sizes(dataset, column))
+        return
+    held = isinstance(dataset, list | tuple)
+    some = range(len(dataset)) if held else np.unique(np.linspace(0, len(dataset) - 1, _LOOKED_AT).astype(int))
+    for row in map(int, some):
+        image = dataset[row][column]
+        yield row, image.size[::-1] if isinstance(image, Image.Image) else to_array(image).shape[:2]
+
+
+def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingArguments) -> bool:
+    """Whether the rows are raw images that the package's own collator reads; raises where they must be and are not."""
     is_stream = isinstance(dataset, IterableDataset | datasets.IterableDataset)
     names = None if is_stream else column_names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
@@ -57,18 +120,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
                 f"train_sampling_strategy={args.train_sampling_strategy!r}: raw images are drawn in an order of their own, which "
                 "is random; leave it out."
             )
-        chains = None
-        if isinstance(method, AugMix):
-            chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
-        return ImageRows(
-            dataset,
-            image_column=collator.image_column,
-            label_column=collator.label_column,
-            **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
-            views=chains,
-            num_views=AugMix.num_views if chains is not None else 0,
-            seed=data_seed(args),
-        )
+        return True
     if args.image_augmentations or isinstance(method, AugMix):
         asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
         if is_stream:
@@ -80,17 +132,23 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
             f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."
         )
-    return None
+    return False
+
+
+def _made(specs: Sequence[str]) -> list[ImageAugmentation]:
+    """The augmentations that these names mean."""
+    made = [make_image_augmentation(spec) for spec in specs]
+    if sum(isinstance(augmentation, RandomResizedCrop) for augmentation in made) > 1:
+        raise ValueError(f"image_augmentations={list(specs)}: {RandomResizedCrop.name} is there twice; give it once.")
+    return made
 
 
 def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bool) -> dict[str, Any]:
     """What is done to an image before it is resized, the resizing where something is done afterwards, and that."""
-    augmentations = [make_image_augmentation(spec) for spec in specs]
+    augmentations = _made(specs)
     before = [augmentation for augmentation in augmentations if not augmentation.after_resize]
     after = [augmentation for augmentation in augmentations if augmentation.after_resize]
     crops = [augmentation for augmentation in before if isinstance(augmentation, RandomResizedCrop)]
-    if len(crops) > 1:
-        raise ValueError(f"image_augmentations={list(specs)}: {crops[0].name} is there twice; give it once.")
     if not (at_size or after or crops):
         return {"augmentations": before}
     resize = model_resize(collator.image_processor, collator.num_channels)

@@ -47,6 +47,13 @@ def fit_to_model(collator: Any, model: Any) -> Any:
             f"The data_collator cuts texts to max_length={collator.max_length} tokens, and {type(model).__name__} takes {limit}: "
             "lower it, or leave it out for what the model takes."
         )
+    multiple = collator.pad_to_multiple_of
+    cut = collator.max_length if collator.max_length is not None else collator.tokenizer.model_max_length
+    if multiple is not None and -(-min(cut, limit) // multiple) * multiple > limit:
+        raise ValueError(
+            f"pad_to_multiple_of={multiple} pads texts of {min(cut, limit)} tokens to more than the {limit} that {type(model).__name__} "
+            "takes: give a smaller one, such as 8, or leave it out."
+        )
     return collator
 
 

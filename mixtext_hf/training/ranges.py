@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from transformers import TrainingArguments
 from transformers.integrations import get_available_reporting_integrations
 
-from mixtext_hf.evaluation.measures.loading import is_greater_better
-
 
 @dataclass(frozen=True)
 class _Range:
@@ -84,9 +82,3 @@ def check_ranges(args: TrainingArguments) -> None:
             f"report_to={missing[0]!r} needs a package that is not installed, or is the name of none: install it, or choose from "
             f"{', '.join([*sorted(get_available_reporting_integrations()), 'none'])}."
         )
-
-
-def settle_best_metric(args: TrainingArguments) -> None:
-    """Which way `metric_for_best_model` is better, where nobody says: transformers takes all but losses for better if greater."""
-    if args.metric_for_best_model is not None and args.greater_is_better is None:
-        args.greater_is_better = is_greater_better(args.metric_for_best_model)

@@ -14,7 +14,7 @@ from mixtext_hf.problem_types import problem_type_of
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
-from .checks import check_kind_of_model, check_named_once
+from .checks import check_kind_of_augmentations, check_kind_of_model, check_named_once
 
 
 def method_for(
@@ -42,6 +42,7 @@ def method_for(
     default = "mixup" if takes_pixels(model) else "tmix"
     method = given or args.make_method(recipe, default=default, in_search=in_search)
     check_kind_of_model(method, model)
+    check_kind_of_augmentations(args, model)
     return method
 
 

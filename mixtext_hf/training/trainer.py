@@ -32,6 +32,7 @@ from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import unwrap
 
 from .arguments import MixTrainingArguments
+from .best_model import check_best_metric
 from .card import describe
 from .checks import (
     check_arguments,
@@ -48,7 +49,7 @@ from .forwards import Forwards
 from .guesses import make_guesses
 from .head_rate import head_rate, set_head_rate
 from .hub import HubTrainer
-from .images import normalisation
+from .images import check_images, normalisation
 from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
@@ -163,6 +164,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
                 *positional,
                 **kwargs,
             )
+        if train_dataset is not None:
+            check_best_metric(args, self.compute_metrics)
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False
         if model is None:
@@ -201,7 +204,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         check_layers(self.method, self.mixer)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
-            check_partners(self.method, self.args)
+            check_partners(self.method, self.args, self.train_dataset)
         self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
         if isinstance(self.method, MixText) and self._trains:
@@ -211,6 +214,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
         self._choose_collator(collator)
         self._check_unlabeled()
+        if self._takes_pixels:
+            check_images(self.train_dataset, self.data_collator, self.method, self.args)
         check_before_training(self)
 
     # ---- a run: guesses, the first step, the optimiser ----

@@ -589,6 +589,10 @@ def test_other_data_of_another_kind(tmp_path, capsys, no_model, classifier, pict
     assert "the model takes images" in refused(capsys, *argv)
     argv = [f"--model_name_or_path={classifier}", out, f"--test_file={files['test']}", "--ood_file=nowhere.csv"]
     assert "`ood_file`: there is no file 'nowhere.csv'" in refused(capsys, *argv)
+    argv[-1] = f"--ood_file={files['test']}"
+    assert "is a file of the model's own data as well" in refused(capsys, *argv)
+    argv[-1] = f"--image_processor_name={pictures[0]}"
+    assert "is a classifier of texts; leave it out" in refused(capsys, *argv)
 
 
 def test_images_of_other_channels(tmp_path, capsys, pictures):

@@ -195,8 +195,10 @@ def test_the_summary_is_said_recorded_and_shown_in_the_card(tmp_path, trained, c
     assert "1 of the 2 texts of test are in train too." in card and "Classes in train: 3, of 4 rows each." in card
 
 
-def test_strict_data_refuses_what_may_be_wrong(tmp_path, trained, capsys):
+def test_strict_data_refuses_what_may_be_wrong(tmp_path, trained, capsys, caplog):
     message = refused(capsys, tmp_path, trained, ["World", *["Tech"] * 11, "Sports"], "--strict_data=True")
+    # Said once, in the error.
+    assert not [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "--strict_data: The class 'Tech' has" in message and not (tmp_path / "out").exists()
     assert run_on(tmp_path, trained, NAMES, "--strict_data=True").summary.concerns == []
 

@@ -9,8 +9,12 @@ import datasets
 import pytest
 from table_files import write_table
 from tiny import tiny_model, tiny_tokenizer
+from transformers.utils import logging as hf_logging
 
 from mixtext_hf import MixableModelForSequenceClassification
+from mixtext_hf._quiet import errors_alone
+from mixtext_hf.cli import show_mixes
+from mixtext_hf.cli.benchmark import command as benchmark
 from mixtext_hf.cli.log_lines import metrics_line
 from mixtext_hf.cli.logs import OnceOnly, set_up_logging
 from mixtext_hf.cli.train_text import main
@@ -109,3 +113,14 @@ def test_where_loading_fails_the_table_comes(tmp_path, caplog):
     with pytest.raises(RuntimeError):
         MixableModelForSequenceClassification.from_pretrained(str(tmp_path), num_labels=3)
     assert "classifier.weight" in caplog.text
+
+
+def test_quiet_is_over_when_a_command_is(capsys):
+    before = hf_logging.get_verbosity()
+    for command in (show_mixes.main, benchmark.main):
+        with pytest.raises(SystemExit):
+            command(["--nothing"])
+        assert hf_logging.get_verbosity() == before
+    with errors_alone():
+        assert hf_logging.get_verbosity() == logging.ERROR
+    assert hf_logging.get_verbosity() == before

@@ -304,6 +304,7 @@ def test_a_page_is_whole_or_not_there(tmp_path, monkeypatch):
         (["--image_files", "no.png", "no.png"], "--image_files: there is no file no.png"),
         (["--image_size", "225"], "Images of 225 x 225 pixels cannot be cut into any of block_nums=[2, 4, 8, 16]"),
         (["--image_size", "0"], "--image_size must be at least 1, got 0"),
+        (["--image_size", "1000000"], "--image_size is a side in pixels, of at most 4096, got 1000000"),
         (["--methods", "mixup9"], "--methods mixup9: there is no such method; choose from mixup, cutmix"),
         (["--methods", "erm"], "--methods erm: there is nothing to show of it; choose from mixup, cutmix"),
         (["--lam", "1.5"], "--lam must lie in [0, 1], got 1.5"),
@@ -315,6 +316,14 @@ def test_a_page_is_whole_or_not_there(tmp_path, monkeypatch):
 def test_wrong_options(tmp_path, capsys, options, message):
     assert message in refused(capsys, *options, "--output_dir", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_models_of_the_other_kind_are_refused(tmp_path, capsys, image_model, text_model):
+    where = ["--output_dir", str(tmp_path / "out"), "--image_size", str(SIZE)]
+    said = refused(capsys, *where, "--methods", "puzzlemix", "--model_name_or_path", text_model)
+    assert " of texts (" in said and " of images is needed here" in said
+    said = refused(capsys, *where, "--methods", "tmix", "--text_model", image_model)
+    assert "text_model=" in said and "is a classifier of images" in said
 
 
 def test_a_file_that_is_no_image(tmp_path, capsys):

@@ -182,6 +182,11 @@ def test_arguments():
         (["--do_train", "--mix_method=mixtext"], "mixtext learns from texts"),
         (["--do_train", "--image_augmentations", "rotate"], "rotate"),
         (["--do_train", "--image_size=0"], "--image_size must be at least 1, got 0"),
+        (["--do_train", "--image_size=100000"], "--image_size 100000 is a side in pixels, of at most 4096"),
+        (
+            ["--do_train", "--image_augmentations", "crop:100000"],
+            "row 0 of the training images: crop:100000 may leave",
+        ),
         (["--do_train", "--image_column=picture"], "`image_column` is 'picture', but there is no such column"),
         (["--do_train", "--eval_strategy=epoch"], "needs a validation split"),
         (["--do_train", "--metric_for_best_model=ecee"], "--metric_for_best_model ecee is not measured"),

@@ -435,7 +435,8 @@ def test_what_few_labels_leave_is_the_unlabelled_data(tmp_path, base, train_csv)
     run = make_run([*flags, "--mix_method=mixtext"])
     assert sorted(run.data.unlabeled["text"]) == sorted(run.data.rest["text"]) and len(run.data.rest) == 6
     assert run.trainer.unlabeled_dataset is run.data.unlabeled
-    assert make_run([*flags, "--mix_method=tmix"]).trainer.unlabeled_dataset is None
+    few_labels = [flag for flag in flags if "unlabeled" not in flag]
+    assert make_run([*few_labels, "--mix_method=tmix"]).trainer.unlabeled_dataset is None
     few = make_run([*flags, "--mix_method=uda", "--augmenters=span_swap", "--unlabeled_per_class=1"]).data.unlabeled
     assert sorted(few["label"]) == [0, 1, 2] and set(few["text"]) <= set(run.data.rest["text"])
     more = write_table(tmp_path / "more.csv", [{"text": text, "label": "spam"} for text in texts(7, seed=9)])
@@ -770,10 +771,28 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--report_to=nobody"], ["report_to='nobody'", "none"]),
         (["--validation_split_fraction=1.5"], ["validation_split_fraction", "1.5", "between 0 and 1"]),
         (["--metrics", "accuracy", "rouge"], ["rouge", "accuracy, macro_f1"]),
+        (["--metrics", "acuracy"], ["--metrics acuracy", "did you mean accuracy?"]),
+        (["--metric_for_best_model=top_9_accuracy"], ["--metric_for_best_model top_9_accuracy is not measured"]),
+        (
+            ["--load_best_model_at_end=True"],
+            ["load_best_model_at_end=True", "eval_strategy='no'", "eval_strategy='epoch'"],
+        ),
         (["--mix_method=mixtext"], ["mixtext", "unlabeled_dataset", "--unlabeled_file", "--labeled_per_class"]),
         (["--mix_method=mixtext", "--labeled_per_class=2"], ["6 unlabelled rows", "8 of a batch"]),
         (["--mix_method=mixtext", "--unlabeled_file=none.csv"], ["none.csv"]),
-        (["--unlabeled_per_class=1"], ["unlabeled_per_class", "labeled_per_class"]),
+        (["--mix_method=mixtext", "--unlabeled_per_class=1"], ["unlabeled_per_class", " labeled_per_class"]),
+        (["--unlabeled_file=none.csv"], ["--unlabeled_file is for", "(mixtext and uda)", "mix_method='tmix'"]),
+        (["--mix_method=erm", "--guesser=gaussian"], ["--guesser is for", "(mixtext and uda)", "mix_method='erm'"]),
+        (["--augmenters", "word_dropout"], ["--augmenters is for", "mix_method='tmix'"]),
+        (["--tokenizer_name={images}"], ["no tokenizer in", "--tokenizer_name"]),
+        (["--pad_to_multiple_of=0"], ["pad_to_multiple_of", "at least 1"]),
+        (["--pad_to_multiple_of=100"], ["pad_to_multiple_of=100", "takes"]),
+        (["--max_train_samples=1"], ["one training row", "tmix", "mix_method='erm'"]),
+        (["--label_noise_kind=pair"], ["label_noise_kind", "'pair'", "label_noise"]),
+        (["--up_to"], ["--up_to", "--labeled_per_class"]),
+        (["--id_column=text"], ["--id_column text", "--do_predict"]),
+        (['--mix_kwargs={"pad": "keep", "pad": "mix"}'], ["mix_kwargs has 'pad' twice"]),
+        (["--image_augmentations", "flip"], ["image_augmentations=['flip'] change images", "reads texts"]),
         (
             ["--mix_method=uda", "--labeled_per_class=2", "--view_columns", "ru"],
             ["'ru'", "['text', 'label']", "augment-text", "--augmenters"],
@@ -791,8 +810,9 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
     ],
 )
 def test_wrong_arguments(tmp_path, capsys, base, train_csv, flags, said):
-    flags = [f"--train_file={train_csv}", "--do_train", *flags]
-    message = refused(capsys, tmp_path / "out", flags, model=base)
+    (tmp_path / "images").mkdir()
+    flags = [flag.replace("{images}", str(tmp_path / "images")) for flag in flags]
+    message = refused(capsys, tmp_path / "out", [f"--train_file={train_csv}", "--do_train", *flags], model=base)
     for part in said:
         assert part in message
 

@@ -1,6 +1,8 @@
 import pytest
 
 from mixtext_hf.data import TextColumns, recognise_columns
+from mixtext_hf.data.images.datasets import recognise_image_columns
+from mixtext_hf.data.tables.files import resolve_files
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,28 @@ def test_a_label_that_is_not_certain_is_an_error() -> None:
         with pytest.raises(ValueError, match=r"`label` cannot be recognised.*The columns are.*--label_column"):
             recognise_columns(names)
     assert recognise_columns(["text", "other"], require_label=False) == TextColumns("text")
+
+
+def test_a_table_of_the_other_kind_is_told():
+    """Not that a column has no usual name: the table is of images where texts are needed, or the other way round."""
+    with pytest.raises(ValueError, match=r"table of images \('image'\), and texts are needed here: .*--text_column"):
+        recognise_columns(["image", "label"])
+    for names in (["Text", "label"], ["id", "sentence", "label"]):
+        with pytest.raises(
+            ValueError, match=r"table of texts \('\w+'\), and images are needed here: .*--image_column"
+        ):
+            recognise_image_columns(names)
+    # What is given is taken, and an id may name an image where nothing is a text.
+    assert recognise_image_columns(["id", "text"], image="id") == {"image_column": "id"}
+    assert recognise_image_columns(["id", "label"])["image_column"] == "id"
+
+
+def test_images_are_no_tables(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.JPG").write_bytes(b"none")
+    for named, said in ((tmp_path, "is a folder of images"), (tmp_path / "cat" / "a.JPG", "is an image")):
+        with pytest.raises(ValueError, match=f"`FILE`: .* {said}, and a table is needed here"):
+            resolve_files("FILE", str(named))
+    (tmp_path / "cat" / "a.JPG").unlink()
+    with pytest.raises(ValueError, match=r"is a folder\. Name its files"):
+        resolve_files("FILE", str(tmp_path))

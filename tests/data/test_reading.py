@@ -406,6 +406,17 @@ def test_forms_of_json(tmp_path: Path) -> None:
             "'text' holds 3 in line 2, and \"a\" in line 1",
         ),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "a", "label": true}\n', "'label' holds true in line 2"),
+        (
+            "a.jsonl",
+            '{"text": "a", "p": [1.5]}\n{"text": "a", "p": [0.5, true]}\n',
+            r"'p' holds \[0.5, true\] in line 2, a truth",
+        ),
+        ("a.jsonl", '{"text": "a", "p": 1.5}\n{"text": "a", "p": true}\n', "'p' holds true in line 2"),
+        (
+            "a.json",
+            '[{"text": "a", "p": {"x": [0.5]}}, {"text": "b", "p": {"x": [true]}}]',
+            "'p' holds .*true.* in row 1, a truth",
+        ),
         ("a.jsonl", '{"text": "a"}\n{"text": "b", "text": "c"}\n', "line 2: an object has the key 'text' twice"),
         ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', "lone surrogate.* in line 2"),
         ("a.jsonl", f'{{"text": "a"}}\n{"[" * 100_000}\n', "line 2: .*nested too deep"),

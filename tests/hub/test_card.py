@@ -239,7 +239,62 @@ def test_splits_have_tables_of_their_own():
     assert validation == [["metric", "this model"], ["Accuracy ↑", "0.7500"]]
     assert test[1] == ["Accuracy ↑", "0.7000", "0.6000"]
     assert "**Validation**, 80 texts:" in str(card) and "**Test**, 90 texts (the baseline: 100):" in str(card)
-    assert "measured on `validation`, `test` of" in str(card)
+    assert "measured on `validation` and `test` of [" in str(card)
+
+
+FILES = {"train": ["data.csv"], "validation": ["valid.csv"], "test": ["test.csv"]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "splits", "measured", "learnt", "names"),
+    [
+        (DataFacts(files=FILES), ["validation"], "`valid.csv`", "`data.csv`", ["valid.csv"]),
+        (
+            DataFacts(files=FILES),
+            ["validation", "test"],
+            "`valid.csv` and `test.csv`",
+            "`data.csv`",
+            ["valid.csv", "test.csv"],
+        ),
+        (DataFacts(name="own", files=FILES), ["test"], "`test.csv` of own", "own", ["own"]),
+        (
+            DataFacts(files={"train": ["data.csv"]}, held_out=0.25),
+            ["validation"],
+            "the 25 % of `data.csv` held out of training",
+            "`data.csv`",
+            ["data.csv"],
+        ),
+        (
+            DataFacts(name="ds", held_out=0.1, sizes={"train": 9, "validation": 1, "test": 3}),
+            ["validation", "test"],
+            "the 10 % of `train` of ds held out of training and `test` of ds",
+            "ds",
+            ["ds", "ds"],
+        ),
+        (
+            DataFacts(
+                name="mnli",
+                files={"train": ["t"], "validation": ["m.tsv", "mm.tsv"]},
+                sizes={"train": 9, "validation_matched": 3, "validation_mismatched": 3},
+            ),
+            ["validation_mismatched"],
+            "`mm.tsv` of mnli",
+            "mnli",
+            ["mnli"],
+        ),
+        (DataFacts(), ["validation"], "`validation`", None, ["unnamed"]),
+    ],
+)
+def test_what_was_measured_is_named(facts, splits, measured, learnt, names):
+    """The file where there is one; what was learnt from is another."""
+    results = [SplitResult(split, {"accuracy": 0.75}, 80) for split in splits]
+    card = make_card(full(results=results, baseline=None, data=facts))
+    assert f"It was measured on {measured} and on nothing else, in one run." in str(card)
+    assert ("those it learnt from. Check" if learnt is None else f"those it learnt from ({learnt}). Check") in str(
+        card
+    )
+    found = {result.dataset_split: result.dataset_name for result in card.data.eval_results}
+    assert found == dict(zip(splits, names, strict=True))
 
 
 def test_metrics_have_names_and_directions():

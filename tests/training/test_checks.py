@@ -169,3 +169,51 @@ def test_the_best_model_is_the_best_by_its_metric(tmp_path, name):
 def test_who_says_which_way_is_heard(tmp_path):
     assert arguments(tmp_path, metric_for_best_model="nll").greater_is_better is False
     assert arguments(tmp_path, metric_for_best_model="nll", greater_is_better=True).greater_is_better is True
+
+
+EVERY_STEP = {"eval_strategy": "steps", "save_strategy": "steps", "load_best_model_at_end": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"load_best_model_at_end": True},
+            "load_best_model_at_end=True needs evaluations .*eval_strategy='no'.*'epoch'",
+        ),
+        ({"save_strategy": "best", "metric_for_best_model": "loss"}, "save_strategy='best' needs evaluations"),
+        (
+            {"lr_scheduler_type": "reduce_lr_on_plateau"},
+            "lr_scheduler_type='reduce_lr_on_plateau' goes by evaluations",
+        ),
+        ({**EVERY_STEP, "save_strategy": "epoch"}, "eval_strategy='steps' and save_strategy='epoch' differ"),
+        (
+            {**EVERY_STEP, "eval_steps": 2, "save_steps": 3},
+            "save_steps=3 is no multiple of eval_steps=2: give save_steps=2",
+        ),
+        ({**EVERY_STEP, "eval_steps": 0.1, "save_steps": 5}, "save_steps=5 is no multiple of eval_steps=0.1"),
+        ({"save_strategy": "best", "eval_strategy": "epoch"}, "save_strategy='best' needs .*metric_for_best_model"),
+    ],
+)
+def test_the_best_model_needs_evaluations(tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        arguments(tmp_path / "out", **settings)
+
+
+@pytest.mark.parametrize("steps", [{"eval_steps": 2, "save_steps": 6}, {"eval_steps": 0.1, "save_steps": 0.3}])
+def test_checkpoints_at_every_second_evaluation_pass(tmp_path, steps):
+    arguments(tmp_path, **EVERY_STEP, **steps)
+    arguments(tmp_path, eval_strategy="epoch", save_strategy="best", load_best_model_at_end=True)
+
+
+def test_the_best_model_goes_by_what_is_measured(tmp_path):
+    args = arguments(tmp_path / "out", **EVERY_STEP, metric_for_best_model="accuracy")
+    rows = tiny_rows(8)
+    with pytest.raises(ValueError, match="metric_for_best_model='accuracy' is not measured, only the loss"):
+        make_trainer(tiny_model(), args, rows, eval_dataset=rows)
+    make_trainer(tiny_model(), args, rows, eval_dataset=rows, compute_metrics=lambda _: {"accuracy": 0.5})
+
+
+def test_augmentations_of_images_are_not_for_texts(tmp_path):
+    with pytest.raises(ValueError, match=r"image_augmentations=.* change images, and BertForSequenceClassification"):
+        make_trainer(tiny_model(), arguments(tmp_path / "out", image_augmentations=["flip"]))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from image_runs import GivenBlocksTrainer, image_rows, make_image_trainer, run_images
+from PIL import Image
 from runs import (
     RecordingTrainer,
     StopAt,
@@ -317,16 +318,14 @@ def test_pixels_and_tokens_are_not_confused(tmp_path):
 def test_augmentations_need_raw_images(tmp_path):
     ready = [{"pixel_values": torch.randn(3, *IMAGE_SIZE), "label": i % 3} for i in range(8)]
     for settings in ({"image_augmentations": ["flip"]}, {"mix_method": "augmix"}):
-        trainer = make_image_trainer(tmp_path, ready, **settings)
         with pytest.raises(ValueError, match="changes raw images, and `train_dataset` has none"):
-            trainer.train()
+            make_image_trainer(tmp_path, ready, **settings)
     make_image_trainer(tmp_path, ready, mix_method="cutmix").train()
 
 
 def test_another_order_of_raw_images_is_refused(tmp_path):
-    trainer = make_image_trainer(tmp_path, train_sampling_strategy="sequential")
     with pytest.raises(ValueError, match="train_sampling_strategy='sequential': raw images are drawn in an order"):
-        trainer.train()
+        make_image_trainer(tmp_path, train_sampling_strategy="sequential")
 
 
 def test_an_augmentation_that_does_not_exist():
@@ -337,9 +336,28 @@ def test_an_augmentation_that_does_not_exist():
 
 
 def test_images_that_no_block_count_fits(tmp_path):
-    trainer = make_image_trainer(tmp_path, mix_method="puzzlemix", mix_kwargs={"block_nums": [7]})
     with pytest.raises(ValueError, match=r"cannot be cut into any of block_nums=\[7\]"):
-        trainer.train()
+        make_image_trainer(tmp_path, mix_method="puzzlemix", mix_kwargs={"block_nums": [7]})
+
+
+@pytest.mark.parametrize("kind", ["rows", "files", "arrays"])
+def test_an_image_that_is_too_small_for_a_crop(tmp_path, kind):
+    """Before training, of whatever kind the rows are; the smallest image decides."""
+    rows = [*image_rows(4), *image_rows(1, size=(9, 30))]
+    if kind == "rows":
+        rows = [{**row, "image": Image.fromarray(row["image"])} for row in rows]
+    elif kind == "files":
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+        rows = datasets.Dataset.from_list(rows, features=features)
+    with pytest.raises(
+        ValueError, match=r"image_augmentations=\['flip', 'crop:9'\], row 4 of the .*9 x 30 pixels: pad by fewer"
+    ):
+        make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:9"])
+    assert not list(tmp_path.iterdir())
+    make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:8"])
+    twice = ["random_resized_crop", "random_resized_crop:0.5"]
+    with pytest.raises(ValueError, match="random_resized_crop is there twice"):
+        make_image_trainer(tmp_path, rows, image_augmentations=twice)
 
 
 def test_a_label_beyond_the_classes(tmp_path):

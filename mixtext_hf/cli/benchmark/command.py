@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers.utils import logging as hf_logging
 
+from mixtext_hf._quiet import errors_alone
 from mixtext_hf.cli.failures import reporting_failures
 from mixtext_hf.methods import METHODS
 from mixtext_hf.models.embedded import MINILM
@@ -68,10 +68,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args = make_parser().parse_args(argv)
-    hf_logging.set_verbosity_error()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    with reporting_failures("mixtext-hf benchmark"):
+    with errors_alone(), reporting_failures("mixtext-hf benchmark"):
         if args.benchmark == "mixtext":
             mixtext.main(args, argv)
         elif args.benchmark == "guesses":

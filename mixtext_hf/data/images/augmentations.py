@@ -46,6 +46,9 @@ class ImageAugmentation:
         """
         raise NotImplementedError
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise `ValueError` for an image that is too small for it."""
+
 
 @dataclass(frozen=True)
 class Flip(ImageAugmentation):
@@ -86,13 +89,16 @@ class Crop(ImageAugmentation):
         if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 1:
             raise ValueError(f"{self.name}: pad must be a whole number of pixels, at least 1, got {self.pad!r}.")
 
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        height, width, channels = image.shape
+    def check_size(self, height: int, width: int) -> None:
         if self.pad >= min(height, width):
             raise ValueError(
                 f"{self.name}:{self.pad} may leave nothing of an image of {height} x {width} pixels: pad by fewer than "
                 f"{min(height, width)}."
             )
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        height, width, channels = image.shape
+        self.check_size(height, width)
         top, left = rng.integers(2 * self.pad + 1, size=2)
         framed = np.zeros((height + 2 * self.pad, width + 2 * self.pad, channels), dtype=image.dtype)
         framed[self.pad : self.pad + height, self.pad : self.pad + width] = image

@@ -21,7 +21,7 @@ from mixtext_hf.data.labels.class_keys import make_naming
 from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.noise import LabelNoise, NoiseKind
 from mixtext_hf.data.selection import Selection
-from mixtext_hf.data.tables.columns import rows_without_text, type_name
+from mixtext_hf.data.tables.columns import IMAGE_NAMES, check_kind, rows_without_text, type_name
 from mixtext_hf.data.tables.files import Reading
 from mixtext_hf.data.tables.sources import Splits, check_one_source, load_files, load_hub
 from mixtext_hf.problem_types import SINGLE_LABEL
@@ -43,7 +43,7 @@ _READY = ("pixel_values", "views")
 
 # Names that data sets on the Hub use, in lower case. The first tier that has a match decides.
 _IMAGE_TIERS = (
-    ("image", "images", "img", "imgs"),
+    IMAGE_NAMES,
     ("picture", "photo", "pixels", "pixel_values"),
     # Of tables that name files.
     ("image_path", "img_path", "image_file", "file_name", "filename", "file", "file_path", "filepath", "path"),
@@ -303,21 +303,23 @@ def recognise_image_columns(
                 f"`{argument}` is {name!r}, but there is no such column. The columns are {names}: choose one of them with "
                 f"--{argument}."
             )
-    image = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
-    if image is None:
+    found = image or _recognise([name for name in names if name != label], names, "image", _IMAGE_TIERS)
+    if image is None and (found is None or found.lower() in _IMAGE_TIERS[-1]):
+        check_kind(names, "image")
+    if found is None:
         raise ValueError(
-            f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are "
-            f"{names}: name one with --image_column."
+            f"`image_column` cannot be recognised, no column has one of the usual names of an image. The columns are {names}: "
+            "name one with --image_column; if these are no names, write a header above them."
         )
-    label = label or _recognise([name for name in names if name != image], names, "label", _LABEL_TIERS)
-    if label == image:
+    label = label or _recognise([name for name in names if name != found], names, "label", _LABEL_TIERS)
+    if label == found:
         raise ValueError(f"`label_column` is {label!r}, which is also the image column: name another one.")
     if label is None and require_label:
         raise ValueError(
             f"`label_column` cannot be recognised, no column has one of the usual names of a label. The columns are {names}: "
             "name one with --label_column, or put the images into a sub-folder for each class."
         )
-    return {"image_column": image} if label is None else {"image_column": image, "label_column": label}
+    return {"image_column": found} if label is None else {"image_column": found, "label_column": label}
 
 
 def _recognise(free: list[str], names: list[str], what: str, tiers: Sequence[Sequence[str]]) -> str | None:

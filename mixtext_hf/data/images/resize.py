@@ -18,6 +18,8 @@ AT_SIZE = "_at_model_size"
 """What a row says, `True`, whose image the collator must not resize again."""
 NO_RESIZE = {"do_resize": False, "do_center_crop": False, "do_pad": False}
 """What an image processor is told of images that are brought to size."""
+LARGEST_SIDE = 4096
+"""The largest side in pixels that images are resized to: an image of three colours has 201 MB then, before a model has seen it."""
 
 _PIXELS = "pixel_values"
 _PROBES = ((48, 80), (90, 52))

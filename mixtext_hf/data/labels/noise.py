@@ -126,6 +126,11 @@ class LabelNoise:
             raise ValueError(
                 f"`label_noise_kind` must be one of {', '.join(NOISE_KINDS)}; got {self.label_noise_kind!r}."
             )
+        if self.label_noise_kind != "uniform" and self.label_noise is None:
+            raise ValueError(
+                f"`label_noise_kind` is {self.label_noise_kind!r} without a `label_noise`: say which share of the labels is to be wrong, "
+                "such as 0.2."
+            )
 
     def __bool__(self) -> bool:
         return self.label_noise is not None or self.noisy_label_column is not None

@@ -44,6 +44,10 @@ _LABEL_TIERS = (
 )
 
 
+IMAGE_NAMES = ("image", "images", "img", "imgs")
+"""What the column of a table of images is called, in lower case."""
+
+
 @dataclass(frozen=True)
 class TextColumns:
     """
@@ -140,6 +144,17 @@ def rows_without_text(dataset: Dataset, column: str) -> np.ndarray:
     return np.flatnonzero(np.concatenate([np.empty(0, dtype=bool), *is_none]))
 
 
+def check_kind(column_names: Sequence[str], wanted: str) -> None:
+    """Raise `ValueError` where the columns are those of a table of images and `wanted` are `"text"`, or the other way round."""
+    other, usual = ("image", IMAGE_NAMES) if wanted == "text" else ("text", _TEXTS)
+    found = next((name for name in column_names if name.lower() in usual), None)
+    if found is not None:
+        raise ValueError(
+            f"The columns {list(column_names)} are those of a table of {other}s ({found!r}), and {wanted}s are needed here: give {wanted}s, or "
+            f"take a model of {other}s. If there are {wanted}s all the same, name their column with --{wanted}_column."
+        )
+
+
 def _label_names(label: str | Sequence[str] | None, column_names: list[str]) -> tuple[str, ...]:
     if label is None:
         return ()
@@ -164,6 +179,8 @@ def _recognise_text(free: list[str], text_pair: str | None, column_names: list[s
     found += [(name, text_pair) for name in free if name.lower() in _TEXTS and name not in in_pairs]
     if len(found) == 1:
         return found[0]
+    if not found:
+        check_kind(column_names, "text")
     what = "several columns could be the text" if found else "no column has one of the usual names of a text"
     candidates = f": {[' + '.join(filter(None, pair)) for pair in found]}" if found else ""
     raise ValueError(

@@ -7,6 +7,8 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from .text_encoding import COMPRESSIONS, IS_LFS, LFS, Unreadable, check_encoding
 
 _JSON = (".json", ".jsonl", ".ndjson")
 _SUFFIXES = (".parquet", *_JSON, *USUAL)
+_LOOKED_AT = 100
 # What people have, and what to do with it.
 _REMEDIES = {
     ".xlsx": "save the sheet as csv",
@@ -101,6 +104,11 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
         raise ValueError(f"`{argument}` is {files!r}: give the path of a file.")
     paths = matching_files(argument, patterns)
     for path in paths:
+        if _is_of_images(path):
+            raise ValueError(
+                f"`{argument}`: {str(path)!r} {'is an image' if path.is_file() else 'is a folder of images'}, and a table is needed here. Images "
+                "are for classifiers of images, which read a folder of them, or a table of their paths; one of texts reads tables of texts."
+            )
         if not path.is_file():
             raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files, for example {path}/*.parquet.")
         if not is_table(path):
@@ -116,6 +124,12 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
         if path.stat().st_size == 0:
             raise ValueError(f"`{argument}`: the file {str(path)!r} is empty. Give a file with at least one row.")
     return paths
+
+
+def _is_of_images(path: Path) -> bool:
+    """Whether a file is one of an image, or one of the first files in a folder is."""
+    some = [path] if path.is_file() else islice((found for found in path.rglob("*") if found.is_file()), _LOOKED_AT)
+    return any((guess_type(one.name)[0] or "").startswith("image/") for one in some)
 
 
 def patterns_in(files: str) -> list[str]:

@@ -18,6 +18,7 @@ from .text_encoding import TextSource, Unreadable
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _BATCH = 500
+_PLAIN = (pa.null(), pa.string(), pa.int64(), pa.bool_())
 
 
 class _Row(NamedTuple):
@@ -84,6 +85,13 @@ class _Column:
             array = self._long(rows, values)
         except (pa.ArrowException, UnicodeEncodeError) as error:
             raise self._misfit(rows, error) from error
+        for row, value in zip(rows, values, strict=True) if array.type not in _PLAIN else ():
+            # Arrow takes `true` for 1 where a fraction came before it.
+            if _has_truth_among_fractions(value, array.type):
+                raise Unreadable(
+                    f"{self._name!r} holds {_short(value)} in {_where(row)}, a truth value where others are numbers: write all of them as "
+                    "one type, such as 1 and 0 for true and false"
+                )
         if self._is_long and pa.types.is_integer(array.type):
             array = array.cast(pa.string())
         if array.type != self._type:
@@ -142,6 +150,19 @@ class _Column:
                 )
             seen = seen or (_where(row), value)
         return Unreadable(f"the values of {self._name!r} do not fit one type from {_where(rows[0])} on ({error})")
+
+
+def _has_truth_among_fractions(value: Any, kind: pa.DataType) -> bool:
+    """Whether a truth value stands where an Arrow array of this type has fractions."""
+    if value is None:
+        return False
+    if pa.types.is_floating(kind):
+        return isinstance(value, bool)
+    if pa.types.is_list(kind):
+        return any(_has_truth_among_fractions(item, kind.value_type) for item in value)
+    if pa.types.is_struct(kind):
+        return any(_has_truth_among_fractions(value.get(field.name), field.type) for field in kind)
+    return False
 
 
 def _kind(value: Any) -> str:

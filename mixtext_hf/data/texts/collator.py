@@ -56,6 +56,8 @@ class MixDataCollator:
             )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"`max_length` is {self.max_length}: it must be at least 1.")
+        if self.pad_to_multiple_of is not None and self.pad_to_multiple_of < 1:
+            raise ValueError(f"`pad_to_multiple_of` is {self.pad_to_multiple_of}: it must be at least 1, such as 8.")
 
     @property
     def columns(self) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -103,6 +104,20 @@ def metric_path(name: str) -> str:
         hint = "" if k is None else f' Write `evaluate.load(metric_path("top_k_accuracy"), "{k}")`.'
         raise ValueError(f'`name` must be one of {", ".join(METRIC_NAMES)}; got "{name}".{hint}')
     return str(Path(__file__).resolve().parent / "modules" / name / f"{name}.py")
+
+
+def check_metric_name(argument: str, name: str) -> None:
+    """
+    Raises:
+        `ValueError`: if a metric that a command names by `argument` is none, nor the path of a script.
+    """
+    if _module_and_k(name)[0] in METRIC_NAMES or Path(name).exists():
+        return
+    near = get_close_matches(name, METRIC_NAMES, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    raise ValueError(
+        f"{argument} {name}: there is no such metric{meant}. Choose from {_listed(METRIC_NAMES)}, or give the path of an `evaluate` script."
+    )
 
 
 def load_metric(

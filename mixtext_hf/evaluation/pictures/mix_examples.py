@@ -25,6 +25,7 @@ from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.modality import check_modality
 
 from .mix_drawing import Mix
 
@@ -83,6 +84,8 @@ def edge_saliency(images: torch.Tensor) -> torch.Tensor:
 
 def model_saliency(images: torch.Tensor, name: str) -> torch.Tensor:
     """The saliency `(B, H, W)` of images `(B, 3, H, W)` in `[0, 1]` as PuzzleMix takes it, at the class predicted."""
+    check_checkpoint(name)
+    check_modality(name, AutoConfig.from_pretrained(name, trust_remote_code=False), "image")
     check_image_processor(name)
     processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
     model: Any = MixableModelForImageClassification.without_hooks(name).eval()
@@ -169,11 +172,13 @@ class Texts:
 
 def read_texts(texts: Sequence[str], model: str) -> Texts:
     """The tokens of two texts, padded a little beyond the longer one, as beside a third in the batch."""
-    check_tokenizer(model)
     # Its weights are not read, be they what they may.
     check_checkpoint(model, use_safetensors=False)
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    check_modality(model, config, "text", argument="text_model")
+    check_tokenizer(model)
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
-    depth = getattr(AutoConfig.from_pretrained(model, trust_remote_code=False), "num_hidden_layers", None)
+    depth = getattr(config, "num_hidden_layers", None)
     if depth is None:
         raise ValueError(
             f"--text_model {model} does not say in its config how many layers it has: name a text encoder."

@@ -16,6 +16,7 @@ import torch
 
 from mixtext_hf._files import check_writable
 from mixtext_hf._messages import check_at_least
+from mixtext_hf.data.images.resize import LARGEST_SIDE
 from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
@@ -288,6 +289,8 @@ def _check_settings(settings: MixPicturesSettings) -> None:
     if len(settings.image_files) not in (0, 2):
         raise ValueError(f"--image_files takes two files, A and B, got {len(settings.image_files)}.")
     check_at_least(1, settings, "image_size")
+    if settings.image_size > LARGEST_SIDE:
+        raise ValueError(f"--image_size is a side in pixels, of at most {LARGEST_SIDE}, got {settings.image_size}.")
     if not 0 <= settings.lam <= 1:
         raise ValueError(f"--lam must lie in [0, 1], got {settings.lam}.")
     check_at_least(0, settings, "seed")
