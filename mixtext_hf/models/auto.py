@@ -247,27 +247,26 @@ def _load(
     where = _only(kwargs, WHERE_TO_LOOK)
     checkpoint = _checked(checked, name, **where, **_only(kwargs, _ALLOWED))
     if kwargs.get("adapter_kwargs"):
-        # Elsewhere than the model: transformers finds it there.
-        check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
+        # Elsewhere than the model.
+        where |= kwargs["adapter_kwargs"]
+        checkpoint = check_checkpoint(name, **where, **_only(kwargs, _ALLOWED))
     elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
         if new_head:
             raise ValueError(f"new_head is for whole models, and {name!r} is an adapter: start from its base model.")
         return _load_adapter(load, name, checkpoint, args, kwargs, checked)
     model, found = load(name, *args, **kwargs, output_loading_info=True)
     new = frozenset(key for key, *_ in found["mismatched_keys"])
-    # What was found is that of the adapter, if there is one: it is loaded last.
-    missing, lost = frozenset(found["missing_keys"]), frozenset[str]()
-    if not model._hf_peft_config_loaded:
-        new |= missing
-    elif missing or found["unexpected_keys"]:
-        where |= kwargs.get("adapter_kwargs") or {}
-        lost = lost_weights(
-            model,
-            kwargs.get("adapter_name") or "default",
-            name,
-            ignore_mismatched_sizes=kwargs.get("ignore_mismatched_sizes", False),
-            **where,
-        )
+    lost: frozenset[str] = frozenset()
+    strict = not kwargs.get("ignore_mismatched_sizes", False)
+    if model._hf_peft_config_loaded:
+        # What was found is that of the adapter: it is loaded last.
+        if found["missing_keys"] or found["unexpected_keys"]:
+            lost = lost_weights(model, kwargs.get("adapter_name") or "default", name, strict=strict, **where)
+    elif checkpoint.adapter is not None:
+        # In a subfolder, and not found there by transformers 5.17.
+        lost = _put_on(model, kwargs.get("adapter_name"), name, where, kwargs["use_safetensors"], strict=strict)
+    else:
+        new |= frozenset(found["missing_keys"])
     return _Loaded(model, new | draw_new_head(model) if new_head else new, lost)
 
 
@@ -309,6 +308,15 @@ def _load_adapter(
     model, loaded = load(base, *args, **elsewhere, **kwargs, ignore_mismatched_sizes=True, output_loading_info=True)
     if strict:
         _check_replaced(name, base, loaded["mismatched_keys"], adapter.get("modules_to_save") or ())
+    lost = _put_on(model, adapter_name, name, where, kwargs["use_safetensors"], strict=strict)
+    return _Loaded(model, frozenset(), lost)
+
+
+def _put_on(
+    model: Any, adapter_name: str | None, name: str, where: Mapping[str, Any], use_safetensors: bool, *, strict: bool
+) -> frozenset[str]:
+    """Load an adapter into its model; returns what of it is lost."""
+    where = dict(where)
     # transformers 5.17 looks for an adapter in a folder only at the top.
     if os.path.isdir(name):
         name = os.path.join(name, where.pop("subfolder", None) or "")
@@ -316,14 +324,13 @@ def _load_adapter(
         name,
         adapter_name=adapter_name,
         adapter_kwargs=where,
-        use_safetensors=kwargs["use_safetensors"],
+        use_safetensors=use_safetensors,
         ignore_mismatched_sizes=not strict,
         dtype=model.dtype,
     )
-    lost: frozenset[str] = frozenset()
-    if found.missing_keys or found.unexpected_keys:
-        lost = lost_weights(model, adapter_name or "default", name, ignore_mismatched_sizes=not strict, **where)
-    return _Loaded(model, frozenset(), lost)
+    if not found.missing_keys and not found.unexpected_keys:
+        return frozenset()
+    return lost_weights(model, adapter_name or "default", name, strict=strict, **where)
 
 
 def _checked(checked: Sequence[Checkpoint], name: str, **how: Any) -> Checkpoint:

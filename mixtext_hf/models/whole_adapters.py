@@ -21,7 +21,7 @@ _BEFORE = "base_model.model."
 
 
 def lost_weights(
-    model: PreTrainedModel, adapter_name: str, name: str, *, ignore_mismatched_sizes: bool, **where: Any
+    model: PreTrainedModel, adapter_name: str, name: str, *, strict: bool, **where: Any
 ) -> frozenset[str]:
     """
     Let PEFT read an adapter that transformers did not find whole, and say what is lost even so.
@@ -34,20 +34,24 @@ def lost_weights(
         model (`PreTrainedModel`): With the adapter in it.
         adapter_name (`str`): In the model.
         name (`str`): Folder or Hub id of the adapter; `where` to look there as for `from_pretrained`.
-        ignore_mismatched_sizes (`bool`): Whether weights of other shapes than those of the model are in order, and left out.
+        strict (`bool`): Whether weights of other shapes than those of the model are an error; else they are left out.
 
     Returns:
-        `frozenset[str]`: The weights in the file that have no place in the model, and those of the model that PEFT would save and
-        the file does not hold. Empty for an adapter that came whole.
+        `frozenset[str]`: The weights that PEFT would save of the model and the file does not hold, or else those in the file that
+        have no place in the model. Empty for an adapter that came whole.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
     read = {key.removeprefix(_BEFORE): weight for key, weight in _weights(name, **where).items()}
+    missing = frozenset(_saved(model, adapter_name).keys() - read.keys())
+    if missing:
+        # PEFT fails where the file lacks a module that it should hold whole.
+        return missing
     # A copy: PEFT renames what is in it.
-    result = set_peft_model_state_dict(
-        model, dict(read), adapter_name=adapter_name, ignore_mismatched_sizes=ignore_mismatched_sizes
+    result: Any = set_peft_model_state_dict(
+        model, dict(read), adapter_name=adapter_name, ignore_mismatched_sizes=not strict
     )
-    saved = get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
+    saved = _saved(model, adapter_name)
     buffers = [(key.split("."), value) for key, value in model.named_buffers()]
 
     def is_there(key: str) -> bool:
@@ -57,7 +61,7 @@ def lost_weights(
         return key in read and any(_is_same(read[key], twin) for twin in twins)
 
     unexpected = frozenset(_without(adapter_name, key) if key not in read else key for key in result.unexpected_keys)
-    return frozenset(saved.keys() - read.keys()) | {key for key in unexpected if not is_there(key)}
+    return frozenset(key for key in unexpected if not is_there(key))
 
 
 def refuse_partial_adapter(name: str, base: str, lost: Collection[str]) -> None:
@@ -80,6 +84,13 @@ def refuse_partial_adapter(name: str, base: str, lost: Collection[str]) -> None:
         f"that one, read it with the releases that saved it; here are peft {found.get('peft')} and transformers "
         f"{found.get('transformers')}."
     )
+
+
+def _saved(model: PreTrainedModel, adapter_name: str) -> dict[str, torch.Tensor]:
+    """What PEFT would write of an adapter, under the names that it has in the file."""
+    from peft import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
 
 
 def _weights(name: str, **where: Any) -> dict[str, torch.Tensor]:
