@@ -20,12 +20,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 
 USER, TOKEN = "user", "hf_localtoken"
+# What of faults passes by itself is the client's: huggingface_hub goes on after a cut connection from 1.21, and waits as long as
+# Retry-After says from 1.22.
+_CLIENT = tuple(int(part) for part in version("huggingface_hub").split(".")[:2])
+TRIES_CUTS_AGAIN, WAITS_AS_TOLD = _CLIENT >= (1, 21), _CLIENT >= (1, 22)
 # The Hub keeps weights and pictures beside git; what is small and text goes into the commit.
 _LARGE = re.compile(r"\.(safetensors|bin|png|pt|pth|parquet|arrow|model)$")
 _MESSAGES = {
@@ -289,7 +294,10 @@ class _Handler(BaseHTTPRequestHandler):
         if repo in self.server_hub.repos:
             self._json({"error": "You already created this model repo", **address}, 409)
             return
-        self.server_hub.repos[repo] = made = Repo(private=asked.get("visibility") == "private")
+        # Of huggingface_hub from 1.8 on, and before.
+        self.server_hub.repos[repo] = made = Repo(
+            private=asked.get("visibility") == "private" or asked.get("private") is True
+        )
         made.commit("initial commit", {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
         self._json(address)
 

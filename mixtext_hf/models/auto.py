@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from transformers import (
     AutoConfig,
@@ -19,7 +19,7 @@ from transformers import (
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.utils import ADAPTER_CONFIG_NAME
 
-from mixtext_hf._compat import load_replaced_modules, name_classes_once, names_classes_twice
+from mixtext_hf._compat import name_classes_once, names_classes_twice
 
 from .any_classifier import Classifier
 from .checkpoint import WHERE_TO_LOOK, Checkpoint, check_checkpoint
@@ -29,6 +29,7 @@ from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .new_head import draw_new_head
 from .stack import unwrap
+from .whole_adapters import lost_weights, refuse_partial_adapter
 
 
 # What else of the arguments the check of a checkpoint takes.
@@ -217,10 +218,19 @@ def _made(
 ) -> Any:
     """The model, told which of its parameters are new."""
     with without_load_report():
-        model, new = _load(load, name, args, kwargs, checked)
+        model, new, lost = _load(load, name, args, kwargs, checked)
+    refuse_partial_adapter(name, model.name_or_path, lost)
     say_new(model, new, may_be_new=may_be_new)
     Classifier(unwrap(model)).note_new_parameters(new)
     return model
+
+
+class _Loaded(NamedTuple):
+    """A model; the names of what its checkpoint did not hold, or of the head that `new_head=True` asks for; and what of its adapter is lost."""
+
+    model: Any
+    new: frozenset[str]
+    lost: frozenset[str]
 
 
 def _load(
@@ -229,11 +239,8 @@ def _load(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     checked: Sequence[Checkpoint],
-) -> tuple[Any, frozenset[str]]:
-    """
-    `load(name, ...)` of a checkpoint that is safe, by arguments that keep it so; and the names of what it did not hold, or of the
-    head that `new_head=True` asks for.
-    """
+) -> _Loaded:
+    """`load(name, ...)` of a checkpoint that is safe, by arguments that keep it so."""
     kwargs = {**kwargs, "trust_remote_code": kwargs.get("trust_remote_code") or False}
     new_head = kwargs.pop("new_head", False)
     if kwargs.get("use_safetensors") is None:
@@ -241,17 +248,27 @@ def _load(
     where = _only(kwargs, WHERE_TO_LOOK)
     checkpoint = _checked(checked, name, **where, **_only(kwargs, _ALLOWED))
     if kwargs.get("adapter_kwargs"):
-        # Elsewhere than the model: transformers finds it there.
-        check_checkpoint(name, **{**where, **kwargs["adapter_kwargs"]}, **_only(kwargs, _ALLOWED))
+        # Elsewhere than the model.
+        where |= kwargs["adapter_kwargs"]
+        checkpoint = check_checkpoint(name, **where, **_only(kwargs, _ALLOWED))
     elif checkpoint.adapter is not None and not (checkpoint.has_weights and os.path.isdir(name)):
         if new_head:
             raise ValueError(f"new_head is for whole models, and {name!r} is an adapter: start from its base model.")
-        return _load_adapter(load, name, checkpoint, args, kwargs, checked), frozenset()
+        return _load_adapter(load, name, checkpoint, args, kwargs, checked)
     model, found = load(name, *args, **kwargs, output_loading_info=True)
-    if checkpoint.adapter is not None and not kwargs.get("adapter_kwargs"):
-        load_replaced_modules(model, None, kwargs.get("adapter_name", "default"), name, **where)
-    new = frozenset(found["missing_keys"]) | {key for key, *_ in found["mismatched_keys"]}
-    return model, new | draw_new_head(model) if new_head else new
+    new = frozenset(key for key, *_ in found["mismatched_keys"])
+    lost: frozenset[str] = frozenset()
+    strict = not kwargs.get("ignore_mismatched_sizes", False)
+    if model._hf_peft_config_loaded:
+        # What was found is that of the adapter: it is loaded last.
+        if found["missing_keys"] or found["unexpected_keys"]:
+            lost = lost_weights(model, kwargs.get("adapter_name") or "default", name, strict=strict, **where)
+    elif checkpoint.adapter is not None:
+        # In a subfolder, and not found there by transformers 5.17.
+        lost = _put_on(model, kwargs.get("adapter_name"), name, where, kwargs["use_safetensors"], strict=strict)
+    else:
+        new |= frozenset(found["missing_keys"])
+    return _Loaded(model, new | draw_new_head(model) if new_head else new, lost)
 
 
 def _load_adapter(
@@ -261,7 +278,7 @@ def _load_adapter(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     checked: Sequence[Checkpoint],
-) -> Any:
+) -> _Loaded:
     """
     What the Auto classes do with an adapter, but by the config beside it.
 
@@ -292,6 +309,15 @@ def _load_adapter(
     model, loaded = load(base, *args, **elsewhere, **kwargs, ignore_mismatched_sizes=True, output_loading_info=True)
     if strict:
         _check_replaced(name, base, loaded["mismatched_keys"], adapter.get("modules_to_save") or ())
+    lost = _put_on(model, adapter_name, name, where, kwargs["use_safetensors"], strict=strict)
+    return _Loaded(model, frozenset(), lost)
+
+
+def _put_on(
+    model: Any, adapter_name: str | None, name: str, where: Mapping[str, Any], use_safetensors: bool, *, strict: bool
+) -> frozenset[str]:
+    """Load an adapter into its model; returns what of it is lost."""
+    where = dict(where)
     # transformers 5.17 looks for an adapter in a folder only at the top.
     if os.path.isdir(name):
         name = os.path.join(name, where.pop("subfolder", None) or "")
@@ -299,12 +325,13 @@ def _load_adapter(
         name,
         adapter_name=adapter_name,
         adapter_kwargs=where,
-        use_safetensors=kwargs["use_safetensors"],
+        use_safetensors=use_safetensors,
         ignore_mismatched_sizes=not strict,
         dtype=model.dtype,
     )
-    load_replaced_modules(model, found.missing_keys, adapter_name or "default", name, **where)
-    return model
+    if not found.missing_keys and not found.unexpected_keys:
+        return frozenset()
+    return lost_weights(model, adapter_name or "default", name, strict=strict, **where)
 
 
 def _checked(checked: Sequence[Checkpoint], name: str, **how: Any) -> Checkpoint:

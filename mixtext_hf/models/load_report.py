@@ -13,7 +13,7 @@ from mixtext_hf._quiet import holding_back
 
 logger = logging.getLogger(__name__)
 
-_LOGGERS = ("transformers.modeling_utils", "transformers.utils.loading_report")
+_LOGGERS = ("transformers.integrations.peft", "transformers.modeling_utils", "transformers.utils.loading_report")
 _SHOWN = 6
 
 

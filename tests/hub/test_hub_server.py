@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hub_server import TOKEN, Fault, HubServer
+from hub_server import TOKEN, TRIES_CUTS_AGAIN, Fault, HubServer
 from processes import run_python
 from tiny import tiny_model, tiny_tokenizer
 
@@ -97,7 +97,10 @@ def test_a_fault_reaches_the_client(hub, checkpoint, tmp_path, fault, answer):
         Fault("info/lfs/objects/batch", 503, times=1),
         Fault("PUT /lfs", 500, times=1),
         Fault("PUT /lfs", 429, headers={"Retry-After": "1"}, times=1),
-        Fault("PUT /lfs", cut=True, times=1),
+        pytest.param(
+            Fault("PUT /lfs", cut=True, times=1),
+            marks=pytest.mark.skipif(not TRIES_CUTS_AGAIN, reason="huggingface_hub before 1.21 gives up"),
+        ),
         Fault("preupload", seconds=0.5),
     ],
     ids=["503", "500", "429", "cut", "slow"],

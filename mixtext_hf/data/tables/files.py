@@ -272,11 +272,14 @@ def _read_parquet(path: Path, cache_dir: str | None) -> Dataset:
     with path.open("rb") as file:
         if file.read(len(LFS)) == LFS:
             raise Unreadable(f"it is {IS_LFS}")
-    _check_columns(pq.read_schema(path))
+    schema = pq.read_schema(path)
+    _check_columns(schema)
+    # While it is read, not afterwards: pyarrow 21 cannot tell how large a table of string_view is.
+    plain = Features({name: _plain(feature) for name, feature in Features.from_arrow_schema(schema).items()})
     # Its "[" and "*" would be taken for a pattern.
-    dataset = datasets.load_dataset("parquet", data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir)
-    plain = {name: _plain(feature) for name, feature in dataset.features.items()}
-    return dataset if plain == dataset.features else dataset.cast(Features(plain))
+    return datasets.load_dataset(
+        "parquet", data_files=glob.escape(str(path)), split="train", cache_dir=cache_dir, features=plain
+    )
 
 
 def _check_columns(schema: pa.Schema) -> None:
