@@ -5,6 +5,7 @@ They are forks of this process, so that what they need is imported once and not 
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ def main() -> None:
     port, name, *arguments = sys.argv[1:]
     module = import_module(name)
     sys.argv = [name, *arguments]
+    # Each training collects garbage: not among what is imported.
+    gc.collect()
+    gc.freeze()
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
