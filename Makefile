@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 MINIMUM := .venv-minimum
 UPSTREAM := .venv-upstream
 
+# Models of tests are tiny: one thread. Bytecode is kept, whatever the shell says: else each process reads all tests and their assertions anew.
+TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
+
 .DEFAULT_GOAL := help
 .PHONY: help help-texts demo demo-vision model-cards tables public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
@@ -31,10 +34,10 @@ public-names: $(VENV)/.dev ## the list of public names and their signatures anew
 	$(BIN)/python tests/public_names.py
 
 test: $(VENV)/.dev ## the test suite, some minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.dev ## the test suite with its deep tests, and five times as many examples
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --deep --hypothesis-profile=deep
+	$(TESTED) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --deep --hypothesis-profile=deep
 
 test-dirty: $(VENV)/.dev ## thousands of made-up files, whole and damaged, through the loaders
 	PYTHONPATH=.:tests $(BIN)/python tests/dirty_tables.py --count 3000

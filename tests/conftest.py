@@ -12,17 +12,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import datasets
 import pytest
-import torch
 from hypothesis import settings
 from pixel import save_one_pixel
 from timm_models import timm as timm
-from transformers.utils import logging as hf_logging
 
 
-# The models are tiny: threads only get in each other's way.
-torch.set_num_threads(1)
+# Nothing heavy is imported here: with several workers, the process that hands out the tests needs none of it.
 
 # What `depth.examples` multiplies.
 settings.register_profile("fast", max_examples=20, deadline=None)
@@ -73,13 +69,27 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if "deep" not in item.keywords]
     order = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
-    if config.getoption("device") == "cuda" and torch.cuda.is_available():
-        return
     asked = config.getoption("device") == "cuda"
+    if asked and _sees_a_gpu():
+        return
     reason = "needs a GPU, and torch sees none" if asked else "needs a GPU: --device cuda"
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _sees_a_gpu():
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """The models are tiny: threads only get in each other's way."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -95,20 +105,27 @@ def _frozen():
 @pytest.fixture(scope="session")
 def device(pytestconfig):
     """Where tests of tensors run that can do so anywhere."""
+    import torch
+
     name = pytestconfig.getoption("device")
-    if name == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not _sees_a_gpu():
         pytest.skip("--device cuda, and torch sees no GPU")
     return torch.device(name)
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def _bars():
     """Commands set up the bars of their process, and what transformers says in it: here it is that of all tests."""
+    import datasets
+    from transformers.utils import logging as hf_logging
+
     verbosity = hf_logging.get_verbosity()
     yield
     hf_logging.set_verbosity(verbosity)

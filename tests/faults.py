@@ -12,6 +12,7 @@ The processes are forks of one that has imported everything already; the Hub is 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import math
@@ -33,6 +34,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from hub_server import TOKEN, USER, HubServer
+from pixel import save_one_pixel
 
 
 _EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "shutil.rmtree", "shutil.copyfile"}
@@ -338,11 +340,16 @@ def main() -> None:
 
     import numpy as np
     import torch
+    from matplotlib.figure import Figure
 
     import mixtext_hf.cli.train_image
     import mixtext_hf.cli.train_text  # noqa: F401
 
     torch.set_num_threads(1)
+    Figure.savefig = save_one_pixel  # type: ignore[method-assign, assignment]
+    # Each training collects garbage: not among what is imported.
+    gc.collect()
+    gc.freeze()
     (root / "data").mkdir()
     cases = [case for case in make_cases(root / "data") if not args.cases or case.name in args.cases]
     rng = np.random.default_rng(args.seed)

@@ -7,6 +7,7 @@ transformers, datasets) is imported by the script.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -98,6 +99,9 @@ def _stop(server: subprocess.Popen[str]) -> None:
 def _serve() -> None:
     for name in _HELD:
         import_module(name)
+    # Each training collects garbage: not among what is imported.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

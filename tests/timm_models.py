@@ -13,8 +13,6 @@ from types import ModuleType
 from typing import Any, cast
 
 import pytest
-from transformers import utils
-from transformers.utils import import_utils, is_torchvision_available
 
 
 class _Named(type):
@@ -60,7 +58,10 @@ def timm(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """timm, and transformers in the belief that it can use it; skips where it is not installed, or cannot be imported."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed (without torchvision: pip install --no-deps timm)")
-    if not is_torchvision_available():
+    from transformers import utils
+    from transformers.utils import import_utils
+
+    if not utils.is_torchvision_available():
         # transformers takes timm for missing where torchvision is. It asks before it imports its wrapper, and in its `__init__`.
         _import_without_torchvision()
         monkeypatch.setitem(import_utils.BACKENDS_MAPPING, "timm", (lambda: True, ""))

@@ -454,7 +454,8 @@ def pictures(tmp_path_factory):
 
 def test_an_image_classifier(tmp_path, pictures):
     model, test_file = pictures
-    more = ["--robustness_samples=4", "--epsilon", "2", "8", "--pgd_steps=2", f"--ood_file={test_file}"]
+    other = shutil.copy(test_file, tmp_path / "other.parquet")
+    more = ["--robustness_samples=4", "--epsilon", "2", "8", "--pgd_steps=2", f"--ood_file={other}"]
     found = run(tmp_path / "out", model, test_file, *more)
     assert found["model"]["modality"] == "image" and found["results"]["samples"] == 8
     robustness = found["robustness"]

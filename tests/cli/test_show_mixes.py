@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny import DEPTH, tiny_config, tiny_image_model, tiny_tokenizer
+from transformers import PerceiverConfig
 
 from mixtext_hf.cli.show_mixes import main
 from mixtext_hf.data.images.collator import pixel_statistics
@@ -349,6 +350,6 @@ def test_an_image_model_of_another_size(tmp_path, capsys):
 
 def test_a_text_model_without_layers(tmp_path, capsys, image_model):
     tiny_tokenizer().save_pretrained(tmp_path / "model")
-    tiny_image_model("resnet").config.save_pretrained(tmp_path / "model")
+    PerceiverConfig(architectures=["PerceiverForSequenceClassification"]).save_pretrained(tmp_path / "model")
     options = ["--methods", "tmix", "--text_model", str(tmp_path / "model"), "--output_dir", str(tmp_path / "out")]
     assert "does not say in its config how many layers it has" in refused(capsys, *options)

@@ -24,14 +24,18 @@ HERE = Path(__file__).parent
 SECONDS = 180
 
 
-def launch(folder: Path, parts: Sequence[str], options: Sequence[str]) -> subprocess.Popen:
-    """`torchrun` of the parts of `agreeing.py`."""
+def launch(folder: Path, parts: Sequence[str], options: Sequence[str] | None = None) -> subprocess.Popen:
+    """The parts of `agreeing.py`: by `torchrun` with these options, or in two forks of one process."""
     paths = [str(HERE.parent), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-m", "torch.distributed.run", *options, str(HERE / "agreeing.py"), str(folder), *parts]
+    if options is None:
+        command = [str(HERE / "launched.py"), str(free_port()), "agreeing"]
+    else:
+        command = ["-m", "torch.distributed.run", *options, str(HERE / "agreeing.py")]
     folder.mkdir(exist_ok=True)
     with (folder / "said").open("a") as said:
-        return subprocess.Popen(command, env=environment, stdout=said, stderr=said, text=True)
+        words = [sys.executable, *command, str(folder), *parts]
+        return subprocess.Popen(words, env=environment, stdout=said, stderr=said, text=True)
 
 
 def wait_until(holds: Callable[[], bool], launcher: subprocess.Popen, said: Path) -> None:
@@ -57,9 +61,8 @@ def results(folder: Path, *launched: subprocess.Popen) -> list[dict]:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_node")
-    options = ["--nproc_per_node=2", f"--master_port={free_port()}"]
     parts = ["texts", "batch_norm", "resuming", "loss_of_rows", "sharded", "signals"]
-    return results(folder, launch(folder, parts, options))
+    return results(folder, launch(folder, parts))
 
 
 def test_the_evaluated_model_is_the_saved_one(ranks):

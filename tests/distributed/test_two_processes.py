@@ -29,11 +29,10 @@ def ranks(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
     paths = [str(HERE.parent), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
-        [*command, str(HERE / "two_processes.py"), str(folder)],
+        [sys.executable, str(HERE / "launched.py"), str(port), "two_processes", str(folder)],
         env=environment,
         capture_output=True,
         text=True,

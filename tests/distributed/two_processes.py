@@ -1,4 +1,4 @@
-"""Launched with `torchrun --nproc_per_node 2 two_processes.py FOLDER`: trains in several ways, writes what each rank saw.
+"""Launched on two processes, `two_processes.py FOLDER`: trains in several ways, writes what each rank saw.
 
 `test_two_processes.py` starts it and compares its results with one process.
 """

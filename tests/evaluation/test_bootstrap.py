@@ -1,6 +1,7 @@
 """Bootstrap differences against loops written out, their symmetries, and their coverage on simulated data."""
 
 from dataclasses import astuple
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mixtext_hf.evaluation import bootstrap_ece_difference, bootstrap_mean_difference, bootstrap_metric_difference
-from mixtext_hf.evaluation.measures import metrics
+from mixtext_hf.evaluation.measures import bootstrap, metrics
 
 
 RNG = np.random.default_rng(0)
@@ -165,14 +166,21 @@ def test_correctness_stays_in_its_range(correct, seed):
     assert result.difference == pytest.approx(2 * correct.mean() - 1, abs=1e-12)
 
 
+@pytest.fixture
+def drawn_once(monkeypatch):
+    """Resamples of the same shape and seed are drawn once, which is what takes the time."""
+    draw = bootstrap._weights
+    monkeypatch.setattr(bootstrap, "_weights", cache(lambda *of: list(draw(*of))))
+
+
 def coverage(n_seeds, n_examples, of_seeds, of_examples, of_cells, repetitions=400):
     """How often the interval holds the truth, 0.3, with normal effects of these standard deviations."""
     rng, hits = np.random.default_rng(11), 0
-    for repetition in range(repetitions):
+    for _ in range(repetitions):
         effects = of_seeds * rng.normal(size=(n_seeds, 1)) + of_examples * rng.normal(size=(1, n_examples))
         difference = 0.3 + effects + of_cells * rng.normal(size=(n_seeds, n_examples))
         b = rng.normal(size=difference.shape)
-        result = bootstrap_mean_difference(b + difference, b, seed=repetition, n_resamples=200)
+        result = bootstrap_mean_difference(b + difference, b, n_resamples=1000)
         hits += result.low <= 0.3 <= result.high
     return hits / repetitions
 
@@ -190,7 +198,7 @@ def coverage(n_seeds, n_examples, of_seeds, of_examples, of_cells, repetitions=4
         pytest.param(5, (0.0, 0.0, 1.0), 0.97, 1.0, id="cells"),
     ],
 )
-def test_coverage(n_seeds, effects, lowest, highest):
+def test_coverage(drawn_once, n_seeds, effects, lowest, highest):
     assert lowest <= coverage(n_seeds, 50, *effects) <= highest
 
 

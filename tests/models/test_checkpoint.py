@@ -6,8 +6,7 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -118,7 +117,7 @@ def test_pickles_are_refused(folder, sentinel, file):
     refused(str(folder / file), file, config=tiny_model().config)
 
 
-def test_the_remedy_of_the_message_works(folder):
+def test_the_remedy_of_the_message_works(folder, monkeypatch):
     expected = logits(load(folder))
     weights = load(folder).state_dict()
     (folder / "model.safetensors").unlink()
@@ -127,7 +126,9 @@ def test_the_remedy_of_the_message_works(folder):
     with pytest.raises(RefusedCheckpoint) as error:
         load(folder)
     command = re.search('python -c "(.*?)"; ', str(error.value))[1]
-    subprocess.run([sys.executable, "-c", command], cwd=folder, check=True)
+    monkeypatch.chdir(folder)
+    done = run_python(command, environment=os.environ)
+    assert done.returncode == 0, done.stderr
     assert torch.equal(logits(load(folder)), expected)
 
 
@@ -363,18 +364,19 @@ def test_the_commands_check_tokenizers_and_image_processors(folder, tmp_path, ca
 # ---- JSON ----
 
 
+@cache
 def broken(kind):
     deep = 100_000
     return {
-        "huge": b'{"a": "' + b" " * (33 * 2**20) + b'"}',
-        "deep": b'{"a": ' + b"[" * deep + b"]" * deep + b"}",
-        "deeper than copies can go": b'{"a": ' + b'{"a": ' * 300 + b"1" + b"}" * 301,
-        "no JSON": b"{'a': 1}",
-        "empty": b"",
-        "no text": b'\xff\xfe{"a": 1}',
-        "no object": b"[1, 2]",
-        "a number too long": b'{"a": ' + b"1" * 5000 + b"}",
-    }[kind]
+        "huge": lambda: b'{"a": "' + b" " * (33 * 2**20) + b'"}',
+        "deep": lambda: b'{"a": ' + b"[" * deep + b"]" * deep + b"}",
+        "deeper than copies can go": lambda: b'{"a": ' + b'{"a": ' * 300 + b"1" + b"}" * 301,
+        "no JSON": lambda: b"{'a': 1}",
+        "empty": lambda: b"",
+        "no text": lambda: b'\xff\xfe{"a": 1}',
+        "no object": lambda: b"[1, 2]",
+        "a number too long": lambda: b'{"a": ' + b"1" * 5000 + b"}",
+    }[kind]()
 
 
 PARTS = {
