@@ -126,9 +126,9 @@ def _bars():
     import datasets
     from transformers.utils import logging as hf_logging
 
-    verbosity = hf_logging.get_verbosity()
+    # A command of a fixture that is shared may have asked for less.
+    hf_logging.set_verbosity_warning()
     yield
-    hf_logging.set_verbosity(verbosity)
     hf_logging.set_tqdm_hook(None)
     hf_logging.enable_progress_bar()
     datasets.enable_progress_bars()

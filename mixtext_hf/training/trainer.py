@@ -164,7 +164,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
                 *positional,
                 **kwargs,
             )
-        if train_dataset is not None:
+        # An `evaluate` of somebody's own may return more than `compute_metrics`.
+        if train_dataset is not None and type(self).evaluate is MixTrainer.evaluate:
             check_best_metric(args, self.compute_metrics)
         # Otherwise the Trainer counts labels in its own way and hands the count to models that ignore it.
         self.model_accepts_loss_kwargs = False

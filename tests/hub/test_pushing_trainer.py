@@ -43,10 +43,10 @@ def hub(server, monkeypatch, tmp_path):
     return server
 
 
-def make_trainer(out, model=None, **options):
+def make_trainer(out, model=None, kind=MixTrainer, **options):
     settings = {"hub_model_id": "user/model", "hub_token": TOKEN, "disable_tqdm": True, **options}
     inputs = {name: settings.pop(name) for name in ("eval_dataset", "method") if name in settings}
-    return MixTrainer(
+    return kind(
         model=model or tiny_model("bert"),
         args=arguments(out, **settings),
         train_dataset=tiny_rows(32),
@@ -225,29 +225,31 @@ def card_of(trainer, out):
     return ModelCard.load(out / "README.md")
 
 
+class TimesItsSteps(MixTrainer):
+    """The first step is the best one."""
+
+    def evaluate(self, *args, **kwargs):
+        return {**super().evaluate(*args, **kwargs), "eval_runtime_of_step": self.state.global_step}
+
+
 def test_the_card_has_the_results_of_the_weights_that_it_is_for(tmp_path):
     out = tmp_path / "out"
     options = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
     trainer = make_trainer(
         out,
+        kind=TimesItsSteps,
         **options,
         load_best_model_at_end=True,
         metric_for_best_model="runtime_of_step",
         greater_is_better=False,
         eval_dataset=tiny_rows(8, seed=5),
     )
-    # The first step is the best one.
-    evaluate = trainer.evaluate
-    trainer.evaluate = lambda *args, **kwargs: {  # type: ignore[method-assign]
-        **evaluate(*args, **kwargs),
-        "eval_runtime_of_step": trainer.state.global_step,
-    }
     trainer.train()
     losses = {entry["step"]: entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
     assert trainer.state.best_global_step == 1 and losses[1] != losses[4]
     assert [result.metric_value for result in card_of(trainer, out).data.eval_results] == [losses[1]]
     # What is measured afterwards is measured on these weights.
-    after = evaluate(tiny_rows(8, seed=6))["eval_loss"]
+    after = trainer.evaluate(tiny_rows(8, seed=6))["eval_loss"]
     assert after not in losses.values()
     assert [result.metric_value for result in card_of(trainer, out).data.eval_results] == [after]
 
