@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
-from mixtext_hf.mixing.puzzle import fitting_block_nums, puzzle_mix
+from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
 from .base import Citation, Preset, Step, is_number
@@ -46,7 +46,8 @@ class PuzzleMix(PixelMix):
         neigh_size (`int`): Side in pixels of the cells that are compared at block borders.
         block_nums (`tuple[int, ...]`): Blocks along a side, drawn from those that divide both sides of the images.
         t_eps (`float`): Cost of moving a block, xi.
-        t_size (`int`, *optional*): Side in pixels of what is moved; -1: a block; `None`: nothing is moved.
+        t_size (`int` or `"auto"`, *optional*): Side in pixels of what is moved; -1: a block; `"auto"`: 4 in images of at most
+            32 pixels a side, a block in larger ones; `None`: nothing is moved.
         clean_lam (`float`): Weight of the loss on the unmixed images, whose gradient then serves as saliency; 0: the gradient
             is taken with respect to the pixels alone, in evaluation mode.
         adv_p (`float`): Chance that an image of the pair carries adversarial noise, drawn for the batch.
@@ -60,7 +61,7 @@ class PuzzleMix(PixelMix):
     neigh_size: int = 4
     block_nums: tuple[int, ...] = (2, 4, 8, 16)
     t_eps: float = 0.8
-    t_size: int | None = 4
+    t_size: TransportSize = "auto"
     clean_lam: float = 0.0
     adv_p: float = 0.0
     adv_eps: float = 10.0
@@ -103,9 +104,10 @@ class PuzzleMix(PixelMix):
         for name, least in (("n_labels", 2), ("neigh_size", 1)):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
-        if self.t_size is not None and not (_is_whole(self.t_size) and (self.t_size == -1 or self.t_size >= 1)):
+        t_size: Any = self.t_size
+        if t_size not in (None, "auto") and not (_is_whole(t_size) and (t_size == -1 or t_size >= 1)):
             raise ValueError(
-                f"t_size must be -1 (a block), a number of pixels, or null (no transport), got {self.t_size!r}."
+                f't_size must be "auto", -1 (a block), a number of pixels, or null (no transport), got {self.t_size!r}.'
             )
         is_list = isinstance(self.block_nums, Sequence) and not isinstance(self.block_nums, str)
         if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):

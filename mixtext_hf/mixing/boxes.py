@@ -1,6 +1,6 @@
 """Rectangles of one image inside another: CutMix (Yun et al. 2019) pastes a part of the partner, ResizeMix (Qin et al.
 2020) the whole partner made smaller. Every row has its own rectangle, in whole pixels, which is found with the plan, on the
-host; nothing that is done to images loops over rows, waits for the device, or needs a number of double precision.
+host; nothing that is done to images waits for the device, or needs a number of double precision.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+
+from .devices import host_may_read
 
 
 def cutmix_box(lam: torch.Tensor, centre: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
@@ -76,9 +78,9 @@ def paste_resized(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor
     Paste the whole partner, made as small as its box, into each image (Qin et al. 2020). It is never cut: the label weight
     counts objects that can be seen.
 
-    Every row has a scale of its own, so the resizing (the mean over the area that a new pixel covers) is written as two
-    products with a matrix for each row. Library resizing knows one size a call: rows would be looped over, by sizes that
-    the host would have to wait for. Bilinear sampling of a grid would do it in one call, but skips pixels when it shrinks.
+    Every row may have a scale of its own, so the resizing (the mean over the area that a new pixel covers) is written as two
+    products with a matrix for each row. On an accelerator all rows are one product, as large as the images: for smaller ones
+    the host would have to wait for the sizes. Bilinear sampling of a grid would skip pixels when it shrinks.
 
     Args:
         images (`torch.Tensor` of shape `(B, C, H, W)`, floating): Never changed in place.
@@ -90,12 +92,34 @@ def paste_resized(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor
         area pasted`, which is `1 - tau^2` but for the rounding.
     """
     height, width = images.shape[2:]
-    y0, y1, x0, x1 = boxes.unbind(dim=1)
     precision = torch.promote_types(images.dtype, torch.float32)
+    if host_may_read(images):
+        return _paste_resized_by_row(images, index, boxes, precision), _share_outside(boxes, height * width)
+    y0, y1, x0, x1 = boxes.unbind(dim=1)
     rows = _area_weights(y0, y1 - y0, height, precision).unsqueeze(1)
     columns = _area_weights(x0, x1 - x0, width, precision).unsqueeze(1)
     pasted = rows @ images[index].to(precision) @ columns.mT
     return _paste(images, pasted.to(images.dtype), boxes)
+
+
+def _paste_resized_by_row(
+    images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor, precision: torch.dtype
+) -> torch.Tensor:
+    """The images of [`paste_resized`] where the host may look into the boxes: only what lies inside them is computed."""
+    starts = torch.zeros(1, dtype=torch.int64)
+    weights: dict[tuple[int, int], torch.Tensor] = {}  # of a length and a side: (length, side)
+
+    def area_weights(length: int, side: int) -> torch.Tensor:
+        if (length, side) not in weights:
+            weights[length, side] = _area_weights(starts, torch.tensor([length]), side, precision)[0, :length]
+        return weights[length, side]
+
+    mixed = images.clone()
+    for row, (partner, (y0, y1, x0, x1)) in enumerate(zip(index.tolist(), boxes.tolist(), strict=True)):
+        rows, columns = area_weights(y1 - y0, images.shape[2]), area_weights(x1 - x0, images.shape[3])
+        smaller = rows @ images[partner].to(precision) @ columns.mT
+        mixed[row, :, y0:y1, x0:x1] = smaller.to(images.dtype)
+    return mixed
 
 
 def _area_weights(start: torch.Tensor, length: torch.Tensor, side: int, dtype: torch.dtype) -> torch.Tensor:
@@ -116,5 +140,10 @@ def _paste(images: torch.Tensor, pasted: torch.Tensor, boxes: torch.Tensor) -> t
     y0, y1, x0, x1 = boxes.unsqueeze(2).unbind(dim=1)
     y, x = torch.arange(height, device=boxes.device), torch.arange(width, device=boxes.device)
     is_inside = ((y >= y0) & (y < y1)).unsqueeze(2) & ((x >= x0) & (x < x1)).unsqueeze(1)
-    area = ((y1 - y0) * (x1 - x0)).squeeze(1)
-    return torch.where(is_inside.unsqueeze(1), pasted, images), 1 - area / (height * width)
+    return torch.where(is_inside.unsqueeze(1), pasted, images), _share_outside(boxes, height * width)
+
+
+def _share_outside(boxes: torch.Tensor, area: int) -> torch.Tensor:
+    """The share `(B,)` float32 of an `area` in pixels that the `boxes` `(B, 4)` leave."""
+    y0, y1, x0, x1 = boxes.unbind(dim=1)
+    return 1 - (y1 - y0) * (x1 - x0) / area

@@ -1,4 +1,4 @@
-"""From the host to a device without a wait."""
+"""Between the host and a device without a wait."""
 
 from __future__ import annotations
 
@@ -18,3 +18,11 @@ def to_device(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """
     goes_on = tensor.device.type == "cpu" and torch.device(device).type in _WITHOUT_A_WAIT
     return tensor.to(device, non_blocking=goes_on)
+
+
+def host_may_read(tensor: torch.Tensor) -> bool:
+    """
+    Whether the host may look at the values of a tensor to spare itself work: on an accelerator it would have to wait for them, and
+    computing everything takes less.
+    """
+    return tensor.device.type == "cpu"

@@ -14,6 +14,7 @@ the second sum because `d^2 - |d| = 2 sum_{t >= 1} max(|d| - t, 0)` and `max(a -
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, reduce
 from typing import Literal, get_args
 
@@ -29,6 +30,9 @@ Solver = Literal["auto", "maxflow", "dual"]
 # two opposite edges together nor the flow through the edges that order a block's variables can reach 2**31.
 _LARGEST_CAPACITY = 2**29
 _UNCUTTABLE = np.iinfo(np.int32).max
+# Variables of the images that are cut in one call: each phase of the flow algorithm walks through all of them, as long as any of its
+# images needs it, so a whole batch at once takes twice the time, and one image at a time as much in calls.
+_VARIABLES_AT_A_TIME = 2**11
 
 
 @torch.no_grad()
@@ -163,21 +167,30 @@ def _solve_maxflow(
     steps: torch.Tensor, weight_x: torch.Tensor, weight_y: torch.Tensor, span: torch.Tensor
 ) -> torch.Tensor:
     """
-    The labels `(B, h, w)` by one maximum flow over the whole batch: its images are components that only the source and the sink
-    share. Arguments as [`_reduced`] returns them.
+    The labels `(B, h, w)` by maximum flows over some images each, which are components that only the source and the sink share.
+    Arguments as [`_reduced`] returns them.
     """
     # In units in which V is an integer.
     step = steps.double().numpy() * steps.shape[-1] ** 2
     rows, columns = weight_x.double().numpy(), weight_y.double().numpy()
-    step, rows, columns = _scaled_to_integers(step, rows, columns)
+    costs = _scaled_to_integers(step, rows, columns)
+    at_a_time = max(1, _VARIABLES_AT_A_TIME // math.prod(step.shape[1:]))
+    labels = np.empty(step.shape[:3], dtype=np.int64)
+    for start in range(0, len(step), at_a_time):
+        images = slice(start, start + at_a_time)
+        labels[images] = _smallest_cut(*(cost[images] for cost in costs))
+    return torch.from_numpy(labels)
 
-    layer_from, layer_to = np.tril_indices(steps.shape[-1])
+
+def _smallest_cut(step: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The lowest of the best labels `(B, h, w)` int64, for costs as [`_scaled_to_integers`] returns them."""
+    layer_from, layer_to = np.tril_indices(step.shape[-1])
     times = np.where(layer_from == layer_to, 1, 2).astype(np.int32)
     rows, columns = (rows[..., None] * times).ravel(), (columns[..., None] * times).ravel()
     order_edges = np.full(step[..., 1:].size, _UNCUTTABLE)
     # The arcs in the order of `_flow_network`. A block's x_k is 1 on the source's side.
     capacities = [np.maximum(-step, 0).ravel(), np.maximum(step, 0).ravel(), rows, rows, columns, columns, order_edges]
-    position, indices, indptr = _flow_network(*steps.shape)
+    position, indices, indptr = _flow_network(*step.shape)
     n_nodes = len(indptr) - 1
     source, sink = n_nodes - 2, n_nodes - 1
     network = csr_matrix((np.concatenate(capacities)[position], indices, indptr), shape=(n_nodes, n_nodes))
@@ -187,8 +200,7 @@ def _solve_maxflow(
     residual = network - maximum_flow(network, source, sink).flow
     is_one = np.zeros(n_nodes, dtype=bool)
     is_one[breadth_first_order(residual, source, return_predecessors=False)] = True
-    labels = is_one[:source].reshape(steps.shape).sum(-1)
-    return torch.from_numpy(labels)
+    return is_one[:source].reshape(step.shape).sum(-1)
 
 
 def _scaled_to_integers(
@@ -210,7 +222,7 @@ def _scaled_to_integers(
     return step, rows, columns
 
 
-# A training run meets one batch size (and a smaller last batch) at a handful of grid sizes.
+# A training run meets one number of images at a time (and a smaller rest) at a handful of grid sizes.
 @lru_cache(maxsize=8)
 def _flow_network(
     batch_size: int, height: int, width: int, n_layers: int

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
+from .devices import host_may_read
 from .graph_cut import solve_grid_cut
 from .saliency import block_saliency
-from .transport import move_blocks, transport
+from .transport import transport
 
 
 # The paper draws one of these for each batch.
@@ -26,6 +28,10 @@ BLOCK_NUMS = (2, 4, 8, 16)
 
 PerChannel = torch.Tensor | float
 Noise = tuple[torch.Tensor | None, torch.Tensor | None] | None
+TransportSize = int | Literal["auto"] | None
+
+# Cells of the official CIFAR code. In larger images as small ones are thousands, and their transport costs more than the mixing.
+_CELL, _LARGEST_OF_CELLS = 4, 32
 
 
 @torch.no_grad()
@@ -42,7 +48,7 @@ def puzzle_mix(
     eta: float = 0.2,
     neigh_size: int = 4,
     t_eps: float = 0.8,
-    t_size: int | None = None,
+    t_size: TransportSize = None,
     mean: PerChannel = 0.0,
     std: PerChannel = 1.0,
     noise: Noise = None,
@@ -68,7 +74,7 @@ def puzzle_mix(
         neigh_size (`int`, *optional*, defaults to 4):
             Side in pixels of the cells whose means are compared across the boundary of two blocks.
         t_eps (`float`, *optional*, defaults to 0.8): The price of distance in the transport.
-        t_size (`int`, *optional*):
+        t_size (`int` or `"auto"`, *optional*):
             What is transported: `None` = nothing, -1 = blocks, else cells of this side, see [`transport_grid`].
         mean, std (`torch.Tensor` of shape `(C,)` on the device of the images, or `float`, *optional*):
             Of the normalisation. By default the images are pixels in `[0, 1]`.
@@ -113,9 +119,14 @@ def puzzle_mix(
     sources: Sequence[torch.Tensor | None] = (None, None)
     if t_size is not None:
         grid = transport_grid(size, block_num, t_size)
-        sources = transport_pair(mask, block_saliency(saliency, grid), index, t_eps)
+        share = share if grid == block_num else block_saliency(saliency, grid)
+        sources = transport_pair(mask, share, index, t_eps)
+        # Where nothing is mixed nothing moves.
+        sources = [torch.where(is_own.unsqueeze(1), torch.arange(grid**2, device=images.device), s) for s in sources]
     mixed = assemble(images, index, mask, *sources, mean=mean, std=std, noise=noise)
-    return torch.where(is_own.view(-1, 1, 1, 1), images, mixed), mask.mean(dim=(1, 2)), mask
+    if noise is not None:
+        mixed = torch.where(is_own.view(-1, 1, 1, 1), images, mixed)
+    return mixed, mask.mean(dim=(1, 2)), mask
 
 
 def binomial_prior(lam: torch.Tensor, n_labels: int) -> torch.Tensor:
@@ -255,18 +266,20 @@ def cut_terms(
     return unary + (eta / block_num**2 * prior).view(-1, 1, 1, prior.shape[1]), weights[0], weights[1]
 
 
-def transport_grid(size: Sequence[int], block_num: int, t_size: int) -> int:
+def transport_grid(size: Sequence[int], block_num: int, t_size: int | Literal["auto"]) -> int:
     r"""
     Cells a side of the grid on which blocks are transported.
 
     Args:
         size (pair of `int`): `(H, W)`.
         block_num (`int`): Blocks a side.
-        t_size (`int`):
-            -1 = the blocks themselves. Else the side of a cell in pixels where it is smaller than the side of a block
+        t_size (`int` or `"auto"`):
+            -1 = the blocks themselves. `"auto"` = 4 in images of at most 32 pixels a side, -1 in larger ones. Else the side of a cell in pixels where it is smaller than the side of a block
             and divides it, the blocks themselves where not. In an image that is not square it is the shorter side of a
             cell: cells have the proportions of the image, so that their grid is square as that of the blocks.
     """
+    if t_size == "auto":
+        t_size = _CELL if max(size) <= _LARGEST_OF_CELLS else -1
     sides = [side // block_num for side in size]
     if t_size == -1 or min(sides) % t_size:
         return block_num
@@ -321,18 +334,63 @@ def assemble(
     Returns:
         `torch.Tensor` of the shape and dtype of `images`.
     """
+    batch_size, channels, height, _ = images.shape
+    moved = source1 if source1 is not None else source2
+    grid = mask.shape[1] if moved is None else math.isqrt(moved.shape[1])
+    rows, own_image, partner_image = _rows_of_blocks(images, index, grid, mean=mean, std=std, noise=noise)
+    block = torch.arange(grid**2, device=images.device)
+
+    def first_row(image: torch.Tensor, source: torch.Tensor | None) -> torch.Tensor:
+        """Of each block `(B, grid * grid)` that is shown of an image `(B,)`: its upper row in the first channel."""
+        source = block if source is None else source
+        corner = (source // grid) * (height // grid * grid) + source % grid
+        return image.unsqueeze(1) * (channels * height * grid) + corner
+
+    own, partners = first_row(own_image, source1), first_row(partner_image, source2)
+    # From the first row of a block to its others: (C, height of a block).
+    step = torch.arange(channels * height, device=images.device).view(channels, grid, -1)[:, 0] * grid
+    weight = _enlarge(mask, (grid, grid)).flatten(1).to(images.dtype)
+
+    def gather(first: torch.Tensor) -> torch.Tensor:
+        """The rows of the blocks `(B, grid * grid)` where they are shown, as rows of an image."""
+        wanted = first.view(batch_size, 1, grid, 1, grid) + step.view(1, channels, 1, -1, 1)
+        return rows.index_select(0, wanted.flatten())
+
+    if not host_may_read(images):
+        # How many blocks show both images is not asked: the host would wait.
+        pixel_rows = weight.view(batch_size, 1, grid, 1, grid).expand(-1, channels, -1, height // grid, -1)
+        mixed = torch.lerp(gather(partners), gather(own), pixel_rows.reshape(-1, 1))
+        return mixed.view(images.shape)
+    mixed = gather(torch.where(weight >= 0.5, own, partners))
+    both = ((weight > 0) & (weight < 1)).nonzero(as_tuple=True)
+    if len(both[0]):
+        every_row = step.view(1, channels, -1)
+        of_own, of_partner, shown_at = (
+            (first.view(-1, 1, 1) + every_row).flatten()
+            for first in (own[both], partners[both], first_row(torch.arange(batch_size), None)[both])
+        )
+        share = weight[both].repeat_interleave(step.numel()).unsqueeze(1)
+        blended = torch.lerp(rows.index_select(0, of_partner), rows.index_select(0, of_own), share)
+        mixed.index_copy_(0, shown_at, blended)
+    return mixed.view(images.shape)
+
+
+def _rows_of_blocks(
+    images: torch.Tensor, index: torch.Tensor, grid: int, *, mean: PerChannel, std: PerChannel, noise: Noise
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """
+    All images as rows of the width of a block `(images * C * H * grid, W / grid)`, and where among these images each row's own
+    `(B,)` and its partner `(B,)` are.
+    """
+    own = torch.arange(len(images), device=images.device)
     noise1, noise2 = noise or (None, None)
-    # The partner first: its unmoved copy is gone when the row's own blocks are moved.
-    shown2 = images[index]
-    if noise2 is not None:
-        shown2 = add_noise(shown2, noise2, mean=mean, std=std)
-    if source2 is not None:
-        shown2 = move_blocks(shown2, source2, math.isqrt(source2.shape[1]))
-    shown1 = images if noise1 is None else add_noise(images, noise1, mean=mean, std=std)
-    if source1 is not None:
-        shown1 = move_blocks(shown1, source1, math.isqrt(source1.shape[1]))
-    pixel_mask = _enlarge(mask, images.shape[2:]).unsqueeze(1)
-    return torch.lerp(shown2, shown1, pixel_mask.to(images.dtype))
+    shown = images if noise1 is None else add_noise(images, noise1, mean=mean, std=std)
+    if noise1 is not None or noise2 is not None:
+        partners = images[index]
+        if noise2 is not None:
+            partners = add_noise(partners, noise2, mean=mean, std=std)
+        shown, index = torch.cat([shown, partners]), own + len(images)
+    return shown.reshape(-1, images.shape[3] // grid), own, index
 
 
 def add_noise(
@@ -370,14 +428,16 @@ def _check_block_num(block_num: int, size: Sequence[int]) -> None:
 
 
 def _check_numbers(
-    *, n_labels: int, beta: float, gamma: float, eta: float, neigh_size: int, t_eps: float, t_size: int | None
+    *, n_labels: int, beta: float, gamma: float, eta: float, neigh_size: int, t_eps: float, t_size: TransportSize
 ) -> None:
     if n_labels < 2:
         raise ValueError(f"`n_labels` must be at least 2 (the original, the partner), got {n_labels}.")
     if neigh_size < 1:
         raise ValueError(f"`neigh_size` must be at least 1 pixel, got {neigh_size}.")
-    if t_size is not None and t_size != -1 and t_size < 1:
-        raise ValueError(f"`t_size` must be None (no transport), -1 (blocks) or a side in pixels, got {t_size}.")
+    if t_size not in (None, -1, "auto") and (isinstance(t_size, str) or t_size < 1):
+        raise ValueError(
+            f'`t_size` must be None (no transport), -1 (blocks), "auto" or a side in pixels, got {t_size!r}.'
+        )
     for name, value in (("beta", beta), ("gamma", gamma), ("eta", eta), ("t_eps", t_eps)):
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"`{name}` must be a finite number >= 0, got {value}.")

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from .devices import to_device
+from .devices import host_may_read, to_device
 
 
 # Costs `(images, blocks, columns in reach)` that exist at a time: 16 MB, all columns of 64 images of 16 x 16 blocks.
@@ -53,11 +53,6 @@ def transport(mask: torch.Tensor, saliency: torch.Tensor, t_eps: float) -> torch
     return torch.where(visible & (winner >= 0), winner, own)
 
 
-def _host_may_read(tensor: torch.Tensor) -> bool:
-    """On an accelerator the host would have to wait in every round: there each computes everything."""
-    return tensor.device.type == "cpu"
-
-
 def _columns_in_reach(grid: int, reach: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """
     The columns to which the rows can make a bid below 0, `(N, K)` int64 in ascending order, and their distance `C` `(N,
@@ -92,7 +87,8 @@ def _propose_and_choose(cost: torch.Tensor, column: torch.Tensor) -> torch.Tenso
     for _ in range(rounds - 1):
         _, lost = _choose(bid, choice, column)
         cost.scatter_add_(2, choice.unsqueeze(2), lost.unsqueeze(2).to(cost.dtype))
-        if not _host_may_read(cost):
+        if not host_may_read(cost):
+            # In every round all bid anew.
             bid, choice = cost.min(dim=2)
         elif lost.any():
             # The others propose as before.

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
 from tiny import tiny_image_model
 
+import mixtext_hf
+from mixtext_hf.cli.benchmark import mixes
 from mixtext_hf.cli.benchmark import vision as benchmark_vision
 from mixtext_hf.cli.benchmark.command import main, make_parser
 from mixtext_hf.cli.benchmark.measuring import NUM_LABELS
-from mixtext_hf.cli.benchmark.vision import ON_IMAGES, memory_in_child, natural_images, resnet18
+from mixtext_hf.cli.benchmark.mixes import natural_images
+from mixtext_hf.cli.benchmark.vision import ON_IMAGES, memory_in_child, resnet18
+from mixtext_hf.methods import PuzzleMix
 
 
 SMALL = ["--batch_size", "4", "--image_size", "32", "--rounds", "2", "--warmup", "1", "--threads", "1"]
@@ -56,6 +63,38 @@ def test_the_parts_of_puzzlemix(capsys):
         assert min(parts) > 0 and row["all"] == pytest.approx(sum(parts))
     still = json.loads(printed(capsys, *options, "--t_size", "0"))
     assert all("transport" not in row for row in still)
+
+
+def test_whole_mixes_have_the_defaults_of_their_methods(monkeypatch):
+    assert mixes.cases([28]) == [
+        *((28, "puzzlemix", blocks) for blocks in (2, 4)),
+        *((28, method, None) for method in ("cutmix", "resizemix")),
+    ]
+    seen = []
+    monkeypatch.setattr(mixes, "puzzle_mix", lambda *tensors, **how: seen.append(how))
+    assert all(mixes.seconds_of(*case, batch_size=2, seed=0) > 0 for case in mixes.cases([28]))
+    (first, second), defaults = seen, PuzzleMix()
+    assert {name: value for name, value in first.items() if name != "block_num"}.items() <= asdict(defaults).items()
+    assert first["t_size"] == "auto" and (first["block_num"], second["block_num"]) == (2, 4)
+
+
+@pytest.mark.deep
+def test_another_version_is_timed_in_the_same_run(capsys, tmp_path):
+    options = ["--parts", "--part_sizes", "8", "--batch_size", "2", "--rounds", "1", "--threads", "1", "--json"]
+    other = tmp_path / "other"
+    shutil.copytree(Path(mixtext_hf.__file__).parent, other / "mixtext_hf")
+    rows = json.loads(printed(capsys, *options, "--beside", str(other)))
+    assert [(row["method"], row["blocks"]) for row in rows] == [
+        *(("puzzlemix", blocks) for blocks in (2, 4, 8)),
+        *((method, "") for method in ("cutmix", "resizemix")),
+    ]
+    assert all(row["here ms"] > 0 and row["there ms"] > 0 and row["here / there"] > 0 for row in rows)
+
+
+def test_a_folder_without_the_package_is_named(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["vision", "--parts", "--beside", str(tmp_path)])
+    assert f"--beside {tmp_path} holds no mixtext_hf/: name a checkout" in capsys.readouterr().err
 
 
 def test_the_network_is_a_resnet18():

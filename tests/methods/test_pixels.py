@@ -442,7 +442,7 @@ def test_flat_images_fall_back_to_uniform_saliency_and_say_so():
         ("puzzlemix", {"gamma": 1.1}, "gamma must be at most 1, got 1.1"),
         ("puzzlemix", {"n_labels": 1}, "n_labels must be a whole number >= 2, got 1"),
         ("puzzlemix", {"beta": float("nan")}, "beta must be a finite number >= 0, got nan"),
-        ("puzzlemix", {"t_size": 0}, "t_size must be -1 .* got 0"),
+        ("puzzlemix", {"t_size": 0}, 't_size must be "auto", -1 .* got 0'),
         ("puzzlemix", {"block_nums": []}, r"block_nums must be a list of whole numbers >= 1, got \[\]"),
         ("puzzlemix", {"adv_p": 2}, r"adv_p must lie in \[0, 1\], got 2"),
     ],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import mixtext_hf.mixing.boxes as boxes_module
 from mixtext_hf.mixing.boxes import _area_weights, cutmix_box, paste_boxes, paste_resized, resizemix_box
 
 
@@ -152,6 +153,16 @@ def test_resizing_equals_torchs_area_interpolation(device, dtype):
         expected = F.interpolate(images[index[row]].unsqueeze(0), size=(high, wide), mode="area")[0]
         tolerance = {"rtol": 0, "atol": 1e-2 if dtype == torch.bfloat16 else 1e-6}
         torch.testing.assert_close(mixed[row, :, :high, :wide], expected, **tolerance)
+
+
+def test_what_an_accelerator_computes_is_what_the_host_computes_row_by_row(monkeypatch):
+    images, index = torch.rand(5, 3, 20, 13), torch.tensor([1, 2, 0, 3, 3])
+    boxes = resizemix_box(torch.tensor([0.0, 0.3, 0.5, 0.95, 1.0]), torch.rand(5, 2), (20, 13))
+    by_row, weight = paste_resized(images, index, boxes)
+    monkeypatch.setattr(boxes_module, "host_may_read", lambda tensor: False)
+    at_once, same_weight = paste_resized(images, index, boxes)
+    torch.testing.assert_close(by_row, at_once, rtol=0, atol=1e-6)
+    assert torch.equal(weight, same_weight) and torch.equal(by_row[0], images[0])
 
 
 def test_the_places_of_the_pasted_image_are_uniform():

@@ -317,6 +317,12 @@ def test_sizes(size, block_nums):
         # Blocks of 16 x 24 pixels: 4 cells a side fit, 16 do not.
         ((32, 48), 2, 4, 8),
         ((32, 48), 2, 1, 2),
+        # By the image: as the official CIFAR code, and blocks where small cells would be thousands.
+        ((28, 28), 7, "auto", 7),
+        ((32, 32), 2, "auto", 8),
+        ((32, 32), 16, "auto", 16),
+        ((32, 40), 4, "auto", 4),
+        ((224, 224), 2, "auto", 2),
     ],
 )
 def test_the_cells_that_are_transported(size, block_num, t_size, grid):
@@ -449,6 +455,79 @@ def test_each_image_of_the_pair_carries_its_noise(t_size, carries):
     assert torch.equal(weight, clean_weight) and 0 < weight.mean() < 1 and weight.mean() != 0.5
 
 
+# ---- the puzzle, put together ----
+
+
+def assembled_by_a_loop(images, index, mask, source1, source2, noise, mean, std):
+    """`mask * P1^T x + (1 - mask) * P0^T x[index]`, cell by cell."""
+
+    def noisy(image, added):
+        if added is None:
+            return image
+        return ((image * std[:, None, None] + mean[:, None, None] + added).clamp(0, 1) - mean[:, None, None]) / std[
+            :, None, None
+        ]
+
+    mixed = torch.empty_like(images)
+    grid, block_num = math.isqrt(source1.shape[1]), mask.shape[1]
+    height, width = images.shape[2] // grid, images.shape[3] // grid
+    for row, partner in enumerate(index.tolist()):
+        first = noisy(images[row], None if noise[0] is None else noise[0][row])
+        second = noisy(images[partner], None if noise[1] is None else noise[1][row])
+        for cell in range(grid**2):
+            y, x = divmod(cell, grid)
+            weight = mask[row, y * block_num // grid, x * block_num // grid]
+            shown = []
+            for image, source in ((first, source1), (second, source2)):
+                from_y, from_x = divmod(int(source[row, cell]), grid)
+                rows = slice(from_y * height, (from_y + 1) * height)
+                shown.append(image[:, rows, from_x * width : (from_x + 1) * width])
+            to = (row, slice(None), slice(y * height, (y + 1) * height), slice(x * width, (x + 1) * width))
+            mixed[to] = torch.lerp(shown[1], shown[0], weight)
+    return mixed
+
+
+@given(data=st.data())
+@examples(40)
+def test_the_puzzle_is_put_together_as_by_a_loop(data):
+    draw = data.draw
+    batch_size, channels, block_num = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    finer = draw(st.integers(1, 3))
+    height, width = (draw(st.integers(1, 3)) * finer * block_num for _ in range(2))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    images = torch.randn(batch_size, channels, height, width, generator=generator)
+    index = torch.randint(batch_size, (batch_size,), generator=generator)
+    levels = draw(st.sampled_from([1, 2, 3, 1000]))
+    mask = torch.randint(levels + 1, (batch_size, block_num, block_num), generator=generator) / levels
+    grid = finer * block_num if draw(st.booleans()) else block_num
+    moved = [torch.randint(grid**2, (batch_size, grid**2), generator=generator) for _ in range(2)]
+    unmoved = torch.arange(grid**2).expand(batch_size, -1)
+    moves = draw(st.tuples(st.booleans(), st.booleans()))
+    noise = tuple(torch.randn(images.shape, generator=generator) if draw(st.booleans()) else None for _ in range(2))
+    mean, std = torch.linspace(0.3, 0.6, channels), torch.linspace(0.5, 2, channels)
+    sources = [source if moves_it else None for source, moves_it in zip(moved, moves, strict=True)]
+    expected_sources = [source if moves_it else unmoved for source, moves_it in zip(moved, moves, strict=True)]
+    expected = assembled_by_a_loop(images, index, mask, *expected_sources, noise, mean, std)
+    how = {"mean": mean, "std": std, "noise": noise}
+    # Pixels that lie apart in memory are the same pixels.
+    for given_images in (images, images.mT.contiguous().mT):
+        mixed = assemble(given_images, index, mask, *sources, **how)
+        torch.testing.assert_close(mixed, expected, rtol=0, atol=1e-6 if any(n is not None for n in noise) else 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(puzzle_module, "host_may_read", lambda tensor: False)
+        assert torch.equal(assemble(images, index, mask, *sources, **how), mixed)
+
+
+def test_a_row_that_is_its_own_partner_comes_back_bit_for_bit_wherever_its_blocks_would_go():
+    # Uneven saliency, for which blocks of others move.
+    images, saliency = torch.rand(6, 3, 16, 16), torch.rand(6, 16, 16) ** 8
+    index, lam = torch.tensor([0, 2, 1, 3, 5, 4]), torch.tensor([0.3, 0.5, 0.5, 1.0, 1.0, 0.5])
+    for noise in (None, (torch.rand(images.shape), torch.rand(images.shape))):
+        mixed, weight, _ = puzzle_mix(images, saliency, index, lam, block_num=8, t_size=1, t_eps=0.01, noise=noise)
+        assert torch.equal(mixed[[0, 3, 4]], images[[0, 3, 4]]) and weight[[0, 3, 4]].eq(1).all()
+        assert not torch.equal(mixed[[1, 2, 5]], images[[1, 2, 5]])
+
+
 # ---- refused, and what a device must not wait for ----
 
 
@@ -463,8 +542,9 @@ def test_each_image_of_the_pair_carries_its_noise(t_size, carries):
         ({"t_eps": -0.8}, "`t_eps` must be a finite number >= 0, got -0.8"),
         ({"n_labels": 1}, r"`n_labels` must be at least 2 .*, got 1"),
         ({"neigh_size": 0}, "`neigh_size` must be at least 1 pixel, got 0"),
-        ({"t_size": 0}, "`t_size` must be None .*, -1 .* or a side in pixels, got 0"),
+        ({"t_size": 0}, '`t_size` must be None .*, -1 .*, "auto" or a side in pixels, got 0'),
         ({"t_size": -2}, "`t_size` must be None .*, got -2"),
+        ({"t_size": "block"}, "`t_size` must be None .*, \"auto\" or a side in pixels, got 'block'"),
         ({"block_num": 0}, "`block_num` must be at least 1, got 0"),
         (
             {"block_num": 3},

@@ -56,7 +56,7 @@ def problems(draw):
 def place(request, monkeypatch):
     """On an accelerator the host reads one number: every round computes everything, the result is the same."""
     if request.param == "accelerator":
-        monkeypatch.setattr(transport_module, "_host_may_read", lambda tensor: False)
+        monkeypatch.setattr(transport_module, "host_may_read", lambda tensor: False)
 
 
 @pytest.mark.usefixtures("place")
@@ -112,7 +112,7 @@ class Reads(TorchDispatchMode):
 
 
 def test_on_an_accelerator_one_number_is_read_for_both_images_of_the_pairs(monkeypatch):
-    monkeypatch.setattr(transport_module, "_host_may_read", lambda tensor: False)
+    monkeypatch.setattr(transport_module, "host_may_read", lambda tensor: False)
     rng = np.random.default_rng(0)
     saliency = torch.from_numpy(rng.random((4, 32, 32)) ** 8).float()
     saliency /= saliency.sum((1, 2), keepdim=True)

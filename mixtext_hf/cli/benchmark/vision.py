@@ -12,13 +12,13 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from mixtext_hf.methods import METHODS, PIXELS, AugMix
+from mixtext_hf.methods import METHODS, PIXELS, AugMix, PuzzleMix
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import MixPlan
 from mixtext_hf.mixing.graph_cut import solve_grid_cut
@@ -33,7 +33,9 @@ from mixtext_hf.mixing.puzzle import (
 )
 from mixtext_hf.mixing.saliency import block_saliency
 
+from . import mixes
 from .measuring import NUM_LABELS, interleaved_times, make_trainer, memory_in_child, memory_in_this_process
+from .mixes import edges_of, natural_images
 
 
 BASELINE = "erm"
@@ -52,7 +54,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part_sizes", type=int, nargs="+", default=[32, 64, 224], help="Sides in pixels, for --parts."
     )
-    parser.add_argument("--t_size", type=int, default=-1, help="What --parts transports: -1 a block, 0 nothing.")
+    parser.add_argument(
+        "--t_size",
+        type=_transport_size,
+        default=PuzzleMix().t_size,
+        help="What --parts transports: 'auto', the method's default, a side in pixels, -1 a block, 0 nothing.",
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="CHECKOUT",
+        help="With --parts: another version of the package, a folder that holds mixtext_hf/, whose whole mixes are timed in turn "
+        "with those here, each with the defaults of its methods.",
+    )
     parser.add_argument("--neigh_size", type=int, default=4, help="Cells that --parts compares at block borders.")
     parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
     parser.add_argument("--memory_of", choices=ON_IMAGES, help=argparse.SUPPRESS)
@@ -60,13 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Run the benchmark that the arguments describe."""
+    if args.beside is not None:
+        rows = mixes.compare(
+            args.beside, args.part_sizes, args.batch_size, args.rounds, args.threads or torch.get_num_threads()
+        )
+        _print(rows, args, f"Mixing {args.batch_size} images here and in {args.beside}, {args.rounds} rounds")
+        return
     if args.parts:
         rows = [
             _time_parts(size, number, args) for size in args.part_sizes for number in fitting_block_nums((size, size))
         ]
-        _print(
-            rows, args, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, milliseconds (minimum of {args.rounds})"
-        )
+        least = f"milliseconds (minimum of {args.rounds})"
+        _print(rows, args, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, {least}")
         return
     model = resnet18()
     if args.memory_of is not None:
@@ -90,6 +109,10 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
             }
         )
     _print(rows, args, f"ResNet-18, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds")
+
+
+def _transport_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def resnet18() -> ResNetForImageClassification:
@@ -120,21 +143,11 @@ def _make_step(model: torch.nn.Module, method: str, args: argparse.Namespace) ->
     return step
 
 
-def natural_images(rows: int, size: int) -> torch.Tensor:
-    """Low-pass noise `(rows, 3, size, size)` between 0 and 1: shapes of several sizes, as photographs have."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.zeros(rows, 3, size, size)
-    for side in (2, 4, 8, 16):
-        coarse = torch.randn(rows, 3, side, side, generator=generator) / side
-        image += F.interpolate(coarse, size=(size, size), mode="bicubic")
-    return torch.sigmoid(4 * image)
-
-
 def _time_parts(size: int, block_num: int, args: argparse.Namespace) -> dict[str, Any]:
     rows = args.batch_size
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = natural_images(rows, size).to(device)
-    edges = (images - F.avg_pool2d(images, 5, stride=1, padding=2)).square().mean(dim=1).sqrt()
+    edges = edges_of(images)
     rng = torch.Generator().manual_seed(1)
     plan = MixPlan(torch.randperm(rows, generator=rng), torch.rand(rows, generator=rng)).to(device)
     done: dict[str, Any] = {}
