@@ -36,7 +36,8 @@ from mixtext_hf.evaluation.pictures.show_mixes import (
 )
 from mixtext_hf.methods import METHODS, PuzzleMix, Step
 from mixtext_hf.mixing import Blocks, MixedLoss, MixPlan
-from mixtext_hf.mixing.puzzle import assemble, puzzle_mix
+from mixtext_hf.mixing.assembling import assemble
+from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.models.embedded import small_image_processor
 
 

@@ -11,10 +11,10 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mixtext_hf.mixing.assembling as assembling_module
 import mixtext_hf.mixing.puzzle as puzzle_module
+from mixtext_hf.mixing.assembling import add_noise, assemble
 from mixtext_hf.mixing.puzzle import (
-    add_noise,
-    assemble,
     binomial_prior,
     boundary_distances,
     cut_terms,
@@ -514,7 +514,7 @@ def test_the_puzzle_is_put_together_as_by_a_loop(data):
         mixed = assemble(given_images, index, mask, *sources, **how)
         torch.testing.assert_close(mixed, expected, rtol=0, atol=1e-6 if any(n is not None for n in noise) else 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(puzzle_module, "host_may_read", lambda tensor: False)
+        patch.setattr(assembling_module, "host_may_read", lambda tensor: False)
         assert torch.equal(assemble(images, index, mask, *sources, **how), mixed)
 
 

@@ -21,9 +21,9 @@ from transformers import ResNetConfig, ResNetForImageClassification
 from mixtext_hf.methods import METHODS, PIXELS, AugMix, PuzzleMix
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import MixPlan
+from mixtext_hf.mixing.assembling import assemble
 from mixtext_hf.mixing.graph_cut import solve_grid_cut
 from mixtext_hf.mixing.puzzle import (
-    assemble,
     binomial_prior,
     boundary_distances,
     cut_terms,
