@@ -191,7 +191,9 @@ class Evaluation(EvaluationInputs):
             # The last one in is the first one out.
             names = (REPORT, NUMBERS, LOGITS)
             partial = {name: moved.enter_context(whole_file(self.output_dir / name)) for name in names}
-            np.savez_compressed(partial[LOGITS], allow_pickle=False, **arrays)
+            # Without allow_pickle, which numpy 2.0 would store; to the types of later ones each could be meant as it.
+            stored: dict[str, Any] = {**arrays}
+            np.savez_compressed(partial[LOGITS], **stored)
             partial[NUMBERS].write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             partial[REPORT].write_text(page, encoding="utf-8")
 

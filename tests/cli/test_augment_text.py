@@ -409,7 +409,9 @@ def contents(folder: Path) -> dict[Path, int]:
     return {
         path: path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if not any(path.is_relative_to(other) for other in private) and path.is_file() and path.name != "lock"
+        if not any(path.is_relative_to(other) for other in private)
+        and path.is_file()
+        and path.name not in ("lock", ".lock")  # filelock 3.15 writes to one that is held
     }
 
 

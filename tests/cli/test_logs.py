@@ -95,7 +95,13 @@ def test_lines_fit_the_length_and_evaluations_stay_apart(tmp_path):
     assert (given.logging_steps, given.eval_steps) == (50, 50)
 
 
-def test_a_new_head_is_one_line(base, caplog):
+@pytest.fixture
+def heard(monkeypatch):
+    """What transformers logs goes on to `caplog`, which by itself hears it from pytest 9 on only."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+
+
+def test_a_new_head_is_one_line(base, caplog, heard):
     with caplog.at_level(logging.INFO):
         MixableModelForSequenceClassification.from_pretrained(base, num_labels=3)
     said = [record.getMessage() for record in caplog.records if "head" in record.getMessage()]
@@ -108,7 +114,7 @@ def test_a_new_head_is_one_line(base, caplog):
     assert "does not hold classifier.bias, classifier.weight (2 weights of the head)" in record.getMessage()
 
 
-def test_where_loading_fails_the_table_comes(tmp_path, caplog):
+def test_where_loading_fails_the_table_comes(tmp_path, caplog, heard):
     tiny_model("bert", num_labels=5).save_pretrained(tmp_path)
     with pytest.raises(RuntimeError):
         MixableModelForSequenceClassification.from_pretrained(str(tmp_path), num_labels=3)

@@ -1,6 +1,7 @@
 """An adapter of PEFT comes whole, whatever names it was saved under, or it is refused."""
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -116,7 +117,8 @@ PARTS = {
 
 @pytest.mark.parametrize("drop, more, named", PARTS.values(), ids=list(PARTS))
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in the folder of its model"])
-def test_a_part_of_an_adapter_is_refused(base, adapter, caplog, drop, more, named, inside):
+def test_a_part_of_an_adapter_is_refused(base, adapter, caplog, monkeypatch, drop, more, named, inside):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
     change(adapter, drop, **more)
     if inside:
         shutil.copytree(base, adapter, dirs_exist_ok=True)

@@ -23,6 +23,9 @@ INK, FAINT, HALFWAY = "#222222", "#D0D0D0", "#F3F0E9"
 PARTS = (BLUE, "#CFE2EF", "#F9DFD0", VERMILLION)
 
 
+# matplotlib 3.9 knows "auto", which is the same, by this name only.
+SMOOTH = "antialiased"
+
 SMALL, NORMAL, LARGE, TITLE = 7.5, 8.5, 9.5, 13.0
 
 
@@ -83,7 +86,7 @@ class Page:
 
     def image(self, x: float, y: float, side: float, image: np.ndarray, frame: str | None = None) -> Axes:
         """An image `(H, W, 3)` in `[0, 1]`."""
-        axes = self._show(x, y, side, image, interpolation="auto")
+        axes = self._show(x, y, side, image, interpolation=SMOOTH)
         if frame is not None:
             self._outline(axes, side, frame, 5)
         return axes
@@ -95,7 +98,7 @@ class Page:
     def map(self, x: float, y: float, side: float, values: np.ndarray) -> Axes:
         """How much there is of something `(h, w)`: white is nothing, black the most, but for a few outliers."""
         most = float(np.quantile(values, 0.995))
-        way = "nearest" if len(values) < side / 2 else "auto"
+        way = "nearest" if len(values) < side / 2 else SMOOTH
         return self._show(x, y, side, values, interpolation=way, cmap="Greys", vmin=0, vmax=most)
 
     def _show(self, x: float, y: float, side: float, values: np.ndarray, **about: Any) -> Axes:
