@@ -57,6 +57,7 @@ def compare(
     alphas: Iterable[float] | None = None,
     layer_sets: Iterable[Iterable[int]] | None = None,
     method_arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    step_costs: Mapping[str, float] | None = None,
     max_predict_samples: int | None = None,
     keep_models: bool = False,
     **arguments: Any,
@@ -81,6 +82,9 @@ def compare(
             that draw a layer.
         method_arguments (`Mapping[str, Mapping[str, Any]]`, *optional*): Further training arguments of single methods, such as
             `{"mixtext": {"augmenters": ["word_dropout:0.5"]}}`.
+        step_costs (`Mapping[str, float]`, *optional*): Equal cost in place of equal steps: what a step of a method costs, in steps of
+            those that are not named, such as `{"puzzlemix": 1.7}`. `num_train_epochs` or `max_steps` is then that of the dearest
+            method, and the others train longer for it.
         max_predict_samples (`int`, *optional*): Measure on at most this many rows, the same ones in all runs.
         keep_models (`bool`, *optional*, defaults to `False`): Keep the model of every run, with its card.
         arguments: Those of every run, by the names of the flags of `mixtext-hf train-text` or `train-image`: `train_file`,
@@ -113,6 +117,7 @@ def compare(
         if layer_sets is None
         else [",".join(map(str, _numbers("layer_sets", layers))) for layers in _listed("layer_sets", layer_sets)],
         method_arguments=None if method_arguments is None else dict(method_arguments),
+        step_costs=None if step_costs is None else dict(step_costs),
         max_predict_samples=max_predict_samples,
         keep_models=keep_models,
     )
@@ -285,7 +290,7 @@ class Comparison:
                 f"{len(missing)} of {len(found)} runs failed, so there is no table: {', '.join(missing)}. See {LOG} in "
                 f"their folders in {self.output_dir / RUNS}; the same command tries them again."
             )
-        _check_steps(self.plans, results)
+        _check_steps(self.plans, results, equal=self.settings.step_costs is None)
         try:
             return self._write(results)
         except ValueError as error:
@@ -327,13 +332,14 @@ class Comparison:
         return report
 
 
-def _check_steps(plans: Sequence[PlannedRun], results: Sequence[Mapping[str, Any]]) -> None:
-    """Raise `IncomparableRuns` unless all runs with the same number of labels took as many optimiser steps."""
-    steps: dict[int | None, dict[int, str]] = {}
+def _check_steps(plans: Sequence[PlannedRun], results: Sequence[Mapping[str, Any]], *, equal: bool) -> None:
+    """Raise `IncomparableRuns` unless all runs with the same number of labels (or else those of each method) took as many steps."""
+    steps: dict[tuple[int | None, str | None], dict[int, str]] = {}
     for plan, result in zip(plans, results, strict=True):
         if plan.baseline is not None:
             continue
-        steps.setdefault(plan.setting.labeled_per_class, {}).setdefault(result["global_step"], plan.setting.name)
+        alike = plan.setting.labeled_per_class, None if equal else plan.setting.variant.method
+        steps.setdefault(alike, {}).setdefault(result["global_step"], plan.setting.name)
     for taken in steps.values():
         if len(taken) > 1:
             each = ", ".join(f"{number} in {name}" for number, name in taken.items())

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from transformers import TrainingArguments
 
 from mixtext_hf._messages import check_at_least
 from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants
 from mixtext_hf.methods import METHODS, ResizeMix
+from mixtext_hf.methods.base import is_number
 
 from .frozen import FROZEN
 from .parsing import given_names, is_bad_input, to_flags
@@ -91,6 +93,14 @@ class ComparisonSettings:
             '\'{"mixtext": {"augmenters": ["word_dropout:0.5"]}}\'.'
         },
     )
+    step_costs: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Equal cost in place of equal steps: what a step of a method costs, in steps of those that are not named, as "
+            "`mixtext-hf benchmark` measures it; a JSON object (in the YAML file: a mapping), such as '{\"puzzlemix\": 1.7}'. "
+            "num_train_epochs or max_steps is then that of the dearest method, and the others train longer for it."
+        },
+    )
     max_predict_samples: int | None = field(
         default=None, metadata={"help": "Measure on at most this many rows, the same ones in all runs."}
     )
@@ -145,6 +155,7 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
     if unknown:
         raise ValueError(f"--methods: there is no method {unknown[0]!r}, choose from {', '.join(known)}.")
     method_arguments = _method_arguments(a)
+    costs = _step_costs(a)
     variants = make_variants(
         a.methods,
         alphas=a.alphas or (),
@@ -168,6 +179,9 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
             ),
         ]
         with naming_the_run(setting.name):
+            if costs and variant.method not in FROZEN:
+                longer = max(costs.values()) / costs[variant.method]
+                argv += _trained_longer(kind.parse(argv, Path(a.output_dir) / RUNS).args, longer)
             plans.append(PlannedRun(kind, setting, argv, Path(a.output_dir) / RUNS, a.max_predict_samples))
     return plans
 
@@ -203,23 +217,15 @@ def _plain(name: str, value: Any, *, within: bool = False) -> Any:
 
 def _method_arguments(settings: ComparisonSettings) -> dict[str, dict[str, Any]]:
     """`--method_arguments` as {method: {argument: value}}, checked."""
-    given = settings.method_arguments
-    if given is None:
-        return {}
     example = '\'{"mixtext": {"augmenters": ["word_dropout:0.5"]}}\''
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--method_arguments is no JSON ({error}): write an object such as {example}.") from error
-    if not isinstance(given, dict) or not all(isinstance(value, dict) for value in given.values()):
+    given = _object(settings.method_arguments, "method_arguments", example)
+    if not all(isinstance(value, dict) for value in given.values()):
         raise ValueError(f"--method_arguments must be an object of objects such as {example}, got {given!r}.")
     own = {field.name for field in fields(ComparisonSettings)}
     lists = (("mix_alpha", settings.alphas), ("mix_layers", settings.layer_sets))
     allowed = {name for name, values in lists if values is None}
+    _check_are_compared(given, "method_arguments", settings)
     for method, arguments in given.items():
-        if method not in settings.methods:
-            raise ValueError(f"--method_arguments: {method!r} is not among --methods, {', '.join(settings.methods)}.")
         for name in arguments:
             where = f"--method_arguments: {name!r} of {method}"
             if name in _TAKEN and name not in allowed:
@@ -227,6 +233,46 @@ def _method_arguments(settings: ComparisonSettings) -> dict[str, dict[str, Any]]
             if name in _SHARED | own:
                 raise ValueError(f"{where} must be the same for all methods: give it for all.")
     return given
+
+
+def _step_costs(settings: ComparisonSettings) -> dict[str, float]:
+    """`--step_costs` of every method, 1 where nothing is said; empty if all take equal steps."""
+    if settings.step_costs is None:
+        return {}
+    example = "'{\"puzzlemix\": 1.7}'"
+    given = _object(settings.step_costs, "step_costs", example)
+    _check_are_compared(given, "step_costs", settings)
+    for method, cost in given.items():
+        if not (is_number(cost) and cost > 0):
+            raise ValueError(f"--step_costs: {method} must cost a number above 0 such as in {example}, got {cost!r}.")
+        if method in FROZEN:
+            raise ValueError(f"--step_costs: {method} takes no steps: leave it out.")
+    return {method: float(given.get(method, 1)) for method in settings.methods if method not in FROZEN}
+
+
+def _trained_longer(args: TrainingArguments, times: float) -> list[str]:
+    """The flags that make a run so many times as long."""
+    if args.max_steps > 0:
+        return [f"--max_steps={round(times * args.max_steps)}"]
+    return [f"--num_train_epochs={times * args.num_train_epochs:.6g}"]
+
+
+def _object(given: Mapping[str, Any] | str | None, name: str, example: str) -> dict[str, Any]:
+    """An argument that is an object, or JSON that says one."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"--{name} is no JSON ({error}): write an object such as {example}.") from error
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"--{name} must be an object such as {example}, got {given!r}.")
+    return dict(given or {})
+
+
+def _check_are_compared(given: Mapping[str, Any], name: str, settings: ComparisonSettings) -> None:
+    for method in given:
+        if method not in settings.methods:
+            raise ValueError(f"--{name}: {method!r} is not among --methods, {', '.join(settings.methods)}.")
 
 
 def _layers(text: str) -> list[int]:

@@ -434,7 +434,7 @@ def refused(capsys, argv: list[str]) -> str:
         (["--resume_from_checkpoint=True"], "finished runs are kept"),
         (["--push_to_hub"], "--keep_models"),
         (["--method_arguments={"], "--method_arguments is no JSON"),
-        (["--method_arguments=[1]"], "must be an object of objects"),
+        (["--method_arguments=[1]"], "must be an object such as"),
         (['--method_arguments={"uda": {}}'], "'uda' is not among --methods, erm, tmix"),
         (['--method_arguments={"tmix": {"max_steps": 3}}'], "'max_steps' of tmix must be the same for all methods"),
         (['--method_arguments={"tmix": {"seed": 3}}'], "'seed' of tmix is not for a comparison: give --seeds"),

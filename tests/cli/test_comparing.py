@@ -133,6 +133,37 @@ def test_what_methods_are_given(tmp_path, given, monkeypatch):
     assert {plan.max_rows for plan in planned} == {12}
 
 
+def test_equal_cost_in_place_of_equal_steps(tmp_path, given):
+    methods = ["erm", "tmix", "embed_mixup", "frozen"]
+    report = compare("text", methods, tmp_path, seeds=[0], step_costs={"tmix": 2.0}, **given)
+    # Two steps of the dearest, four of those that cost half of it.
+    assert {run["variant"]: run["steps"] for run in report.runs} == {
+        "erm": 4,
+        "tmix": 2,
+        "embed_mixup": 4,
+        "frozen": 0,
+    }
+    assert "Equal cost in place of equal steps. Optimiser steps: tmix 2; erm 4; embed_mixup 4." in report.table
+    # The runs are those of an ordinary comparison that took as many steps.
+    alone = compare("text", ["erm"], tmp_path, seeds=[0], **{**given, "max_steps": 4})
+    assert alone.runs[0]["run"] == report.runs[0]["run"] and "Equal cost" not in alone.table
+
+
+def test_epochs_are_made_more_as_steps_are(tmp_path, given, monkeypatch):
+    planned = []
+
+    def stop(comparison):
+        planned.extend(comparison.plans)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparing.Comparison, "check", stop)
+    epochs = {**given, "max_steps": -1, "num_train_epochs": 3}
+    with pytest.raises(KeyboardInterrupt):
+        compare("text", ["erm", "tmix"], tmp_path, seeds=[0], step_costs={"erm": 0.5, "tmix": 0.8}, **epochs)
+    trained = [plan.configuration["training_arguments"]["num_train_epochs"] for plan in planned]
+    assert trained == pytest.approx([4.8, 3])
+
+
 def test_its_arguments_are_the_flags():
     parameters = list(inspect.signature(compare).parameters.values())[1:-1]
     own = fields(ComparisonSettings)
@@ -163,6 +194,14 @@ def test_its_arguments_are_the_flags():
             {"model_name_or_path": tiny_model("bert")},
             TypeError,
             "model_name_or_path is a Bert.*give it as the command",
+        ),
+        ({"step_costs": {"uda": 2}}, ValueError, "--step_costs: 'uda' is not among --methods"),
+        ({"step_costs": {"tmix": 0}}, ValueError, "--step_costs: tmix must cost a number above 0 .*, got 0"),
+        ({"step_costs": {"tmix": "twice"}}, ValueError, "--step_costs: tmix must cost a number .*, got 'twice'"),
+        (
+            {"methods": ["erm", "frozen"], "step_costs": {"frozen": 1}},
+            ValueError,
+            "--step_costs: frozen takes no steps",
         ),
         ({"augmenters": [len]}, TypeError, "augmenters holds a builtin_function"),
         ({"mix_method": "tmix"}, ValueError, "--mix_method is not for a comparison"),

@@ -42,7 +42,16 @@ class ComparisonReport:
         The table as Markdown, a line a method: mean ± standard deviation over the seeds, and the difference to the baseline with its
         interval and the seeds it is won in. Below it stands what the numbers are.
         """
-        return as_markdown(self.summaries, split=self.split, seeds=self.seeds)
+        return as_markdown(self.summaries, split=self.split, seeds=self.seeds, steps=self._steps())
+
+    def _steps(self) -> dict[str, list[int]]:
+        """The optimiser steps of each method that takes any, from the fewest labels to the most."""
+        steps: dict[str, list[int]] = {}
+        for run in sorted(self.runs, key=lambda run: run["steps"]):
+            of_method = steps.setdefault(run["variant"], [])
+            if run["steps"] and run["steps"] not in of_method:
+                of_method.append(run["steps"])
+        return {variant: taken for variant, taken in steps.items() if taken}
 
     @property
     def rows(self) -> list[dict[str, Any]]:

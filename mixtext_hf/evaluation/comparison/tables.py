@@ -210,7 +210,14 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{np.mean(values):.3f}{spread}"
 
 
-def as_markdown(summaries: Sequence[Summary], *, split: str, seeds: Sequence[int], baseline: str = BASELINE) -> str:
+def as_markdown(
+    summaries: Sequence[Summary],
+    *,
+    split: str,
+    seeds: Sequence[int],
+    baseline: str = BASELINE,
+    steps: Mapping[str, Sequence[int]] | None = None,
+) -> str:
     """
     One table: a line for each number of labels and each variant.
 
@@ -219,6 +226,7 @@ def as_markdown(summaries: Sequence[Summary], *, split: str, seeds: Sequence[int
         split (`str`): Name of the split that was measured, for the note below.
         seeds (`Sequence[int]`): The seeds, for the note.
         baseline (`str`): The variant that others were compared to.
+        steps (`Mapping[str, Sequence[int]]`, *optional*): The optimiser steps of each variant, for the note where they differ.
 
     Returns:
         `str`: Markdown, with a note that says what the numbers are; ends in a newline.
@@ -239,7 +247,11 @@ def as_markdown(summaries: Sequence[Summary], *, split: str, seeds: Sequence[int
             if compared:
                 cells.append(_difference_cell(one))
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *_notes(summaries, split, seeds, baseline)]) + "\n"
+    notes = _notes(summaries, split, seeds, baseline)
+    if len({tuple(taken) for taken in (steps or {}).values()}) > 1:
+        each = "; ".join(f"{variant} {', '.join(map(str, taken))}" for variant, taken in (steps or {}).items())
+        notes += ["", f"Equal cost in place of equal steps. Optimiser steps: {each}."]
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def _difference_cell(one: Summary) -> str:
