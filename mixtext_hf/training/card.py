@@ -53,6 +53,7 @@ _TOLD_IF_SET = (
     "mix_preset",
     "mix_start",
     "mix_end",
+    "mix_loss",
     "per_device_unlabeled_batch_size",
     "view_columns",
     "augmenters",

@@ -48,6 +48,7 @@ _ARGUMENTS = (
     "train_sampling_strategy",
     "mix_start",
     "mix_end",
+    "mix_loss",
     "view_columns",
     "augmenters",
     "image_augmentations",

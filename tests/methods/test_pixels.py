@@ -2,16 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import Trainer
 
 from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
 from mixtext_hf.mixing import Blocks, Boxes, MixedLoss, MixPlan
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
+from mixtext_hf.training import MixTrainingArguments
 
 
 PIXEL_METHODS = [name for name, kind in METHODS.items() if kind.mixes_pixels]
@@ -254,13 +257,59 @@ def test_block_counts_fit_the_images():
         method.draw(4, depth=3, rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("name", ["cifar", "tiny_imagenet", "imagenet"])
-def test_presets(name):
-    given = PuzzleMix.presets[name].hyperparameters
+PRESETS = {
+    "cifar": ((4, 4, 0.0, 0.0), (100, 0.1, "bce", ["flip", "crop:2"])),
+    "cifar_adversarial": ((4, 4, 0.0, 0.1), (100, 0.1, "bce", ["flip", "crop:2"])),
+    "tiny_imagenet": ((-1, 4, 1.0, 0.0), (100, 0.2, "bce", ["flip", "crop:4"])),
+    "tiny_imagenet_adversarial": ((-1, 4, 1.0, 0.15), (100, 0.2, "bce", ["flip", "crop:4"])),
+    "imagenet": ((-1, 2, 0.0, 0.0), (256, 0.1, None, ["random_resized_crop:0.08", "flip"])),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name, tmp_path):
+    assert set(PuzzleMix.presets) == set(PRESETS)
+    given, training = PuzzleMix.presets[name].hyperparameters, PuzzleMix.presets[name].training_arguments
     assert {"n_labels": 3, "beta": 1.2, "gamma": 0.5, "eta": 0.2, "t_eps": 0.8}.items() <= given.items()
-    expected = {"cifar": (4, 4, 0.0), "tiny_imagenet": (-1, 4, 1.0), "imagenet": (-1, 2, 0.0)}[name]
-    assert (given["t_size"], given["neigh_size"], given["clean_lam"]) == expected
-    PuzzleMix(**given)
+    method = PuzzleMix(**given)
+    assert (method.t_size, method.neigh_size, method.clean_lam, method.adv_p) == PRESETS[name][0]
+    assert method.adv_eps == 10.0
+    args = MixTrainingArguments(str(tmp_path), use_cpu=True, **training)
+    assert (
+        args.per_device_train_batch_size, args.learning_rate, args.mix_loss, args.image_augmentations
+    ) == PRESETS[name][1]  # fmt: skip
+    made, settings = Trainer.get_optimizer_cls_and_kwargs(args, Net())
+    assert made is torch.optim.SGD and args.weight_decay == 1e-4
+    assert settings == {"lr": args.learning_rate, "momentum": 0.9, "nesterov": True}
+
+
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_the_binary_loss_is_that_of_the_mix_and_the_saliency_that_of_cross_entropy(clean_lam):
+    """As the official step: the clean loss is 2 clean_lam CE / C, and serves as saliency; the mixed one is BCE."""
+    net, pixels = Net(), images()
+    method = PuzzleMix(clean_lam=clean_lam)
+    plan = draw(method)
+    step, seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    losses = method.losses(replace(step, loss=replace(LOSS, kind="bce")))
+    if clean_lam:
+        clean = next(losses)["loss_clean"]
+        torch.testing.assert_close(clean, 2 * clean_lam * F.cross_entropy(net(pixels), LABELS) / 3)
+        clean.backward()
+    terms = next(losses)
+    plain, plain_seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    next(PuzzleMix().losses(plain))
+    mixed = plain_seen[-1]["pixel_values"]
+    torch.testing.assert_close(seen[-1]["pixel_values"], mixed, rtol=0, atol=0 if not clean_lam else 1e-6)
+    # What each row keeps of itself, from the plan by hand.
+    leaf = pixels.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), LABELS), leaf)
+    _, weight, _ = puzzle_mix(
+        pixels, channel_saliency(gradient), plan.index, plan.lam, block_num=plan.detail.block_num, t_size=4,
+        mean=torch.full((3,), 0.5), std=torch.full((3,), 0.5),
+    )  # fmt: skip
+    one_hot = F.one_hot(LABELS, 3).float()
+    target = weight.unsqueeze(1) * one_hot + (1 - weight).unsqueeze(1) * one_hot[plan.index]
+    torch.testing.assert_close(terms["loss_supervised"], torch.nn.BCELoss()(net(mixed).softmax(dim=1), target))
 
 
 def test_the_saliency_is_the_gradient_at_the_pixels_alone():

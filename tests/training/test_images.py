@@ -373,3 +373,49 @@ def test_a_method_object_and_a_trainer_of_ones_own(tmp_path):
     assert isinstance(trainer, MixTrainer)
     trainer.train()
     assert series(trainer, "loss_consistency") == [0.0]
+
+
+# ---- the loss ----
+
+
+@pytest.mark.parametrize("method", ["erm", "cutmix", "puzzlemix"])
+def test_the_binary_loss_trains_and_evaluation_keeps_cross_entropy(tmp_path, method):
+    rows = image_rows(16)
+    settings = {"mix_method": method, "max_steps": 2, "per_device_train_batch_size": 8}
+    trainers = {
+        kind: make_image_trainer(tmp_path / str(kind), rows, eval_dataset=rows, mix_loss=kind, **settings)
+        for kind in (None, "ce", "bce")
+    }
+    # The same model: before training, and measured alike.
+    before = [trainer.evaluate()["eval_loss"] for trainer in trainers.values()]
+    assert before[0] == before[1] == before[2] > 0.8
+    for trainer in trainers.values():
+        trainer.train()
+    assert series(trainers[None], "loss") == series(trainers["ce"], "loss")
+    # At equal chances 1.1 of cross-entropy, and 0.64 as the mean over three classes.
+    assert 0.4 < series(trainers["bce"], "loss")[0] / series(trainers["ce"], "loss")[0] < 0.7
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(
+            weights(trainers["ce"].model).values(), weights(trainers["bce"].model).values(), strict=True
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"mix_loss": "hinge"}, r"mix_loss must be one of \('ce', 'bce'\), got 'hinge'"),
+        ({"mix_loss": "bce", "mix_method": "augmix"}, "mix_loss='bce' .* augmix weighs its other losses"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_image_trainer(tmp_path, **settings)
+
+
+def test_the_binary_loss_is_for_one_of_several_classes(tmp_path):
+    model = tiny_image_model("vit")
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(ValueError, match="mix_loss='bce' compares the softmax .* multi_label_classification"):
+        make_image_trainer(tmp_path, model=model, mix_loss="bce", mix_method="mixup")
