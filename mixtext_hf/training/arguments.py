@@ -46,7 +46,7 @@ class MixTrainingArguments(TrainingArguments):
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
         mix_fold (`bool`, *optional*): `lam <- max(lam, 1 - lam)`.
         mix_per (`str`, *optional*): `"batch"` or `"example"`: how many lambdas a step draws.
-        mix_prob (`float`, *optional*): Chance that a step mixes at all.
+        mix_prob (`float`, *optional*): Chance that a step mixes at all; with `mix_per="example"`, that a row is mixed.
         mix_kwargs (`dict` or JSON `str`, *optional*): Further hyper-parameters of the method, such as
             `{"pad": "keep", "partner": "same_class"}`.
         mix_start (`float`, *optional*, defaults to 0.0): Fraction of training at which mixing begins.
@@ -137,7 +137,7 @@ class MixTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "lambda <- max(lambda, 1 - lambda). Not given: the method's own."}
     )
     mix_per: str | None = field(default=None, metadata={"help": "One lambda per 'batch' or per 'example'."})
-    mix_prob: float | None = field(default=None, metadata={"help": "Chance that a step mixes at all."})
+    mix_prob: float | None = field(default=None, metadata={"help": "Chance that a step (mix_per example: a row) is mixed."})
     mix_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": 'Further hyper-parameters of the method as JSON, such as \'{"pad": "keep"}\'.'},
