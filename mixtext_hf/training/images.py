@@ -60,14 +60,16 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         return None
     chains = None
     if isinstance(method, AugMix):
-        chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
+        chains = AugMixChains(
+            severity=method.severity, width=method.width, depth=method.chain_depth, all_ops=method.all_ops
+        )
     return ImageRows(
         dataset,
         image_column=collator.image_column,
         label_column=collator.label_column,
         **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
         views=chains,
-        num_views=AugMix.num_views if chains is not None else 0,
+        num_views=method.num_views if isinstance(method, AugMix) else 0,
         seed=data_seed(args),
     )
 

@@ -330,6 +330,19 @@ def test_augmix_against_a_loop():
         next(method.losses(make_step(net, plan, pixels)[0]))
 
 
+def test_augmix_without_the_consistency_loss_trains_on_one_view():
+    net, pixels = Net(), images()
+    views = pixels.flip(-1).unsqueeze(1)
+    method = AugMix(jsd_weight=0.0)
+    assert (method.num_views, AugMix().num_views) == (1, 2)
+    step, seen, _ = make_step(net, draw(method), pixels)
+    step.inputs["views"] = views
+    (terms,) = method.losses(step)
+    assert list(terms) == ["loss_supervised"] and len(seen) == 1
+    assert torch.equal(seen[0]["pixel_values"], views[:, 0])
+    assert torch.equal(terms["loss_supervised"], LOSS(net(views[:, 0]), LABELS))
+
+
 def test_rows_without_a_label_have_no_part_in_augmix():
     net, pixels = Net(), images()
     views = torch.stack([pixels.flip(-1), pixels.roll(2, -1)], dim=1)

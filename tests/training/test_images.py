@@ -375,6 +375,32 @@ def test_a_method_object_and_a_trainer_of_ones_own(tmp_path):
     assert series(trainer, "loss_consistency") == [0.0]
 
 
+# ---- AugMix in part ----
+
+
+def test_augmix_on_one_view_of_all_operations(tmp_path):
+    seen = []
+
+    class Recording(MixTrainer):
+        def compute_loss(self, model, inputs, *args, **kwargs):
+            seen.append({name: tuple(value.shape) for name, value in inputs.items()})
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    rows = image_rows(8)
+    settings = {"mix_method": "augmix", "max_steps": 1, "per_device_train_batch_size": 8}
+    one = make_image_trainer(
+        tmp_path / "one", rows, kind=Recording, mix_kwargs={"jsd_weight": 0, "all_ops": True}, **settings
+    )
+    one.train()
+    assert seen[0]["views"] == (8, 1, 3, *IMAGE_SIZE)
+    assert series(one, "loss") == series(one, "loss_supervised") and series(one, "loss_consistency") == []
+    # Its view is the first of the two, and the binary loss has nothing to be weighed against.
+    few = make_image_trainer(tmp_path / "few", rows, mix_kwargs={"jsd_weight": 0}, mix_loss="bce", **settings)
+    two = make_image_trainer(tmp_path / "two", rows, **settings)
+    views = [next(iter(trainer.get_train_dataloader()))["views"] for trainer in (few, two)]
+    assert torch.equal(views[0][:, 0], views[1][:, 0]) and views[1].shape[1] == 2
+
+
 # ---- the loss ----
 
 
