@@ -16,7 +16,7 @@ from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, ma
 from mixtext_hf.mixing.targets import LossKind
 
 from .best_model import check_best_model, settle_best_metric
-from .ranges import check_ranges
+from .ranges import check_pixel_statistics, check_ranges
 
 
 _DEFAULT = "tmix"
@@ -88,6 +88,9 @@ class MixTrainingArguments(TrainingArguments):
             size), whose pixels are those of the data; `"random_resized_crop:0.08"` (a piece of at least that share), in place
             of the image processor's resizing; then, at the size of the model, `"rand_augment:9"` (magnitude of 30) and
             `"erasing:0.25"` (probability). Drawn for each image and epoch, whatever the number of workers.
+        pixel_mean, pixel_std (`list[float]`, *optional*):
+            What pixels in `[0, 1]` were normalised by, a number a channel, where images come ready from a transform of your own:
+            PuzzleMix compares pixels, and its adversarial noise is in grey levels. Not given: those of the image processor.
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
@@ -137,7 +140,9 @@ class MixTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "lambda <- max(lambda, 1 - lambda). Not given: the method's own."}
     )
     mix_per: str | None = field(default=None, metadata={"help": "One lambda per 'batch' or per 'example'."})
-    mix_prob: float | None = field(default=None, metadata={"help": "Chance that a step (mix_per example: a row) is mixed."})
+    mix_prob: float | None = field(
+        default=None, metadata={"help": "Chance that a step (mix_per example: a row) is mixed."}
+    )
     mix_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": 'Further hyper-parameters of the method as JSON, such as \'{"pad": "keep"}\'.'},
@@ -201,6 +206,13 @@ class MixTrainingArguments(TrainingArguments):
             "share); after they are resized: rand_augment:9 (magnitude of 30), erasing:0.25 (probability)."
         },
     )
+    pixel_mean: list[float] | None = field(
+        default=None,
+        metadata={
+            "help": "Mean of each channel that pixels in [0, 1] were normalised by; the image processor's if not given."
+        },
+    )
+    pixel_std: list[float] | None = field(default=None, metadata={"help": "The same for the standard deviations."})
     head_learning_rate: float | None = field(
         default=None,
         metadata={
@@ -256,9 +268,10 @@ class MixTrainingArguments(TrainingArguments):
         if self.mix_loss not in (None, *get_args(LossKind)):
             raise ValueError(f"mix_loss must be one of {get_args(LossKind)}, got {self.mix_loss!r}.")
         self._check_guesses()
-        for name in ("view_columns", "augmenters", "image_augmentations", "surest"):
+        for name in ("view_columns", "augmenters", "image_augmentations", "surest", "pixel_mean", "pixel_std"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
+        check_pixel_statistics(self.pixel_mean, self.pixel_std)
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
         for augmentation in self.image_augmentations or ():

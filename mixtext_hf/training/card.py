@@ -58,6 +58,8 @@ _TOLD_IF_SET = (
     "view_columns",
     "augmenters",
     "image_augmentations",
+    "pixel_mean",
+    "pixel_std",
     "load_best_model_at_end",
     "metric_for_best_model",
 )

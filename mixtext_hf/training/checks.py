@@ -80,10 +80,16 @@ def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
 
 
 def check_kind_of_augmentations(args: MixTrainingArguments, model: PreTrainedModel) -> None:
-    """Raise `ValueError` where images are to be augmented and the model reads texts."""
-    if args.image_augmentations and not takes_pixels(model):
+    """Raise `ValueError` where images are to be augmented, or something is said of their pixels, and the model reads texts."""
+    if takes_pixels(model):
+        return
+    if args.image_augmentations:
         raise ValueError(
             f"image_augmentations={args.image_augmentations} change images, and {type(model).__name__} reads texts: leave them out."
+        )
+    if args.pixel_mean is not None:
+        raise ValueError(
+            f"pixel_mean={args.pixel_mean} is of images, and {type(model).__name__} reads texts: leave it out, with pixel_std."
         )
 
 

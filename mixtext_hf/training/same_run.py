@@ -52,6 +52,8 @@ _ARGUMENTS = (
     "view_columns",
     "augmenters",
     "image_augmentations",
+    "pixel_mean",
+    "pixel_std",
 )
 _SAMPLED = 32
 

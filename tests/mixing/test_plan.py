@@ -138,7 +138,9 @@ def test_what_is_drawn_at_the_defaults_is_drawn_in_this_order(per):
     for settings in ({"partner": "derangement"}, {"prob": 0.5}):
         generator, other = rng(11), rng(11)
         draw_plan(6, alpha=0.7, layers=[1, 2, 3], per=per, rng=other)
-        draw_plan(6, alpha=0.7, layers=[1, 2, 3], per="example" if "prob" in settings else per, rng=generator, **settings)
+        draw_plan(
+            6, alpha=0.7, layers=[1, 2, 3], per="example" if "prob" in settings else per, rng=generator, **settings
+        )
         assert per == "batch" or generator.random() == other.random()
 
 
@@ -175,7 +177,9 @@ def test_each_row_may_have_an_alpha():
     for start, of_row in ((0, 0.2), (1, 8.0)):
         assert stats.kstest(lam[start::2], stats.beta(of_row, of_row).cdf).pvalue > 1e-3
     for wrong in ({"alpha": np.ones(3)}, {"alpha": np.zeros(4)}, {"alpha": np.ones(4), "per": "batch"}):
-        with pytest.raises(ValueError, match=r"`alpha` of each row must be 4 finite numbers > 0, with `per='example'`"):
+        with pytest.raises(
+            ValueError, match=r"`alpha` of each row must be 4 finite numbers > 0, with `per='example'`"
+        ):
             draw_plan(4, rng=rng(), **{"per": "example", **wrong})
 
 

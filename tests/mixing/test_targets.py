@@ -397,7 +397,9 @@ def test_the_plain_loss_copies_nothing_to_the_device():
 def test_the_binary_loss_is_that_of_the_official_code(data):
     batch_size, classes = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 7))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
-    given_logits = torch.randn(batch_size, classes, generator=generator) * data.draw(st.sampled_from([0.0, 0.3, 1.0, 2.0]))
+    given_logits = torch.randn(batch_size, classes, generator=generator) * data.draw(
+        st.sampled_from([0.0, 0.3, 1.0, 2.0])
+    )
     labels = torch.randint(classes, (batch_size,), generator=generator)
     index = torch.randperm(batch_size, generator=generator)
     lam = torch.rand(batch_size, generator=generator)
