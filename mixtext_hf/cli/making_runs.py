@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -25,6 +26,8 @@ from .failures import leave, reporting_failures
 from .parsing import command_line, given_names, parse, peek, reporting_bad_input
 from .run import Run
 
+
+logger = logging.getLogger(__name__)
 
 # Who names one of these does not want the embedded example.
 _SOURCES = {"dataset_name", "task_name", "train_file", "validation_file", "test_file", "model_name_or_path"}
@@ -60,16 +63,23 @@ def build_run(
     is_embedded = not names & _SOURCES
     # Steps given take the place of the example's epochs, and the other way round.
     defaults = {name: value for name, value in embedded.items() if not (name in _LENGTHS and names & _LENGTHS)}
-    behind = {
-        **(defaults if is_embedded else {}),
-        **preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"])),
-    }
+    of_preset = preset_arguments(**peek(parser, argv, ["mix_method", "mix_preset"]))
+    behind = {**(defaults if is_embedded else {}), **of_preset}
     model_args, data_args, training_args = parse(parser, argv, behind)[:3]
     if not is_embedded and "output_dir" not in names:
         raise ValueError("--output_dir is needed: it names the folder for the model and its results.")
     # What is there may be of a run that is being made. Where none has been, nothing is written before all is checked.
     with own_folder(training_args) if Path(str(training_args.output_dir), LOCK).exists() else nullcontext():
         run = kind(model_args, data_args, training_args)
+    if training_args.should_log and of_preset:
+        set_by_it = ", ".join(f"{name}={value}" for name, value in of_preset.items() if name not in names)
+        given = sorted(names & set(of_preset))
+        logger.info(
+            "mix_preset=%s sets %s%s.",
+            training_args.mix_preset,
+            set_by_it or "nothing",
+            f"; given beside it, and not set: {', '.join(given)}" if given else "",
+        )
     run.command = launched(command_line(parser, argv), run.args.world_size)
     return run
 

@@ -175,8 +175,8 @@ class MixMethod:
             `None` = the method's own set for the depth of the model.
         fold (`bool`): `lam <- max(lam, 1 - lam)`.
         per (`"batch"` or `"example"`): One lambda for the batch, or one for each row.
-        prob (`float`): Chance that a step mixes at all.
-        partner (`str`): `"any"`, `"same_class"`, `"other_class"` or `"nearest_length"`.
+        prob (`float`): Chance that a step mixes at all; with `per="example"`, that a row is mixed.
+        partner (`str`): `"any"`, `"derangement"` (no row meets itself), `"same_class"`, `"other_class"` or `"nearest_length"`.
         pad (`"mix"` or `"keep"`): What happens where only one partner has a real token.
     """
 

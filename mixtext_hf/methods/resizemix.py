@@ -59,6 +59,8 @@ class ResizeMix(PixelMix):
         if is_identity(plan):
             return plan
         lam = torch.from_numpy(np.broadcast_to(1 - tau**2, (batch_size,)).astype(np.float32))
+        # Rows that are not mixed stay so.
+        lam = torch.where(plan.lam == 1, 1.0, lam)
         centre = draw_centre(batch_size, rng, per=self.per)
         return replace(plan, lam=lam, detail=Boxes(self.boxes(lam, centre, size_for(self.name, image_size))))
 

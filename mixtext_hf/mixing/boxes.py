@@ -65,9 +65,25 @@ def resizemix_box(tau: torch.Tensor, centre: torch.Tensor, size: Sequence[int]) 
     Returns:
         `torch.Tensor` of shape `(B, 4)`, int64: `(y0, y1, x0, x1)` in pixels, the ends excluded.
     """
+    return inner_box(tau.unsqueeze(1).expand(-1, 2), centre, size)
+
+
+def inner_box(shares: torch.Tensor, centre: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    r"""
+    A box of given sides that lies in the image as a whole: that of ResizeMix, and of CutMix with sides drawn by themselves
+    (timm's `cutmix_minmax`).
+
+    Args:
+        shares (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1]`): Height and width in sides of the image; rounded down to
+            pixels.
+        centre (`torch.Tensor` of shape `(B, 2)`, floating, in `[0, 1)`), size (pair of `int`): See [`resizemix_box`].
+
+    Returns:
+        `torch.Tensor` of shape `(B, 4)`, int64: `(y0, y1, x0, x1)` in pixels, the ends excluded.
+    """
     edges = []
     for axis, side in enumerate(size):
-        length = (tau.double() * side).long()
+        length = (shares[:, axis].double() * side).long()
         start = (centre[:, axis].double() * (side - length + 1)).long()
         edges += [start, start + length]
     return torch.stack(edges, dim=1)
@@ -94,7 +110,7 @@ def paste_resized(images: torch.Tensor, index: torch.Tensor, boxes: torch.Tensor
     height, width = images.shape[2:]
     precision = torch.promote_types(images.dtype, torch.float32)
     if host_may_read(images):
-        return _paste_resized_by_row(images, index, boxes, precision), _share_outside(boxes, height * width)
+        return _paste_resized_by_row(images, index, boxes, precision), share_outside(boxes, height * width)
     y0, y1, x0, x1 = boxes.unbind(dim=1)
     rows = _area_weights(y0, y1 - y0, height, precision).unsqueeze(1)
     columns = _area_weights(x0, x1 - x0, width, precision).unsqueeze(1)
@@ -140,10 +156,10 @@ def _paste(images: torch.Tensor, pasted: torch.Tensor, boxes: torch.Tensor) -> t
     y0, y1, x0, x1 = boxes.unsqueeze(2).unbind(dim=1)
     y, x = torch.arange(height, device=boxes.device), torch.arange(width, device=boxes.device)
     is_inside = ((y >= y0) & (y < y1)).unsqueeze(2) & ((x >= x0) & (x < x1)).unsqueeze(1)
-    return torch.where(is_inside.unsqueeze(1), pasted, images), _share_outside(boxes, height * width)
+    return torch.where(is_inside.unsqueeze(1), pasted, images), share_outside(boxes, height * width)
 
 
-def _share_outside(boxes: torch.Tensor, area: int) -> torch.Tensor:
+def share_outside(boxes: torch.Tensor, area: int) -> torch.Tensor:
     """The share `(B,)` float32 of an `area` in pixels that the `boxes` `(B, 4)` leave."""
     y0, y1, x0, x1 = boxes.unbind(dim=1)
     return 1 - (y1 - y0) * (x1 - x0) / area

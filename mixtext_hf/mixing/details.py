@@ -17,12 +17,15 @@ class Boxes:
 
     Args:
         edges (`torch.Tensor` of shape `(B, 4)`, int64): `(y0, y1, x0, x1)` in pixels, the ends excluded.
+        pasted (`torch.Tensor` of shape `(B,)`, bool, *optional*):
+            Which rows get their box, where the others are mixed in another way; `None`: all.
     """
 
     edges: torch.Tensor
+    pasted: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Boxes:
-        return Boxes(to_device(self.edges, device))
+        return Boxes(to_device(self.edges, device), None if self.pasted is None else to_device(self.pasted, device))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .devices import to_device
 
 Layer = int | Literal["head"] | None
 Per = Literal["batch", "example"]
-Partner = Literal["any", "same_class", "other_class", "nearest_length"]
+Partner = Literal["any", "derangement", "same_class", "other_class", "nearest_length"]
 Padding = Literal["mix", "keep"]
 
 HEAD: Literal["head"] = "head"
@@ -138,7 +138,7 @@ class MixPlan:
 def draw_plan(
     batch_size: int,
     *,
-    alpha: float,
+    alpha: float | np.ndarray,
     rng: np.random.Generator,
     layers: Sequence[int | Literal["head"]] | None = None,
     fold: bool = False,
@@ -157,7 +157,9 @@ def draw_plan(
 
     Args:
         batch_size (`int`): Number of rows `B`.
-        alpha (`float`): Parameter of the Beta distribution; 0 means `lam = 1`, nothing is mixed.
+        alpha (`float` or `np.ndarray` of shape `(B,)`):
+            Parameter of the Beta distribution; 0 means `lam = 1`, nothing is mixed. One for each row, all above 0, goes with
+            `per="example"`.
         rng (`numpy.random.Generator`):
             Source of all randomness. Counted, not remembered: `numpy.random.default_rng([seed, step, micro_step, rank])`.
         layers (`Sequence[int | "head"]`, *optional*):
@@ -165,9 +167,11 @@ def draw_plan(
         fold (`bool`, *optional*, defaults to `False`):
             `lam <- max(lam, 1 - lam)`, so that a row stays nearer to itself than to its partner (Chen et al. 2020, 3.1).
         per (`"batch"` or `"example"`, *optional*, defaults to `"batch"`): One lambda for all rows, or one each.
-        prob (`float`, *optional*, defaults to 1.0): Chance that the batch is mixed at all.
+        prob (`float`, *optional*, defaults to 1.0):
+            Chance that the batch is mixed at all; with `per="example"` that of each row, the others keep a lambda of 1.
         partner (`str`, *optional*, defaults to `"any"`):
-            `"any"`: a random permutation. `"same_class"` and `"other_class"` need `labels`; a row that has no such
+            `"any"`: a random permutation, in which one row on average meets itself. `"derangement"`: one of those in which
+            none does, all alike likely; a row alone stays itself. `"same_class"` and `"other_class"` need `labels`; a row that has no such
             partner is its own. `"nearest_length"` pairs neighbours in order of length and needs `lengths`.
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`): See [`MixPlan`].
         labels (`torch.Tensor` or `np.ndarray` of shape `(B,)`, *optional*): Integer classes.
@@ -186,7 +190,12 @@ def draw_plan(
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-    if not (alpha >= 0 and math.isfinite(alpha)):
+    if isinstance(alpha, np.ndarray):
+        if per != "example" or alpha.shape != (batch_size,) or not (np.isfinite(alpha) & (alpha > 0)).all():
+            raise ValueError(
+                f"`alpha` of each row must be {batch_size} finite numbers > 0, with `per='example'`, got {alpha} and {per!r}."
+            )
+    elif not (alpha >= 0 and math.isfinite(alpha)):
         raise ValueError(f"`alpha` must be a finite number >= 0, got {alpha}.")
     if not 0 <= prob <= 1:
         raise ValueError(f"`prob` must lie in [0, 1], got {prob}.")
@@ -199,20 +208,41 @@ def draw_plan(
     if pad not in get_args(Padding):
         raise ValueError(f"`pad` must be one of {get_args(Padding)}, got {pad!r}.")
 
+    # Children of the generator, so that what is drawn for some settings alone moves nothing for the others.
+    of_rows, of_order = rng.spawn(2) if partner == "derangement" or (per == "example" and prob < 1) else (rng, rng)
     is_mixed = rng.random() < prob
     layer = None if layers is None else layers[int(rng.integers(len(layers)))]
     # Paired before it is known whether anything is mixed: what is wrong with `partner` shows in the first step.
-    index = _partners(partner, rng.permutation(batch_size), labels=labels, lengths=lengths)
-    if alpha == 0 or not is_mixed:
+    order = rng.permutation(batch_size)
+    if partner == "derangement":
+        order = _derangement(order, of_order)
+    index = _partners(partner, order, labels=labels, lengths=lengths)
+    by_row = per == "example" and prob < 1
+    if np.all(alpha == 0) or not (is_mixed or by_row):
         return MixPlan.identity(batch_size)
 
     lam = rng.beta(alpha, alpha, size=batch_size if per == "example" else 1)
     if fold:
         lam = np.maximum(lam, 1 - lam)
     lam = np.full(batch_size, lam, dtype=np.float32)
+    if by_row:
+        lam[of_rows.random(batch_size) >= prob] = 1
+        if (lam == 1).all():
+            return MixPlan.identity(batch_size)
     if (own := lam == 1).any():
         index[own] = np.flatnonzero(own)
     return MixPlan._of(torch.from_numpy(index), torch.from_numpy(lam), layer, pad)
+
+
+def _derangement(order: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The first of random permutations `(B,)`, `order` and others, in which no row stays in its place: all such are alike likely."""
+    rows = np.arange(len(order))
+    if len(order) == 1:
+        return rows
+    # One in e of all permutations.
+    while (order == rows).any():
+        order = rng.permutation(len(order))
+    return order
 
 
 def _partners(
@@ -223,7 +253,7 @@ def _partners(
     lengths: torch.Tensor | np.ndarray | None,
 ) -> np.ndarray:
     """The partner of each row as a permutation `(B,)` int64, all chance taken from the random `order` `(B,)`."""
-    if partner == "any":
+    if partner in ("any", "derangement"):
         return order.astype(np.int64)
     if partner == "nearest_length":
         keys = _per_row("lengths", lengths, len(order), partner)

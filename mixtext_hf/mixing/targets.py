@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,8 @@ from .devices import to_device
 # might be one, no number at all.
 IGNORE_INDEX = -100
 HIDDEN_SCORE = math.nan
+
+LossKind = Literal["ce", "bce"]
 
 
 def has_label(labels: torch.Tensor) -> torch.Tensor:
@@ -78,6 +81,22 @@ def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
     return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
 
 
+def soft_binary_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    r"""
+    Binary cross-entropy between the softmax of each row and a distribution: logits and targets `(B, C)`, `C >= 2` -> `(B,)`
+    float32, the mean over the classes. What the official code of PuzzleMix and of manifold mixup trains with
+    (`BCELoss(softmax(logits), targets)`), without its clamping of logarithms.
+    """
+    logits = logits.float()
+    log_p = F.log_softmax(logits, dim=-1)
+    # 1 - p of the likeliest class is the sum of the others: a difference would lose what is left of it.
+    likeliest = logits.argmax(dim=-1, keepdim=True)
+    is_likeliest = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, likeliest, True)
+    log_others = log_p.masked_fill(is_likeliest, -math.inf).logsumexp(dim=-1, keepdim=True)
+    log_not_p = torch.where(is_likeliest, log_others, torch.log1p(-log_p.exp().masked_fill(is_likeliest, 0.0)))
+    return -(targets * log_p + (1 - targets) * log_not_p).mean(dim=-1)
+
+
 def soft_kl_divergence(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """`KL(targets || softmax(logits))` of each row: logits and targets `(B, C)` -> `(B,)` float32, in nats.
 
@@ -124,7 +143,7 @@ class MixedLoss:
     r"""
     The supervised loss of a task on mixed (or plain) targets: the one loss function of all methods and of evaluation.
 
-    single-label: soft cross-entropy, equal to `lam CE(y_i) + (1 - lam) CE(y_j)`; multi-label: binary cross-entropy on
+    single-label: soft cross-entropy (or what `kind` says), equal to `lam CE(y_i) + (1 - lam) CE(y_j)`; multi-label: binary cross-entropy on
     the mixed multi-hot rows; regression: squared error to the mixed score. Computed in float32.
 
     Args:
@@ -133,11 +152,14 @@ class MixedLoss:
         label_smoothing (`float`, *optional*, defaults to 0.0):
             Acts on the soft target: `(1 - s) * t + s / C` (Szegedy et al. 2016); `(1 - s) * t + s / 2` for
             multi-label. Undefined for regression.
+        kind (`"ce"` or `"bce"`, *optional*, defaults to `"ce"`):
+            Of single-label tasks: cross-entropy, or binary cross-entropy of the softmax, see [`soft_binary_cross_entropy`].
     """
 
     problem_type: ProblemType
     num_labels: int
     label_smoothing: float = 0.0
+    kind: LossKind = "ce"
 
     def __post_init__(self) -> None:
         if self.problem_type not in PROBLEM_TYPES:
@@ -146,6 +168,26 @@ class MixedLoss:
             raise ValueError(f"`label_smoothing` must lie in [0, 1), got {self.label_smoothing}.")
         if self.label_smoothing and self.problem_type == REGRESSION:
             raise ValueError("`label_smoothing` smooths over classes and a regression has none: set it to 0.")
+        if self.kind not in get_args(LossKind):
+            raise ValueError(f"`kind` must be one of {get_args(LossKind)}, got {self.kind!r}.")
+        if self.kind == "bce" and (self.problem_type != SINGLE_LABEL or self.num_labels < 2):
+            raise ValueError(
+                f"`kind='bce'` compares the softmax of at least 2 classes, of which a row has one; the task is "
+                f"{self.problem_type} with num_labels={self.num_labels}: use 'ce', which is what the task has."
+            )
+
+    @property
+    def cross_entropy(self) -> MixedLoss:
+        """The loss of `kind="ce"`: what is evaluated, and what saliency is the gradient of, whatever is trained with."""
+        return self if self.kind == "ce" else replace(self, kind="ce")
+
+    @property
+    def size(self) -> float:
+        """
+        What a cross-entropy is multiplied by to weigh like this loss: 1; `2 / C` for `"bce"`, which is a mean over the classes
+        (the official code of PuzzleMix).
+        """
+        return 1.0 if self.kind == "ce" else 2 / self.num_labels
 
     def __call__(
         self,
@@ -195,7 +237,9 @@ class MixedLoss:
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == MULTI_LABEL else 1 / self.num_labels
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform
-        if self.problem_type == SINGLE_LABEL:
+        if self.kind == "bce":
+            losses = soft_binary_cross_entropy(logits, targets)
+        elif self.problem_type == SINGLE_LABEL:
             losses = soft_cross_entropy(logits, targets)
         elif self.problem_type == MULTI_LABEL:
             losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from transformers import TrainingArguments
 
@@ -13,9 +13,10 @@ from mixtext_hf.data.images.augmentations import make_image_augmentation
 from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
+from mixtext_hf.mixing.targets import LossKind
 
 from .best_model import check_best_model, settle_best_metric
-from .ranges import check_ranges
+from .ranges import check_pixel_statistics, check_ranges
 
 
 _DEFAULT = "tmix"
@@ -38,17 +39,21 @@ class MixTrainingArguments(TrainingArguments):
             (`"mixup"` for a model of images).
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
-            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` or `"imagenet"` for `"puzzlemix"`. The learning rates that belong to
-            them, [`Preset.training_arguments`], are set by the command line alone.
+            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` (each also with `_adversarial` behind) or `"imagenet"` for
+            `"puzzlemix"`. The training arguments that belong to them, such as learning rates, are set by the command line
+            alone; in Python: `MixTrainingArguments(..., **find_preset(method, preset).training_arguments)`.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
         mix_layers (`list[int]`, *optional*): Layers to draw from, 0 = the embeddings, `m` = the output of layer `m`.
         mix_fold (`bool`, *optional*): `lam <- max(lam, 1 - lam)`.
         mix_per (`str`, *optional*): `"batch"` or `"example"`: how many lambdas a step draws.
-        mix_prob (`float`, *optional*): Chance that a step mixes at all.
+        mix_prob (`float`, *optional*): Chance that a step mixes at all; with `mix_per="example"`, that a row is mixed.
         mix_kwargs (`dict` or JSON `str`, *optional*): Further hyper-parameters of the method, such as
             `{"pad": "keep", "partner": "same_class"}`.
         mix_start (`float`, *optional*, defaults to 0.0): Fraction of training at which mixing begins.
         mix_end (`float`, *optional*, defaults to 1.0): Fraction of training at which it ends.
+        mix_loss (`str`, *optional*):
+            What single-label tasks are trained with: `"ce"`, cross-entropy, if not given, or `"bce"`, binary cross-entropy of the
+            softmax, as in the official code of PuzzleMix for CIFAR and Tiny-ImageNet. Evaluation has cross-entropy always.
         per_device_unlabeled_batch_size (`int`, *optional*):
             Unlabelled texts in a batch beside its `per_device_train_batch_size` labelled ones; not given: twice as many.
         view_columns (`list[str]`, *optional*):
@@ -83,6 +88,9 @@ class MixTrainingArguments(TrainingArguments):
             size), whose pixels are those of the data; `"random_resized_crop:0.08"` (a piece of at least that share), in place
             of the image processor's resizing; then, at the size of the model, `"rand_augment:9"` (magnitude of 30) and
             `"erasing:0.25"` (probability). Drawn for each image and epoch, whatever the number of workers.
+        pixel_mean, pixel_std (`list[float]`, *optional*):
+            What pixels in `[0, 1]` were normalised by, a number a channel, where images come ready from a transform of your own:
+            PuzzleMix compares pixels, and its adversarial noise is in grey levels. Not given: those of the image processor.
         head_learning_rate (`float`, *optional*):
             Learning rate of everything outside the base model. Not given: `learning_rate` for all, and at least 1e-3 for
             a head that `from_pretrained` of this package put anew on a pretrained base model.
@@ -114,8 +122,8 @@ class MixTrainingArguments(TrainingArguments):
     mix_preset: str | None = field(
         default=None,
         metadata={
-            "help": "Hyper-parameters under a name; others given win. mixtext: paper, official_code, ours; puzzlemix: cifar, "
-            "tiny_imagenet, imagenet."
+            "help": "Hyper-parameters and training arguments under a name; others given win. mixtext: paper, official_code, ours; "
+            "puzzlemix: cifar, tiny_imagenet (and each with _adversarial behind), imagenet."
         },
     )
     mix_alpha: float | None = field(
@@ -132,13 +140,19 @@ class MixTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "lambda <- max(lambda, 1 - lambda). Not given: the method's own."}
     )
     mix_per: str | None = field(default=None, metadata={"help": "One lambda per 'batch' or per 'example'."})
-    mix_prob: float | None = field(default=None, metadata={"help": "Chance that a step mixes at all."})
+    mix_prob: float | None = field(
+        default=None, metadata={"help": "Chance that a step (mix_per example: a row) is mixed."}
+    )
     mix_kwargs: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": 'Further hyper-parameters of the method as JSON, such as \'{"pad": "keep"}\'.'},
     )
     mix_start: float = field(default=0.0, metadata={"help": "Fraction of training at which mixing begins."})
     mix_end: float = field(default=1.0, metadata={"help": "Fraction of training at which mixing ends."})
+    mix_loss: str | None = field(
+        default=None,
+        metadata={"help": "Train with ce (cross-entropy, if not given) or bce (binary cross-entropy of the softmax)."},
+    )
     per_device_unlabeled_batch_size: int | None = field(
         default=None,
         metadata={"help": "Unlabelled texts in a batch beside the labelled ones; twice as many if not given."},
@@ -192,6 +206,13 @@ class MixTrainingArguments(TrainingArguments):
             "share); after they are resized: rand_augment:9 (magnitude of 30), erasing:0.25 (probability)."
         },
     )
+    pixel_mean: list[float] | None = field(
+        default=None,
+        metadata={
+            "help": "Mean of each channel that pixels in [0, 1] were normalised by; the image processor's if not given."
+        },
+    )
+    pixel_std: list[float] | None = field(default=None, metadata={"help": "The same for the standard deviations."})
     head_learning_rate: float | None = field(
         default=None,
         metadata={
@@ -244,10 +265,13 @@ class MixTrainingArguments(TrainingArguments):
             )
         if not 0 <= self.label_smoothing_factor < 1:
             raise ValueError(f"label_smoothing_factor must lie in [0, 1), got {self.label_smoothing_factor}.")
+        if self.mix_loss not in (None, *get_args(LossKind)):
+            raise ValueError(f"mix_loss must be one of {get_args(LossKind)}, got {self.mix_loss!r}.")
         self._check_guesses()
-        for name in ("view_columns", "augmenters", "image_augmentations", "surest"):
+        for name in ("view_columns", "augmenters", "image_augmentations", "surest", "pixel_mean", "pixel_std"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list, got {getattr(self, name)!r}: put it in brackets.")
+        check_pixel_statistics(self.pixel_mean, self.pixel_std)
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
         for augmentation in self.image_augmentations or ():

@@ -53,10 +53,13 @@ _TOLD_IF_SET = (
     "mix_preset",
     "mix_start",
     "mix_end",
+    "mix_loss",
     "per_device_unlabeled_batch_size",
     "view_columns",
     "augmenters",
     "image_augmentations",
+    "pixel_mean",
+    "pixel_std",
     "load_best_model_at_end",
     "metric_for_best_model",
 )

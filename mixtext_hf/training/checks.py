@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from mixtext_hf.methods import AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
-from mixtext_hf.problem_types import SINGLE_LABEL
+from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 
 from .arguments import MixTrainingArguments
 from .last_batch import check_batches
@@ -80,10 +80,16 @@ def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
 
 
 def check_kind_of_augmentations(args: MixTrainingArguments, model: PreTrainedModel) -> None:
-    """Raise `ValueError` where images are to be augmented and the model reads texts."""
-    if args.image_augmentations and not takes_pixels(model):
+    """Raise `ValueError` where images are to be augmented, or something is said of their pixels, and the model reads texts."""
+    if takes_pixels(model):
+        return
+    if args.image_augmentations:
         raise ValueError(
             f"image_augmentations={args.image_augmentations} change images, and {type(model).__name__} reads texts: leave them out."
+        )
+    if args.pixel_mean is not None:
+        raise ValueError(
+            f"pixel_mean={args.pixel_mean} is of images, and {type(model).__name__} reads texts: leave it out, with pixel_std."
         )
 
 
@@ -140,8 +146,22 @@ def check_partners(method: MixMethod, args: MixTrainingArguments, rows: Any) -> 
         )
 
 
+def check_loss_of_task(args: MixTrainingArguments, problem_type: ProblemType, num_labels: int) -> None:
+    """Raise `ValueError` where `mix_loss` names a loss that the task cannot have."""
+    if args.mix_loss == "bce" and (problem_type != SINGLE_LABEL or num_labels < 2):
+        raise ValueError(
+            f"mix_loss='bce' compares the softmax of at least 2 classes, of which a row has one; the task is {problem_type} "
+            f"with num_labels={num_labels}, which has a loss of its own: leave it out."
+        )
+
+
 def check_task(method: MixMethod, loss: MixedLoss) -> None:
     """Raise `ValueError` for a method that compares or pairs rows by their one class, where the task gives them none or several."""
+    weighs = method.uses_unlabeled or (isinstance(method, AugMix) and method.jsd_weight > 0)
+    if loss.kind == "bce" and weighs:
+        raise ValueError(
+            f"mix_loss='bce' is a mean over the classes, and {method.name} weighs its other losses against cross-entropy: leave it out."
+        )
     if loss.problem_type == SINGLE_LABEL:
         return
     if isinstance(method, AugMix):

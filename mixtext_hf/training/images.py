@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -29,6 +30,8 @@ from .arguments import MixTrainingArguments
 from .data_handed_over import column_names
 from .unlabeled import data_seed
 
+
+logger = logging.getLogger(__name__)
 
 # Images that must be decoded to learn their size.
 _LOOKED_AT = 64
@@ -60,14 +63,16 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         return None
     chains = None
     if isinstance(method, AugMix):
-        chains = AugMixChains(severity=method.severity, width=method.width, depth=method.chain_depth)
+        chains = AugMixChains(
+            severity=method.severity, width=method.width, depth=method.chain_depth, all_ops=method.all_ops
+        )
     return ImageRows(
         dataset,
         image_column=collator.image_column,
         label_column=collator.label_column,
         **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
         views=chains,
-        num_views=AugMix.num_views if chains is not None else 0,
+        num_views=method.num_views if isinstance(method, AugMix) else 0,
         seed=data_seed(args),
     )
 
@@ -170,21 +175,66 @@ def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
 
 
 def normalisation(
-    collator: Any, processing_class: Any, num_channels: int | None, method: MixMethod, *, device: torch.device
+    collator: Any, processing_class: Any, num_channels: int | None, method: MixMethod, args: MixTrainingArguments
 ) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
     """
-    Mean and standard deviation `(C,)` on `device` that pixels in `[0, 1]` are normalised with; `None` if nobody says.
+    Mean and standard deviation `(C,)`, on the device, that pixels in `[0, 1]` are normalised with: those given, else those of the
+    image processor; `None` if nobody says.
 
     Raises:
-        `ValueError`: if nobody says and `method` adds noise to pixels.
+        `ValueError`: if nobody says and `method` adds noise to pixels, and if the numbers given are not one for each channel.
     """
+    if args.pixel_mean is not None and args.pixel_std is not None:
+        if num_channels not in (None, len(args.pixel_mean)):
+            raise ValueError(
+                f"pixel_mean={args.pixel_mean} and pixel_std={args.pixel_std} have {len(args.pixel_mean)} numbers each, and the "
+                f"model takes images of {num_channels} channels: give one for each."
+            )
+        return torch.tensor(args.pixel_mean, device=args.device), torch.tensor(args.pixel_std, device=args.device)
     processor = collator.image_processor if isinstance(collator, ImageCollator) else plain_processor(processing_class)
     if not isinstance(processor, ImageProcessingMixin) or num_channels is None or no_pixels(processor) is not None:
         if isinstance(method, PuzzleMix) and method.adv_p > 0:
             raise ValueError(
                 f"adv_p={method.adv_p} adds noise in grey levels and clips it to what is an image, and nothing says how the "
-                "images were normalised: give the image processor as `processing_class`."
+                "images were normalised: give pixel_mean and pixel_std, or the image processor as `processing_class`."
             )
         return None, None
     mean, std = pixel_statistics(processor, num_channels)
-    return mean.to(device), std.to(device)
+    return mean.to(args.device), std.to(args.device)
+
+
+def check_normalisation(
+    dataset: Any,
+    collator: Any,
+    processing_class: Any,
+    num_channels: int | None,
+    method: MixMethod,
+    args: MixTrainingArguments,
+) -> None:
+    """
+    Look before training whether it is known how pixels are normalised, where the method needs it: warn if it is not.
+
+    Raises:
+        `ValueError`: as [`normalisation`], and where other numbers are given than those by which raw images are normalised.
+    """
+    is_given = args.pixel_mean is not None
+    if dataset is None or not (is_given or isinstance(method, PuzzleMix)):
+        return
+    mean, std = normalisation(collator, processing_class, num_channels, method, args)
+    if mean is None or std is None:
+        if isinstance(method, PuzzleMix) and method.beta * method.gamma > 0:
+            logger.warning(
+                "Nothing says how the images were normalised, and %s compares their pixels in [0, 1]: taken as they are, its gamma is "
+                "2 to 5 times too strong for usual normalisations. Give pixel_mean and pixel_std (0 and 1 for images that are not "
+                "normalised), or the image processor as `processing_class`.",
+                method.name,
+            )
+        return
+    if is_given and num_channels is not None and _are_raw(dataset, collator, method, args):
+        done = pixel_statistics(collator.image_processor, num_channels)
+        if not all(torch.allclose(one.cpu(), other, atol=1e-3) for one, other in zip((mean, std), done, strict=True)):
+            told = [[round(number, 4) for number in one.tolist()] for one in done]
+            raise ValueError(
+                f"pixel_mean={args.pixel_mean} and pixel_std={args.pixel_std} were given, and the image processor normalises the "
+                f"training images by {told[0]} and {told[1]}: leave them out, they are for pixels that are ready."
+            )

@@ -7,7 +7,7 @@ nothing and is content.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from transformers import TrainingArguments
@@ -82,3 +82,26 @@ def check_ranges(args: TrainingArguments) -> None:
             f"report_to={missing[0]!r} needs a package that is not installed, or is the name of none: install it, or choose from "
             f"{', '.join([*sorted(get_available_reporting_integrations()), 'none'])}."
         )
+
+
+def check_pixel_statistics(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    """
+    Raise for what cannot be the normalisation of pixels in `[0, 1]`.
+
+    Raises:
+        `ValueError`: that names the argument.
+    """
+    if mean is None and std is None:
+        return
+    if mean is None or std is None or len(mean) != len(std) or not mean:
+        raise ValueError(
+            f"pixel_mean={mean} and pixel_std={std} belong together: give as many numbers of both, one for each channel."
+        )
+    for name, values, holds, said in (
+        ("pixel_mean", mean, lambda value: 0 <= value <= 1, "in [0, 1]"),
+        ("pixel_std", std, lambda value: 0 < value <= 1, "in (0, 1]"),
+    ):
+        if not all(holds(value) for value in values):
+            raise ValueError(
+                f"{name} must be numbers {said}, got {list(values)}: they are those of pixels in [0, 1]; divide those of grey levels by 255."
+            )

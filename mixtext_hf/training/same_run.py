@@ -48,9 +48,12 @@ _ARGUMENTS = (
     "train_sampling_strategy",
     "mix_start",
     "mix_end",
+    "mix_loss",
     "view_columns",
     "augmenters",
     "image_augmentations",
+    "pixel_mean",
+    "pixel_std",
 )
 _SAMPLED = 32
 

@@ -14,7 +14,7 @@ from mixtext_hf.problem_types import problem_type_of
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
-from .checks import check_kind_of_augmentations, check_kind_of_model, check_named_once
+from .checks import check_kind_of_augmentations, check_kind_of_model, check_loss_of_task, check_named_once
 
 
 def method_for(
@@ -52,11 +52,19 @@ def recipe_of(method: MixMethod) -> dict[str, Any]:
 
 
 def loss_for(config: Any, args: MixTrainingArguments) -> MixedLoss:
-    """The task's loss on mixed targets."""
+    """
+    The task's loss on mixed targets.
+
+    Raises:
+        `ValueError`: if `mix_loss` is for other tasks.
+    """
+    task = problem_type_of(config)
+    check_loss_of_task(args, task, config.num_labels)
     return MixedLoss(
-        problem_type=problem_type_of(config),
+        problem_type=task,
         num_labels=config.num_labels,
         label_smoothing=args.label_smoothing_factor,
+        kind="bce" if args.mix_loss == "bce" else "ce",
     )
 
 

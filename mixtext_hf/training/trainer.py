@@ -49,7 +49,7 @@ from .forwards import Forwards
 from .guesses import make_guesses
 from .head_rate import head_rate, set_head_rate
 from .hub import HubTrainer
-from .images import check_images, normalisation
+from .images import check_images, check_normalisation, normalisation
 from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
@@ -216,7 +216,9 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._choose_collator(collator)
         self._check_unlabeled()
         if self._takes_pixels:
-            check_images(self.train_dataset, self.data_collator, self.method, self.args)
+            rows, collator = self.train_dataset, self.data_collator
+            check_images(rows, collator, self.method, self.args)
+            check_normalisation(rows, collator, self.processing_class, self._num_channels, self.method, self.args)
         check_before_training(self)
 
     # ---- a run: guesses, the first step, the optimiser ----
@@ -281,7 +283,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._watch = self.method.watch(shares)
         if self._takes_pixels:
             self._pixel_mean, self._pixel_std = normalisation(
-                self.data_collator, self.processing_class, self._num_channels, self.method, device=self.args.device
+                self.data_collator, self.processing_class, self._num_channels, self.method, self.args
             )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:

@@ -17,6 +17,7 @@ from transformers import AutoModelForImageClassification
 
 from mixtext_hf.cli import train_image
 from mixtext_hf.cli.train_image import main, make_parser, make_run
+from mixtext_hf.training.card import told_arguments
 
 
 COMMON = ["--use_cpu", "--disable_tqdm=true", "--report_to=none", "--save_strategy=no"]
@@ -303,3 +304,22 @@ def test_a_checkpoint_in_half_precision_is_not_attacked(tmp_path, folder, capsys
             ]
         )
     assert f"model_name_or_path='{half}' is not in float32, which --fgsm_epsilon 8 needs" in capsys.readouterr().err
+
+
+def test_a_preset_brings_its_training_arguments(tmp_path, folder, caplog):
+    caplog.set_level("INFO")
+    flags = [*COMMON, f"--dataset_name={folder}", f"--output_dir={tmp_path / 'out'}", "--do_train", "--max_steps=1"]
+    flags += ["--mix_method=puzzlemix", "--mix_preset=cifar_adversarial", "--per_device_train_batch_size=6"]
+    run = make_run([*flags, "--learning_rate=0.05"])
+    args, method = run.args, run.trainer.method
+    assert (args.optim, args.optim_args) == ("sgd", "momentum=0.9,nesterov=True")
+    assert (args.mix_loss, args.lr_scheduler_type, args.weight_decay) == ("bce", "cosine", 1e-4)
+    assert (args.learning_rate, args.per_device_train_batch_size) == (0.05, 6)
+    assert (method.adv_p, method.t_size, args.image_augmentations) == (0.1, 4, ["flip", "crop:2"])
+    assert run.trainer.loss.kind == "bce"
+    assert "mix_preset=cifar_adversarial sets optim=sgd, " in caplog.text and "mix_loss=bce" in caplog.text
+    assert "given beside it, and not set: learning_rate, per_device_train_batch_size." in caplog.text
+    # What the card says.
+    told = told_arguments(args)
+    assert (told["mix_preset"], told["mix_loss"]) == ("cifar_adversarial", "bce")
+    assert (told["optim_args"], told["image_augmentations"]) == ("momentum=0.9,nesterov=True", ["flip", "crop:2"])

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 
 from mixtext_hf.data.images import augmix
-from mixtext_hf.data.images.augmix import OPERATIONS, AugMixChains
+from mixtext_hf.data.images.augmix import OPERATIONS, OVERLAPPING, AugMixChains
 
 
+ALL = {**OPERATIONS, **OVERLAPPING}
 SHAPES = [(32, 32, 1), (32, 32, 3), (24, 17, 3), (9, 30, 1), (20, 20, 4), (18, 16, 2)]
 
 
@@ -18,17 +19,17 @@ def picture(shape, seed=0):
 
 
 def draws(name, severity, size, count=400):
-    return [OPERATIONS[name](severity, size, np.random.default_rng(seed)) for seed in range(count)]
+    return [ALL[name](severity, size, np.random.default_rng(seed)) for seed in range(count)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", ALL)
 def test_no_operation_changes_shape_or_dtype_or_writes_into_the_image(name, shape):
     image = picture(shape)
     image.flags.writeable = False
     changed = [operation(image) for operation in draws(name, 10, (shape[1], shape[0]), count=20)]
     assert {(result.shape, result.dtype) for result in changed} == {(shape, np.dtype("uint8"))}
-    assert any((result != image).any() for result in changed)
+    assert any((result != image).any() for result in changed) or (name == "color" and shape[2] != 3)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -177,3 +178,43 @@ def test_depth_is_drawn_for_each_chain(monkeypatch):
 def test_bad_numbers_are_refused(arguments, said):
     with pytest.raises(ValueError, match=said):
         AugMixChains(**arguments)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("color", ImageEnhance.Color),
+        ("contrast", ImageEnhance.Contrast),
+        ("brightness", ImageEnhance.Brightness),
+        ("sharpness", ImageEnhance.Sharpness),
+    ],
+)
+def test_the_operations_that_overlap_with_corruptions_are_those_of_the_official_code(name, kind):
+    image = picture((20, 18, 3))
+    for seed in range(20):
+        # `ImageEnhance.Color(pil_img).enhance(float_parameter(sample_level(level), 1.8) + 0.1)`.
+        level = np.random.default_rng(seed).uniform(0.1, 3)
+        expected = np.asarray(kind(Image.fromarray(image)).enhance(level * 1.8 / 10 + 0.1))
+        actual = OVERLAPPING[name](3, (18, 20), np.random.default_rng(seed))(image)
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_all_operations_take_part_only_if_asked_for(monkeypatch):
+    drawn = {False: [], True: []}
+
+    def spy(name, all_ops):
+        def draw(severity, size, rng):
+            drawn[all_ops].append(name)
+            return lambda image: image
+
+        return draw
+
+    for all_ops in (False, True):
+        monkeypatch.setattr(augmix, "_DRAWS", tuple(spy(name, all_ops) for name in OPERATIONS))
+        monkeypatch.setattr(augmix, "_ALL_DRAWS", tuple(spy(name, all_ops) for name in ALL))
+        chains = AugMixChains(all_ops=all_ops)
+        for seed in range(200):
+            chains(picture((4, 4, 3)), np.random.default_rng(seed))
+    assert set(drawn[False]) == set(OPERATIONS) and set(drawn[True]) == set(ALL)
+    counts = np.array([drawn[True].count(name) for name in ALL])
+    assert len(ALL) == 13 and abs(counts / counts.sum() - 1 / 13).max() < 0.03

@@ -2,16 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
+from transformers import Trainer
 
 from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
 from mixtext_hf.mixing import Blocks, Boxes, MixedLoss, MixPlan
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
+from mixtext_hf.training import MixTrainingArguments
 
 
 PIXEL_METHODS = [name for name, kind in METHODS.items() if kind.mixes_pixels]
@@ -149,6 +153,113 @@ def test_the_switch_chooses_between_mixup_and_cutmix():
     assert all(draw(MixupCutMix(switch_prob=0.0), seed=seed).detail is None for seed in range(20))
 
 
+def mixed_row_by_row(pixels, plan, boxed):
+    """timm's `_mix_elem`, given what was drawn: images, and what each row keeps of itself."""
+    original, mixed, kept = pixels.clone(), pixels.clone(), plan.lam.clone()
+    for i, j in enumerate(plan.index.tolist()):
+        lam = plan.lam[i].item()
+        if lam == 1:
+            continue
+        if boxed[i]:
+            y0, y1, x0, x1 = plan.detail.edges[i].tolist()
+            mixed[i][:, y0:y1, x0:x1] = original[j][:, y0:y1, x0:x1]
+            kept[i] = 1 - (y1 - y0) * (x1 - x0) / (pixels.shape[-2] * pixels.shape[-1])
+        else:
+            mixed[i] = pixels[i] * lam + original[j] * (1 - lam)
+    return mixed, kept
+
+
+@pytest.mark.parametrize("sides", [None, (0.2, 0.8)], ids=["alpha", "minmax"])
+@pytest.mark.parametrize("prob", [1.0, 0.5])
+def test_each_row_has_its_own_switch_chance_and_box(prob, sides):
+    """timm's mode `elem`."""
+    method = MixupCutMix(per="example", switch_prob=0.3, prob=prob, cutmix_alpha=3.0, cutmix_minmax=sides)
+    pixels = images(rows=12, size=(16, 20))
+    boxed, mixed, lam = [], [], []
+    for seed in range(200):
+        plan = draw(method, rows=12, seed=seed, size=(16, 20))
+        if plan.detail is None:  # by chance no row is mixed
+            continue
+        boxed.append(plan.detail.pasted.numpy())
+        mixed.append((plan.lam != 1).numpy())
+        lam.append(plan.lam.numpy())
+        if seed < 20:
+            shown, weight = method.mix(pixels, plan)
+            expected, kept = mixed_row_by_row(pixels, plan, boxed[-1])
+            torch.testing.assert_close(shown, expected)
+            torch.testing.assert_close(weight, kept)
+    boxed, mixed, lam = np.concatenate(boxed), np.concatenate(mixed), np.concatenate(lam)
+    assert abs(boxed.mean() - 0.3) < 4 * math.sqrt(0.3 * 0.7 / len(boxed))
+    if sides is None:
+        assert abs(mixed.mean() - prob) < 0.03
+    # Both kinds in one batch, each with the lambdas of its own.
+    for chosen, alpha in ((boxed & mixed, 3.0), (~boxed & mixed, 0.8)):
+        if sides is None or alpha == 0.8:
+            assert stats.kstest(lam[chosen], stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("per", ["batch", "example"])
+@pytest.mark.parametrize("name", ["cutmix", "mixup_cutmix"])
+def test_sides_of_boxes_may_be_drawn_by_themselves(name, per):
+    """timm's `cutmix_minmax`: height and width are uniform and independent, the box lies inside, lambda is the area around it."""
+    method = make_method(name, per=per, cutmix_minmax=[0.2, 0.6], alpha=0.01)
+    assert method.cutmix_minmax == (0.2, 0.6)
+    edges, lam, of_mixup = [], [], []
+    for seed in range(250 if per == "batch" else 60):
+        plan = draw(method, seed=seed, size=(100, 50))
+        if plan.detail is None:  # mixup's turn
+            of_mixup.append(abs(plan.lam[0] - 0.5))
+            continue
+        rows = torch.ones(6, dtype=torch.bool) if plan.detail.pasted is None else plan.detail.pasted
+        if per == "batch":
+            assert plan.detail.edges.unique(dim=0).shape[0] == 1
+            rows = torch.arange(6) == 0
+        edges.append(plan.detail.edges[rows])
+        lam.append(plan.lam[rows])
+        if seed < 5:
+            own = plan.index == torch.arange(6)
+            weight = method.mix(images(size=(100, 50)), plan)[1]
+            torch.testing.assert_close(weight[~own], plan.lam[~own])
+    # The lambdas of mixup are its own: alpha is small.
+    assert not of_mixup or (name == "mixup_cutmix" and np.median(of_mixup) > 0.45)
+    edges, lam = torch.cat(edges).double(), torch.cat(lam)
+    height, width = edges[:, 1] - edges[:, 0], edges[:, 3] - edges[:, 2]
+    assert edges.min() >= 0 and edges[:, 1].max() <= 100 and edges[:, 3].max() <= 50
+    torch.testing.assert_close(lam, (1 - height * width / 5000).float())
+    assert stats.kstest((height + 0.5) / 100, stats.uniform(0.2, 0.4).cdf).pvalue > 1e-3
+    assert abs(width.mean() / 50 - 0.4 + 0.01) < 0.03
+    assert abs(np.corrcoef(height, width)[0, 1]) < 4 / math.sqrt(len(height))
+
+
+def test_rows_that_are_not_mixed_stay_as_they_are_in_every_method():
+    pixels = images()
+    for name in ("mixup", "cutmix", "mixup_cutmix", "resizemix"):
+        method = make_method(name, per="example", prob=0.5)
+        for seed in range(10):
+            plan = draw(method, seed=seed)
+            shown, weight = method.mix(pixels, plan)
+            alone = plan.lam == 1
+            assert torch.equal(shown[alone], pixels[alone]) and bool((weight[alone] == 1).all())
+            assert torch.equal(plan.index[alone], torch.arange(6)[alone])
+
+
+def test_no_row_meets_itself_where_a_method_asks_for_it():
+    for name in MIXING:
+        method = make_method(name, partner="derangement")
+        plans = [draw(method, rows=3, seed=seed) for seed in range(20)]
+        assert all(bool((plan.index != torch.arange(3)).all()) for plan in plans)
+    # As with any partner: a row without a label, and one whose partner has none, stay themselves.
+    labels = LABELS.clone()
+    labels[[1, 4]] = -100
+    method, net, pixels = make_method("mixup", partner="derangement"), Net(), images()
+    plan = draw(method)
+    step, seen, _ = make_step(net, plan, pixels, labels=labels)
+    next(method.losses(step))
+    kept = torch.tensor([row in (1, 4) or int(plan.index[row]) in (1, 4) for row in range(6)])
+    assert torch.equal(seen[0]["pixel_values"][kept], pixels[kept])
+    assert bool((seen[0]["pixel_values"][~kept] != pixels[~kept]).any())
+
+
 def test_the_switch_has_no_part_where_one_of_the_two_is_off():
     """As in timm, where `mixup_alpha=0` leaves CutMix alone."""
     only_boxes = [draw(MixupCutMix(alpha=0.0), seed=seed) for seed in range(50)]
@@ -219,6 +330,19 @@ def test_augmix_against_a_loop():
         next(method.losses(make_step(net, plan, pixels)[0]))
 
 
+def test_augmix_without_the_consistency_loss_trains_on_one_view():
+    net, pixels = Net(), images()
+    views = pixels.flip(-1).unsqueeze(1)
+    method = AugMix(jsd_weight=0.0)
+    assert (method.num_views, AugMix().num_views) == (1, 2)
+    step, seen, _ = make_step(net, draw(method), pixels)
+    step.inputs["views"] = views
+    (terms,) = method.losses(step)
+    assert list(terms) == ["loss_supervised"] and len(seen) == 1
+    assert torch.equal(seen[0]["pixel_values"], views[:, 0])
+    assert torch.equal(terms["loss_supervised"], LOSS(net(views[:, 0]), LABELS))
+
+
 def test_rows_without_a_label_have_no_part_in_augmix():
     net, pixels = Net(), images()
     views = torch.stack([pixels.flip(-1), pixels.roll(2, -1)], dim=1)
@@ -254,13 +378,59 @@ def test_block_counts_fit_the_images():
         method.draw(4, depth=3, rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("name", ["cifar", "tiny_imagenet", "imagenet"])
-def test_presets(name):
-    given = PuzzleMix.presets[name].hyperparameters
+PRESETS = {
+    "cifar": ((4, 4, 0.0, 0.0), (100, 0.1, "bce", ["flip", "crop:2"])),
+    "cifar_adversarial": ((4, 4, 0.0, 0.1), (100, 0.1, "bce", ["flip", "crop:2"])),
+    "tiny_imagenet": ((-1, 4, 1.0, 0.0), (100, 0.2, "bce", ["flip", "crop:4"])),
+    "tiny_imagenet_adversarial": ((-1, 4, 1.0, 0.15), (100, 0.2, "bce", ["flip", "crop:4"])),
+    "imagenet": ((-1, 2, 0.0, 0.0), (256, 0.1, None, ["random_resized_crop:0.08", "flip"])),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name, tmp_path):
+    assert set(PuzzleMix.presets) == set(PRESETS)
+    given, training = PuzzleMix.presets[name].hyperparameters, PuzzleMix.presets[name].training_arguments
     assert {"n_labels": 3, "beta": 1.2, "gamma": 0.5, "eta": 0.2, "t_eps": 0.8}.items() <= given.items()
-    expected = {"cifar": (4, 4, 0.0), "tiny_imagenet": (-1, 4, 1.0), "imagenet": (-1, 2, 0.0)}[name]
-    assert (given["t_size"], given["neigh_size"], given["clean_lam"]) == expected
-    PuzzleMix(**given)
+    method = PuzzleMix(**given)
+    assert (method.t_size, method.neigh_size, method.clean_lam, method.adv_p) == PRESETS[name][0]
+    assert method.adv_eps == 10.0
+    args = MixTrainingArguments(str(tmp_path), use_cpu=True, **training)
+    assert (
+        args.per_device_train_batch_size, args.learning_rate, args.mix_loss, args.image_augmentations
+    ) == PRESETS[name][1]  # fmt: skip
+    made, settings = Trainer.get_optimizer_cls_and_kwargs(args, Net())
+    assert made is torch.optim.SGD and args.weight_decay == 1e-4
+    assert settings == {"lr": args.learning_rate, "momentum": 0.9, "nesterov": True}
+
+
+@pytest.mark.parametrize("clean_lam", [0.0, 0.5])
+def test_the_binary_loss_is_that_of_the_mix_and_the_saliency_that_of_cross_entropy(clean_lam):
+    """As the official step: the clean loss is 2 clean_lam CE / C, and serves as saliency; the mixed one is BCE."""
+    net, pixels = Net(), images()
+    method = PuzzleMix(clean_lam=clean_lam)
+    plan = draw(method)
+    step, seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    losses = method.losses(replace(step, loss=replace(LOSS, kind="bce")))
+    if clean_lam:
+        clean = next(losses)["loss_clean"]
+        torch.testing.assert_close(clean, 2 * clean_lam * F.cross_entropy(net(pixels), LABELS) / 3)
+        clean.backward()
+    terms = next(losses)
+    plain, plain_seen, _ = make_step(net, plan, pixels, **NORMALISATION)
+    next(PuzzleMix().losses(plain))
+    mixed = plain_seen[-1]["pixel_values"]
+    torch.testing.assert_close(seen[-1]["pixel_values"], mixed, rtol=0, atol=0 if not clean_lam else 1e-6)
+    # What each row keeps of itself, from the plan by hand.
+    leaf = pixels.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(leaf), LABELS), leaf)
+    _, weight, _ = puzzle_mix(
+        pixels, channel_saliency(gradient), plan.index, plan.lam, block_num=plan.detail.block_num, t_size=4,
+        mean=torch.full((3,), 0.5), std=torch.full((3,), 0.5),
+    )  # fmt: skip
+    one_hot = F.one_hot(LABELS, 3).float()
+    target = weight.unsqueeze(1) * one_hot + (1 - weight).unsqueeze(1) * one_hot[plan.index]
+    torch.testing.assert_close(terms["loss_supervised"], torch.nn.BCELoss()(net(mixed).softmax(dim=1), target))
 
 
 def test_the_saliency_is_the_gradient_at_the_pixels_alone():
@@ -429,6 +599,10 @@ def test_flat_images_fall_back_to_uniform_saliency_and_say_so():
     [
         ("mixup", {"layers": [1]}, "mix_layers=.*mixup mixes pixels, and layers mixes inside the model"),
         ("cutmix", {"pad": "keep"}, "mix_pad=keep was given, but cutmix mixes pixels, and pad is for texts"),
+        ("cutmix", {"cutmix_minmax": [0.8, 0.2]}, r"cutmix_minmax must be two shares .* got \[0.8, 0.2\]"),
+        ("cutmix", {"cutmix_minmax": 0.5}, "cutmix_minmax must be two shares of a side.* got 0.5"),
+        ("cutmix", {"cutmix_minmax": [0.0, 0.5]}, "cutmix_minmax must be two shares of a side, 0 < min"),
+        ("mixup_cutmix", {"cutmix_minmax": [0.2, 0.5], "fold": True}, "mix_fold=True .* draws sides, not lambdas"),
         ("mixup", {"partner": "nearest_length"}, "partner='nearest_length' is for texts"),
         ("cutmix", {"correct_lam": 1}, "correct_lam must be true or false, got 1"),
         ("mixup_cutmix", {"switch_prob": 1.5}, r"switch_prob must lie in \[0, 1\], got 1\.5"),

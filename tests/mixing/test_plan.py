@@ -13,7 +13,7 @@ from scipy import stats
 from mixtext_hf.functional import MixPlan, draw_plan
 
 
-PARTNERS = ("any", "same_class", "other_class", "nearest_length")
+PARTNERS = ("any", "derangement", "same_class", "other_class", "nearest_length")
 ALPHAS = st.one_of(st.just(0.0), st.floats(0.01, 50.0))
 
 
@@ -97,14 +97,90 @@ def test_runs_that_differ_in_prob_agree_in_partner_layer_and_lambda(arguments, s
     always = drawn({**arguments, "prob": 1.0}, seed)
     sometimes = drawn({**arguments, "prob": 0.5}, seed)
     if not torch.equal(sometimes.lam, torch.ones(len(sometimes))):
-        assert torch.equal(sometimes.index, always.index) and torch.equal(sometimes.lam, always.lam)
+        mixed = sometimes.lam != 1
+        assert torch.equal(sometimes.index[mixed], always.index[mixed])
+        assert torch.equal(sometimes.lam[mixed], always.lam[mixed])
         assert sometimes.layer == always.layer
+        assert arguments["per"] == "example" or torch.equal(sometimes.lam, always.lam)
 
 
 def test_prob_is_the_share_of_mixed_batches():
     generator = rng(3)
     mixed = sum(draw_plan(4, alpha=1.0, layers=[1], prob=0.3, rng=generator).layer == 1 for _ in range(2000))
     assert stats.binomtest(mixed, 2000, 0.3).pvalue > 1e-3
+
+
+def test_prob_is_the_share_of_mixed_rows_where_each_has_its_own_lambda():
+    generator = rng(3)
+    plans = [draw_plan(10, alpha=1.0, per="example", prob=0.3, rng=generator) for _ in range(500)]
+    mixed = torch.stack([plan.lam != 1 for plan in plans])
+    assert stats.binomtest(int(mixed.sum()), mixed.numel(), 0.3).pvalue > 1e-3
+    # Row by row: as many in a batch as chance has it, and not all or none.
+    counts = np.bincount(mixed.sum(dim=1).numpy(), minlength=11)
+    expected = stats.binom.pmf(np.arange(11), 10, 0.3) * len(plans)
+    assert stats.chisquare([*counts[:6], counts[6:].sum()], [*expected[:6], expected[6:].sum()]).pvalue > 1e-3
+    # A row that is mixed may have one that is not for a partner, as in timm.
+    assert any(bool((plan.lam[plan.index] == 1)[plan.lam != 1].any()) for plan in plans)
+
+
+@pytest.mark.parametrize("per", ["batch", "example"])
+def test_what_is_drawn_at_the_defaults_is_drawn_in_this_order(per):
+    """Chance, layer, order, lambdas: no other draw moves them, and none comes after."""
+    generator, other = rng(11), rng(11)
+    plan = draw_plan(6, alpha=0.7, layers=[1, 2, 3], per=per, rng=generator)
+    other.random()
+    layer, order = [1, 2, 3][other.integers(3)], other.permutation(6)
+    lam = other.beta(0.7, 0.7, size=6 if per == "example" else 1)
+    assert plan.layer == layer and plan.index.tolist() == order.tolist()
+    assert plan.lam.tolist() == np.full(6, lam, dtype=np.float32).tolist()
+    assert generator.random() == other.random()
+    # What other settings draw besides comes from a child of the generator.
+    for settings in ({"partner": "derangement"}, {"prob": 0.5}):
+        generator, other = rng(11), rng(11)
+        draw_plan(6, alpha=0.7, layers=[1, 2, 3], per=per, rng=other)
+        draw_plan(
+            6, alpha=0.7, layers=[1, 2, 3], per="example" if "prob" in settings else per, rng=generator, **settings
+        )
+        assert per == "batch" or generator.random() == other.random()
+
+
+def test_derangements_are_all_alike_likely():
+    generator = rng(5)
+    counts: dict[tuple[int, ...], int] = {}
+    for _ in range(1800):
+        plan = draw_plan(4, alpha=1.0, partner="derangement", rng=generator)
+        counts[tuple(plan.index.tolist())] = counts.get(tuple(plan.index.tolist()), 0) + 1
+    # Of the 24 permutations of four rows nine leave none in its place.
+    assert len(counts) == 9 and all(row != i for order in counts for i, row in enumerate(order))
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("rows", [2, 3, 8, 33])
+def test_no_row_meets_itself_in_a_derangement(rows):
+    for seed in range(30):
+        plan = draw_plan(rows, alpha=1.0, layers=[1, 2], partner="derangement", rng=rng(seed))
+        assert sorted(plan.index.tolist()) == list(range(rows))
+        assert not bool((plan.index == torch.arange(rows)).any())
+        # All else is that of any permutation.
+        other = draw_plan(rows, alpha=1.0, layers=[1, 2], rng=rng(seed))
+        assert torch.equal(plan.lam, other.lam) and plan.layer == other.layer
+
+
+def test_a_row_alone_stays_itself_in_a_derangement():
+    plan = draw_plan(1, alpha=1.0, partner="derangement", rng=rng())
+    assert plan.index.tolist() == [0]
+
+
+def test_each_row_may_have_an_alpha():
+    alpha = np.where(np.arange(4000) % 2 == 0, 0.2, 8.0)
+    lam = draw_plan(4000, alpha=alpha, per="example", rng=rng(1)).lam.numpy()
+    for start, of_row in ((0, 0.2), (1, 8.0)):
+        assert stats.kstest(lam[start::2], stats.beta(of_row, of_row).cdf).pvalue > 1e-3
+    for wrong in ({"alpha": np.ones(3)}, {"alpha": np.zeros(4)}, {"alpha": np.ones(4), "per": "batch"}):
+        with pytest.raises(
+            ValueError, match=r"`alpha` of each row must be 4 finite numbers > 0, with `per='example'`"
+        ):
+            draw_plan(4, rng=rng(), **{"per": "example", **wrong})
 
 
 @examples(200)
@@ -207,7 +283,7 @@ def test_extreme_alphas_give_lambdas_in_range(alpha):
         ({"layers": [1, -2]}, r"`layers` must be ints >= 0 or 'head', got \[1, -2\]"),
         ({"layers": [1, "tail"]}, r"`layers` must be ints >= 0 or 'head', got \[1, 'tail'\]"),
         ({"pad": "drop"}, "`pad` must be one of .*'mix', 'keep'.*, got 'drop'"),
-        ({"partner": "friend"}, "`partner` must be one of .*'any', 'same_class'.*, got 'friend'"),
+        ({"partner": "friend"}, "`partner` must be one of .*'any', 'derangement'.*, got 'friend'"),
         ({"partner": "same_class"}, r"`partner='same_class'` needs `labels`, an array of shape \(4,\)"),
         ({"partner": "other_class"}, r"`partner='other_class'` needs `labels`, an array of shape \(4,\)"),
         ({"partner": "nearest_length"}, r"`partner='nearest_length'` needs `lengths`, an array of shape \(4,\)"),

@@ -19,6 +19,7 @@ from mixtext_hf.mixing import (
     sharpen,
     soft_kl_divergence,
 )
+from mixtext_hf.mixing.targets import soft_binary_cross_entropy
 
 
 B, C = 5, 4
@@ -212,6 +213,9 @@ def test_bfloat16_logits_are_computed_in_float32(task):
         (("single_label_classification", 3, 1.0), r"`label_smoothing` must lie in \[0, 1\), got 1.0"),
         (("single_label_classification", 3, -0.1), r"`label_smoothing` must lie in \[0, 1\), got -0.1"),
         (("regression", 1, 0.1), "`label_smoothing` smooths over classes and a regression has none: set it to 0"),
+        (("single_label_classification", 3, 0.0, "hinge"), r"`kind` must be one of \('ce', 'bce'\), got 'hinge'"),
+        (("regression", 1, 0.0, "bce"), "`kind='bce'` compares the softmax of at least 2 classes.*regression"),
+        (("single_label_classification", 1, 0.0, "bce"), "`kind='bce'` compares the softmax of at least 2 classes"),
     ],
     ids=str,
 )
@@ -383,3 +387,51 @@ def test_the_plain_loss_copies_nothing_to_the_device():
     with Copies() as copies:
         assert score(logits, labels).device.type == "meta"
     assert copies.count == 0
+
+
+# ---- binary cross-entropy of the softmax ----
+
+
+@examples(100)
+@given(st.data())
+def test_the_binary_loss_is_that_of_the_official_code(data):
+    batch_size, classes = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 7))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    given_logits = torch.randn(batch_size, classes, generator=generator) * data.draw(
+        st.sampled_from([0.0, 0.3, 1.0, 2.0])
+    )
+    labels = torch.randint(classes, (batch_size,), generator=generator)
+    index = torch.randperm(batch_size, generator=generator)
+    lam = torch.rand(batch_size, generator=generator)
+    one_hot = F.one_hot(labels, classes).float()
+    # Manifold mixup and PuzzleMix: BCELoss()(softmax(output), reweighted_target).
+    logits = given_logits.double().requires_grad_()
+    target = (lam.unsqueeze(1) * one_hot + (1 - lam.unsqueeze(1)) * one_hot[index]).double()
+    expected = torch.nn.BCELoss()(torch.softmax(logits, dim=1), target)
+    ours = given_logits.clone().requires_grad_()
+    loss = MixedLoss("single_label_classification", classes, kind="bce")
+    actual = loss(ours, labels, index, lam)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-6)
+    gradients = torch.autograd.grad(actual, ours)[0], torch.autograd.grad(expected, logits)[0]
+    torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_binary_loss_is_finite_however_sure_the_model_is():
+    logits = torch.tensor([[500.0, -500.0, 0.0], [0.0, 0.0, 0.0], [40.0, 0.0, 0.0]], requires_grad=True)
+    targets = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    losses = soft_binary_cross_entropy(logits, targets)
+    # By hand: log p is -1000 and -500; 1 - p of the sure one is e^-500.
+    assert losses[0].item() == pytest.approx((1000 + 500) / 3, rel=1e-6)
+    assert losses[1].item() == pytest.approx(-(math.log(1 / 3) + 2 * math.log(2 / 3)) / 3, rel=1e-6)
+    # 1 - p is 2 e^-40, which a difference in float32 would have for 0.
+    assert losses[2].item() == pytest.approx((0.5 * (40 - math.log(2)) + 0.5 * 40) / 3, rel=1e-6)
+    assert torch.isfinite(torch.autograd.grad(losses.sum(), logits)[0]).all()
+
+
+def test_the_binary_loss_has_a_cross_entropy_beside_it():
+    loss = MixedLoss("single_label_classification", C, 0.1, kind="bce")
+    assert loss.cross_entropy == MixedLoss("single_label_classification", C, 0.1) and loss.size == 2 / C
+    assert single.cross_entropy is single and single.size == 1
+    smoothed = mix_targets(LABELS, INDEX, LAM, num_labels=C) * 0.9 + 0.1 / C
+    expected = torch.nn.BCELoss()(torch.softmax(LOGITS, dim=1), smoothed)
+    torch.testing.assert_close(loss(LOGITS, LABELS, INDEX, LAM), expected, rtol=1e-5, atol=1e-6)

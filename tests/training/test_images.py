@@ -24,7 +24,7 @@ from tiny import IMAGE_SIZE, tiny_image_model, tiny_model
 
 from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.methods import METHODS, AugMix, PuzzleMix
-from mixtext_hf.mixing import Blocks
+from mixtext_hf.mixing import Blocks, MixPlan
 from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
@@ -285,14 +285,70 @@ def test_the_normalisation_is_known(tmp_path, family, of_the_collator):
 
 def test_noise_on_pixels_of_which_nobody_knows_how_they_were_normalised_is_refused(tmp_path):
     ready = [{"pixel_values": torch.randn(3, *IMAGE_SIZE), "label": i % 3} for i in range(8)]
-    for adv_p in (0.0, 0.5):
-        args = arguments(tmp_path, mix_method="puzzlemix", mix_kwargs={"adv_p": adv_p}, max_steps=1)
-        trainer = MixTrainer(tiny_image_model(), args, train_dataset=ready)
-        if adv_p:
-            with pytest.raises(ValueError, match=r"adv_p=0\.5 adds noise.*give the image processor"):
-                trainer.train()
-        else:
-            trainer.train()
+    args = arguments(tmp_path, mix_method="puzzlemix", mix_kwargs={"adv_p": 0.5}, max_steps=1)
+    with pytest.raises(
+        ValueError, match=r"adv_p=0\.5 adds noise.*give pixel_mean and pixel_std, or the image processor"
+    ):
+        MixTrainer(tiny_image_model(), args, train_dataset=ready)
+
+
+def ready_trainer(output_dir, processor=None, **settings):
+    """PuzzleMix on pixels that somebody else normalised."""
+    ready = [{"pixel_values": torch.randn(3, *IMAGE_SIZE), "label": i % 3} for i in range(8)]
+    settings = {"mix_method": "puzzlemix", "max_steps": 1, **settings}
+    return MixTrainer(
+        tiny_image_model(), arguments(output_dir, **settings), train_dataset=ready, processing_class=processor
+    )
+
+
+def test_that_nobody_says_how_pixels_were_normalised_is_said(tmp_path, caplog):
+    said = "Nothing says how the images were normalised, and puzzlemix"
+    ready_trainer(tmp_path)
+    assert caplog.text.count(said) == 1 and "Give pixel_mean and pixel_std" in caplog.text
+    caplog.clear()
+    zero_and_one = {"pixel_mean": [0.0] * 3, "pixel_std": [1.0] * 3}
+    ready_trainer(tmp_path, **zero_and_one)
+    ready_trainer(tmp_path, small_image_processor(IMAGE_SIZE, 3))
+    ready_trainer(tmp_path, mix_method="cutmix")
+    ready_trainer(tmp_path, mix_kwargs={"gamma": 0.0})
+    assert said not in caplog.text
+
+
+@pytest.mark.parametrize("has_processor", [False, True])
+def test_the_normalisation_may_be_given(tmp_path, has_processor):
+    """For pixels from somebody's own transform it wins over that of the image processor."""
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
+    processor = small_image_processor(IMAGE_SIZE, 3) if has_processor else None
+    trainer = ready_trainer(tmp_path, processor, mix_kwargs={"adv_p": 1.0}, pixel_mean=mean, pixel_std=std)
+    trainer.train()
+    step = trainer._step(trainer.model, next(iter(trainer.get_train_dataloader())), MixPlan.identity(8))
+    assert torch.equal(step.pixel_mean, torch.tensor(mean)) and torch.equal(step.pixel_std, torch.tensor(std))
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"pixel_mean": [0.5] * 3}, r"pixel_mean=\[0.5, 0.5, 0.5\] and pixel_std=None belong together"),
+        ({"pixel_mean": [0.5] * 3, "pixel_std": [0.5]}, "belong together"),
+        ({"pixel_mean": [127.5], "pixel_std": [127.5]}, r"pixel_mean must be numbers in \[0, 1\].*divide .* by 255"),
+        ({"pixel_mean": [0.5], "pixel_std": [0.0]}, r"pixel_std must be numbers in \(0, 1\], got \[0.0\]"),
+        ({"pixel_mean": [0.5], "pixel_std": [0.5]}, "have 1 numbers each, and the model takes images of 3 channels"),
+        # Raw images are normalised by the image processor, whatever is said.
+        (
+            {"pixel_mean": [0.4] * 3, "pixel_std": [0.2] * 3},
+            r"were given, and the image processor normalises the training images by \[0.5, 0.5, 0.5\]",
+        ),
+    ],
+)
+def test_a_normalisation_that_cannot_be_is_refused(tmp_path, settings, message):
+    for method in ("puzzlemix", "mixup"):
+        with pytest.raises(ValueError, match=message):
+            make_image_trainer(tmp_path, mix_method=method, **settings)
+
+
+def test_the_normalisation_is_of_images(tmp_path):
+    with pytest.raises(ValueError, match=r"pixel_mean=\[0.5\] is of images, and .* reads texts"):
+        make_trainer(tiny_model(), arguments(tmp_path, mix_method="tmix", pixel_mean=[0.5], pixel_std=[0.5]))
 
 
 def test_plans_say_how_many_blocks(tmp_path):
@@ -372,4 +428,76 @@ def test_a_method_object_and_a_trainer_of_ones_own(tmp_path):
     trainer = make_image_trainer(tmp_path, image_rows(8), method=AugMix(jsd_weight=0.0, severity=1))
     assert isinstance(trainer, MixTrainer)
     trainer.train()
-    assert series(trainer, "loss_consistency") == [0.0]
+    assert series(trainer, "loss_consistency") == []
+
+
+# ---- AugMix in part ----
+
+
+def test_augmix_on_one_view_of_all_operations(tmp_path):
+    seen = []
+
+    class Recording(MixTrainer):
+        def compute_loss(self, model, inputs, *args, **kwargs):
+            seen.append({name: tuple(value.shape) for name, value in inputs.items()})
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    rows = image_rows(8)
+    settings = {"mix_method": "augmix", "max_steps": 1, "per_device_train_batch_size": 8}
+    one = make_image_trainer(
+        tmp_path / "one", rows, kind=Recording, mix_kwargs={"jsd_weight": 0, "all_ops": True}, **settings
+    )
+    one.train()
+    assert seen[0]["views"] == (8, 1, 3, *IMAGE_SIZE)
+    assert series(one, "loss") == series(one, "loss_supervised") and series(one, "loss_consistency") == []
+    # Its view is the first of the two, and the binary loss has nothing to be weighed against.
+    few = make_image_trainer(tmp_path / "few", rows, mix_kwargs={"jsd_weight": 0}, mix_loss="bce", **settings)
+    two = make_image_trainer(tmp_path / "two", rows, **settings)
+    views = [next(iter(trainer.get_train_dataloader()))["views"] for trainer in (few, two)]
+    assert torch.equal(views[0][:, 0], views[1][:, 0]) and views[1].shape[1] == 2
+
+
+# ---- the loss ----
+
+
+@pytest.mark.parametrize("method", ["erm", "cutmix", "puzzlemix"])
+def test_the_binary_loss_trains_and_evaluation_keeps_cross_entropy(tmp_path, method):
+    rows = image_rows(16)
+    settings = {"mix_method": method, "max_steps": 2, "per_device_train_batch_size": 8}
+    trainers = {
+        kind: make_image_trainer(tmp_path / str(kind), rows, eval_dataset=rows, mix_loss=kind, **settings)
+        for kind in (None, "ce", "bce")
+    }
+    # The same model: before training, and measured alike.
+    before = [trainer.evaluate()["eval_loss"] for trainer in trainers.values()]
+    assert before[0] == before[1] == before[2] > 0.8
+    for trainer in trainers.values():
+        trainer.train()
+    assert series(trainers[None], "loss") == series(trainers["ce"], "loss")
+    # At equal chances 1.1 of cross-entropy, and 0.64 as the mean over three classes.
+    assert 0.4 < series(trainers["bce"], "loss")[0] / series(trainers["ce"], "loss")[0] < 0.7
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(
+            weights(trainers["ce"].model).values(), weights(trainers["bce"].model).values(), strict=True
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"mix_loss": "hinge"}, r"mix_loss must be one of \('ce', 'bce'\), got 'hinge'"),
+        ({"mix_loss": "bce", "mix_method": "augmix"}, "mix_loss='bce' .* augmix weighs its other losses"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_image_trainer(tmp_path, **settings)
+
+
+def test_the_binary_loss_is_for_one_of_several_classes(tmp_path):
+    model = tiny_image_model("vit")
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(ValueError, match=r"mix_loss='bce' compares the softmax .* multi_label_classification"):
+        make_image_trainer(tmp_path, model=model, mix_loss="bce", mix_method="mixup")

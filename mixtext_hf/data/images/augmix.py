@@ -1,9 +1,9 @@
 """The pictures of AugMix (Hendrycks et al., ICLR 2020, https://arxiv.org/abs/1912.02781, Algorithm 1).
 
 An image is disguised by several chains of operations, the chains are mixed, and the mixture with the image. The operations
-and their strengths are those of the authors' code (https://github.com/google-research/augmix), without contrast, colour,
-brightness and sharpness, which overlap with the corruptions that robustness is measured by. The loss is in
-`methods/augmix.py`.
+and their strengths are those of the authors' code (https://github.com/google-research/augmix). Contrast, colour, brightness
+and sharpness, which overlap with the corruptions that robustness is measured by, are among them only if asked for, as its
+`--all-ops` does. The loss is in `methods/augmix.py`.
 
 Draw, then apply: an operation is drawn with its strength first, and is a function of the pixels alone after that.
 """
@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 
 # The largest severity: the strengths below are reached there.
@@ -25,6 +26,8 @@ Size = tuple[int, int]
 """Width and height in pixels, as PIL has them."""
 Operation = Callable[[np.ndarray], np.ndarray]
 """An operation with its strength, uint8 `(H, W, C)` to the same: every channel by itself, and all alike."""
+Draw = Callable[[float, Size, np.random.Generator], Operation]
+"""Draws an operation, given the severity, the size of the image and the random generator."""
 
 
 def sample_level(severity: float, rng: np.random.Generator) -> float:
@@ -142,7 +145,22 @@ def with_pil(change: Callable[[Image.Image], Image.Image]) -> Operation:
     return operation
 
 
-OPERATIONS: dict[str, Callable[[float, Size, np.random.Generator], Operation]] = {
+def enhanced(kind: Any, factor: float) -> Operation:
+    """What a class of `PIL.ImageEnhance` does with a factor; 1 changes nothing. Only RGB images have colours to enhance."""
+    change = with_pil(lambda image: kind(image).enhance(factor))
+    if kind is not ImageEnhance.Color:
+        return change
+    return lambda image: change(image) if image.shape[2] == 3 else image
+
+
+def _draw_enhanced(kind: Any) -> Draw:
+    def draw(severity: float, size: Size, rng: np.random.Generator) -> Operation:
+        return enhanced(kind, 0.1 + float_parameter(sample_level(severity, rng), 1.8))
+
+    return draw
+
+
+OPERATIONS: dict[str, Draw] = {
     "autocontrast": _draw_autocontrast,
     "equalize": _draw_equalize,
     "posterize": _draw_posterize,
@@ -153,8 +171,16 @@ OPERATIONS: dict[str, Callable[[float, Size, np.random.Generator], Operation]] =
     "translate_x": _draw_translate_x,
     "translate_y": _draw_translate_y,
 }
-"""Draws an operation of this name, given the severity, the size of the image and the random generator."""
+"""Draws an operation of this name."""
+OVERLAPPING: dict[str, Draw] = {
+    "color": _draw_enhanced(ImageEnhance.Color),
+    "contrast": _draw_enhanced(ImageEnhance.Contrast),
+    "brightness": _draw_enhanced(ImageEnhance.Brightness),
+    "sharpness": _draw_enhanced(ImageEnhance.Sharpness),
+}
+"""The same for those that are like corruptions that robustness is measured by."""
 _DRAWS = tuple(OPERATIONS.values())
+_ALL_DRAWS = (*_DRAWS, *OVERLAPPING.values())
 
 
 @dataclass(frozen=True)
@@ -167,12 +193,14 @@ class AugMixChains:
         width (`int`, *optional*, defaults to 3): Number of chains.
         depth (`int`, *optional*): Operations in a chain; by default 1 to 3, drawn for each chain.
         alpha (`float`, *optional*, defaults to 1.0): Of both distributions of the weights, above 0.
+        all_ops (`bool`, *optional*, defaults to `False`): Whether contrast, colour, brightness and sharpness take part.
     """
 
     severity: float = 3
     width: int = 3
     depth: int | None = None
     alpha: float = 1.0
+    all_ops: bool = False
 
     def __post_init__(self) -> None:
         if not 0.1 < self.severity <= PARAMETER_MAX:
@@ -207,5 +235,6 @@ class AugMixChains:
         return np.rint(mixed).astype(np.uint8)
 
     def _draw(self, size: Size, rng: np.random.Generator) -> Operation:
-        draw = _DRAWS[rng.integers(len(_DRAWS))]
+        draws = _ALL_DRAWS if self.all_ops else _DRAWS
+        draw = draws[rng.integers(len(draws))]
         return draw(self.severity, size, rng)

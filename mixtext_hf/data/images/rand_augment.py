@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import ImageEnhance
 
-from .augmix import Operation, Size, affine, autocontrast, equalize, posterize, solarize, with_pil
+from .augmix import Operation, Size, affine, autocontrast, enhanced, equalize, posterize, solarize, with_pil
 
 
 MAX_MAGNITUDE = 30
@@ -27,15 +27,9 @@ Make = Callable[[float, Size], Operation]
 
 def _enhanced(kind: Any) -> Make:
     def make(strength: float, size: Size) -> Operation:
-        return with_pil(lambda image: kind(image).enhance(1 + 0.9 * strength))
+        return enhanced(kind, 1 + 0.9 * strength)
 
     return make
-
-
-def _coloured(strength: float, size: Size) -> Operation:
-    change = _enhanced(ImageEnhance.Color)(strength, size)
-    # Other images than RGB ones have no colours.
-    return lambda image: change(image) if image.shape[2] == 3 else image
 
 
 def _rotated(strength: float, size: Size) -> Operation:
@@ -49,7 +43,7 @@ _EITHER_WAY: dict[str, Make] = {
     "shear_y": lambda strength, size: affine(size, (1, 0, 0, 0.3 * strength, 1, 0)),
     "translate_x": lambda strength, size: affine(size, (1, 0, _FARTHEST * strength * size[0], 0, 1, 0)),
     "translate_y": lambda strength, size: affine(size, (1, 0, 0, 0, 1, _FARTHEST * strength * size[1])),
-    "color": _coloured,
+    "color": _enhanced(ImageEnhance.Color),
     "contrast": _enhanced(ImageEnhance.Contrast),
     "brightness": _enhanced(ImageEnhance.Brightness),
     "sharpness": _enhanced(ImageEnhance.Sharpness),
