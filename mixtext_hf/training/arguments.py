@@ -114,7 +114,7 @@ class MixTrainingArguments(TrainingArguments):
     mix_preset: str | None = field(
         default=None,
         metadata={
-            "help": "Hyper-parameters under a name; others given win. mixtext: paper, official_code, ours; puzzlemix: cifar, "
+            "help": "Hyper-parameters under a name; others given win. mixup: regmixup; mixtext: paper, official_code, ours; puzzlemix: cifar, "
             "tiny_imagenet, imagenet."
         },
     )
