@@ -146,9 +146,12 @@ def _facts(data: CardData) -> dict[str, Any]:
         "method": method,
         "method_title": None if method is None else type(method).__name__,
         # A method of somebody's own may have none.
-        "equation": None if method is None or not hasattr(method, "equation") else fenced(method.equation, "text"),
+        "equation": None if method is None or not hasattr(method, "equation") else fenced(method.formula, "text"),
         "citation": None if method is None else method.citation,
-        "bibtex": None if method is None or method.citation is None else fenced(method.citation.bibtex(), "bibtex"),
+        "further_citations": [] if method is None else method.further_citations,
+        "bibtex": None
+        if method is None or method.citation is None
+        else fenced("\n\n".join(one.bibtex() for one in (method.citation, *method.further_citations)), "bibtex"),
         "hyperparameters": [] if method is None else _hyperparameters(method),
         "files": [
             (name.removesuffix("_file"), [public(path) for path in paths]) for name, paths in facts.files.items()

@@ -86,7 +86,7 @@ def find_preset(name: str, preset: str) -> Preset:
     """
     presets = METHODS[name].presets if name in METHODS else {}
     if preset not in presets:
-        known = f"choose from {', '.join(presets)}" if presets else "it has none; mixtext and puzzlemix have"
+        known = f"choose from {', '.join(presets)}" if presets else "it has none; mixtext, mixup and puzzlemix have"
         raise ValueError(f"mix_preset={preset!r} is no preset of {name}: {known}.")
     return presets[preset]
 

@@ -155,6 +155,15 @@ class Citation:
         return "\n".join([*lines, "}"])
 
 
+REGMIXUP = Citation(
+    authors="Pinto, F., Yang, H., Lim, S.-N., Torr, P. H. S. and Dokania, P. K.",
+    title="Using Mixup as a Regularizer Can Surprisingly Improve Accuracy & Out-of-Distribution Robustness",
+    venue="NeurIPS",
+    year=2022,
+    url="https://arxiv.org/abs/2206.14502",
+)
+
+
 @dataclass(frozen=True)
 class Preset:
     """Hyper-parameters under a name, and the training arguments that belong to them."""
@@ -178,6 +187,10 @@ class MixMethod:
         prob (`float`): Chance that a step mixes at all; with `per="example"`, that a row is mixed.
         partner (`str`): `"any"`, `"derangement"` (no row meets itself), `"same_class"`, `"other_class"` or `"nearest_length"`.
         pad (`"mix"` or `"keep"`): What happens where only one partner has a real token.
+        clean_lam (`float`):
+            Weight of the loss on the rows as they are, beside that on the mixed ones, wherever a step mixes (RegMixup, Pinto et
+            al. 2022, with 1 / eta in place of their eta on the mixed rows); 0: mixed rows alone. The model sees both in one batch
+            of twice the rows, whose statistics a batch norm takes together.
     """
 
     alpha: float = 1.0
@@ -187,6 +200,7 @@ class MixMethod:
     prob: float = 1.0
     partner: Partner = "any"
     pad: Padding = "mix"
+    clean_lam: float = 0.0
 
     name: ClassVar[str]
     equation: ClassVar[str]
@@ -202,6 +216,8 @@ class MixMethod:
             raise ValueError(f"mix_alpha must be a finite number >= 0, got {self.alpha!r}.")
         if not (is_number(self.prob) and 0 <= self.prob <= 1):
             raise ValueError(f"mix_prob must lie in [0, 1], got {self.prob!r}.")
+        if not (is_number(self.clean_lam) and self.clean_lam >= 0):
+            raise ValueError(f"clean_lam must be a finite number >= 0, got {self.clean_lam!r}.")
         if not isinstance(self.fold, bool):
             raise ValueError(f"mix_fold must be true or false, got {self.fold!r}.")
         for name, allowed in (("per", Per), ("partner", Partner), ("pad", Padding)):
@@ -277,7 +293,40 @@ class MixMethod:
         """
         # A row that has no label, or whose partner has none, stays itself.
         plan = step.plan.among(has_label(step.labels))
-        yield {"loss_supervised": step.loss(step.forward(step.inputs, plan), step.labels, plan.index, plan.lam)}
+        yield self.supervised(step, step.inputs, plan, plan.lam, inside=plan)
+
+    def supervised(
+        self,
+        step: Step,
+        inputs: dict[str, Any],
+        plan: MixPlan,
+        weight: torch.Tensor,
+        *,
+        inside: MixPlan | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """
+        The loss of the mixed rows and, with `clean_lam`, that of the rows as they are, behind them in the same batch.
+
+        Args:
+            step ([`Step`]): Its inputs are those of the rows as they are.
+            inputs (`dict[str, torch.Tensor]`): The inputs of the mixed rows; those of the step where the model mixes.
+            plan ([`MixPlan`]): The partners.
+            weight (`torch.Tensor` of shape `(B,)`, float32): The realised weight of each row's own label.
+            inside ([`MixPlan`], *optional*): What the model mixes by; `None`: its inputs are mixed already.
+        """
+        rows = len(step.labels)
+        both = self.sees_clean_rows and not step.plan.is_identity
+        if both:
+            inputs = {name: _followed_by(value, step.inputs[name], rows) for name, value in inputs.items()}
+            inside = None if inside is None else inside.extended(rows)
+        logits = step.forward(inputs, inside)
+        terms = {"loss_supervised": step.loss(logits[:rows], step.labels, plan.index, weight)}
+        return {"loss_clean": self.clean_lam * step.loss(logits[rows:], step.labels), **terms} if both else terms
+
+    @property
+    def sees_clean_rows(self) -> bool:
+        """Whether [`~MixMethod.supervised`] shows the model the rows as they are, beside the mixed ones."""
+        return self.clean_lam > 0
 
     def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
         """What is logged of the averages of a logging window: numbers as they are, of tensors (lists) what they tell."""
@@ -306,10 +355,26 @@ class MixMethod:
                     "method or drop it."
                 )
 
+    @property
+    def formula(self) -> str:
+        """What is trained, with these hyper-parameters: the method's equation, and the loss on clean rows where there is one."""
+        return self.equation + (f"\nL = l(mixed rows) + {self.clean_lam:g} l(clean rows)" if self.clean_lam else "")
+
+    @property
+    def further_citations(self) -> tuple[Citation, ...]:
+        """The papers that options follow which are in use."""
+        return (REGMIXUP,) if self.sees_clean_rows else ()
+
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
         """The names of the hyper-parameters."""
         return tuple(f.name for f in fields(cls))
+
+
+def _followed_by(mixed: Any, clean: Any, rows: int) -> Any:
+    """Both, one below the other, where they are of a value for each of the `rows`; what is one for all stays."""
+    has_rows = isinstance(mixed, torch.Tensor) and mixed.dim() > 0 and len(mixed) == rows
+    return torch.cat([mixed, clean]) if has_rows else mixed
 
 
 def _tex(text: str) -> str:

@@ -174,6 +174,11 @@ class MixText(TMix):
             )
         if self.mix_within == "kind" and self.partner != "any":
             raise ValueError(f"mix_within='kind' draws the partners itself: drop partner={self.partner!r}.")
+        if self.clean_lam:
+            raise ValueError(
+                f"clean_lam={self.clean_lam} adds the loss on rows as they are to that on mixed ones, and the losses of {self.name} "
+                "are those of its paper: drop it, or use tmix on the labelled rows alone."
+            )
         self._check_view_weights()
         self._check_align()
 

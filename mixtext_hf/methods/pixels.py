@@ -74,11 +74,11 @@ class PixelMix(MixMethod):
         alone = plan.index == torch.arange(len(plan), device=plan.index.device)
         return replace(plan, lam=torch.where(alone, 1.0, plan.lam))
 
-    @staticmethod
-    def mixed_loss(step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+    def mixed_loss(
+        self, step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """The loss of the mixed `images` `(B, C, H, W)`, whose rows keep a `weight` `(B,)`, as in the methods that mix inside the model."""
-        logits = step.forward({**step.inputs, PIXELS: images})
-        return {"loss_supervised": step.loss(logits, step.labels, plan.index, weight)}
+        return self.supervised(step, {**step.inputs, PIXELS: images}, plan, weight)
 
 
 def draw_centre(batch_size: int, rng: np.random.Generator, *, per: str) -> torch.Tensor:
@@ -103,7 +103,7 @@ def boxes_of(plan: MixPlan) -> torch.Tensor | None:
 
 def is_identity(plan: MixPlan) -> bool:
     """Whether a plan that was just drawn (it is on the CPU) mixes nothing."""
-    return bool((plan.lam == 1).all())
+    return plan.is_identity
 
 
 def check_not_negative(**values: Any) -> None:

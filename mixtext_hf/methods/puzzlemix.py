@@ -8,18 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 
 from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
 from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_mix
-from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
+from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral_residual
 
 from .base import Citation, Preset, Step, is_number
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
+
+Saliency = Literal["gradient", "spectral_residual"]
+
+GUIDEDMIXUP = Citation(
+    authors="Kang, M. and Kim, S.",
+    title="GuidedMixup: An Efficient Mixup Strategy Guided by Saliency Maps",
+    venue="AAAI",
+    year=2023,
+    url="https://arxiv.org/abs/2306.16612",
+)
 
 _CIFAR = {
     "n_labels": 3,
@@ -69,7 +79,10 @@ class PuzzleMix(PixelMix):
         t_size (`int` or `"auto"`, *optional*): Side in pixels of what is moved; -1: a block; `"auto"`: 4 in images of at most
             32 pixels a side, a block in larger ones; `None`: nothing is moved.
         clean_lam (`float`): Weight of the loss on the unmixed images, whose gradient then serves as saliency; 0: the gradient
-            is taken with respect to the pixels alone, in evaluation mode.
+            is taken with respect to the pixels alone, in evaluation mode. With another saliency than the gradient: as in the other
+            methods.
+        saliency (`"gradient"` or `"spectral_residual"`): Of the loss with respect to the pixels, or that of the images alone, which
+            takes no pass of the network (Hou & Zhang 2007, as in GuidedMixup, Kang & Kim 2023).
         adv_p (`float`): Chance that an image of the pair carries adversarial noise, drawn for the batch.
         adv_eps (`float`): Its size in grey levels of 255.
     """
@@ -82,7 +95,7 @@ class PuzzleMix(PixelMix):
     block_nums: tuple[int, ...] = (2, 4, 8, 16)
     t_eps: float = 0.8
     t_size: TransportSize = "auto"
-    clean_lam: float = 0.0
+    saliency: Saliency = "gradient"
     adv_p: float = 0.0
     adv_eps: float = 10.0
 
@@ -113,7 +126,6 @@ class PuzzleMix(PixelMix):
             gamma=self.gamma,
             eta=self.eta,
             t_eps=self.t_eps,
-            clean_lam=self.clean_lam,
             adv_eps=self.adv_eps,
         )
         if self.gamma > 1:
@@ -123,6 +135,13 @@ class PuzzleMix(PixelMix):
             )
         if not is_number(self.adv_p) or not 0 <= self.adv_p <= 1:
             raise ValueError(f"adv_p must lie in [0, 1], got {self.adv_p!r}.")
+        if self.saliency not in get_args(Saliency):
+            raise ValueError(f"saliency must be one of {get_args(Saliency)}, got {self.saliency!r}.")
+        if self.adv_p and self.saliency != "gradient":
+            raise ValueError(
+                f"adv_p={self.adv_p} takes a step along the gradient of the loss, and saliency={self.saliency!r} has none: drop one "
+                "of them."
+            )
         for name, least in (("n_labels", 2), ("neigh_size", 1)):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
@@ -175,7 +194,16 @@ class PuzzleMix(PixelMix):
 
     @property
     def most_passes(self) -> int:
-        return 2 if self.clean_lam > 0 else 1
+        return 2 if self.clean_lam > 0 and self.saliency == "gradient" else 1
+
+    @property
+    def sees_clean_rows(self) -> bool:
+        # Where the saliency is the gradient of their loss, they have a pass of their own before there is anything mixed.
+        return super().sees_clean_rows and self.saliency != "gradient"
+
+    @property
+    def further_citations(self) -> tuple[Citation, ...]:
+        return ((GUIDEDMIXUP,) if self.saliency == "spectral_residual" else ()) + super().further_citations
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
         raise TypeError("PuzzleMix needs the saliency of the images: use puzzle_mix of mixtext_hf.functional.")
@@ -187,6 +215,9 @@ class PuzzleMix(PixelMix):
             yield self.mixed_loss(step, plan, images, plan.lam)
             return
         mean, std = _statistics(step, images)
+        if self.saliency == "spectral_residual":
+            yield self._puzzle(step, plan, plan.detail, spectral_residual(images.float() * std + mean), mean, std)
+            return
         noise, noisy = _uniform_noise(images, plan.detail, self.adv_eps / 255), images.float()
         if noise is not None:
             clean_pixels = noisy * std + mean
@@ -207,23 +238,37 @@ class PuzzleMix(PixelMix):
             gradient = pixels.grad
         else:
             gradient = _gradient_at(step, pixels)
-        saliency = channel_saliency(gradient)
+        noises = None
+        if noise is not None:
+            eps = self.adv_eps / 255
+            # One step of FGSM from the random start, as long as eps and a little more (Wong et al. 2020).
+            noise = (noise + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * plan.detail.noise_scale
+            on_own, on_partner = plan.detail.noise_on
+            noises = noise if on_own else None, noise[plan.index] if on_partner else None
+        yield self._puzzle(step, plan, plan.detail, channel_saliency(gradient), mean, std, noises)
+
+    def _puzzle(
+        self,
+        step: Step,
+        plan: MixPlan,
+        blocks: Blocks,
+        saliency: torch.Tensor,
+        mean: torch.Tensor,
+        std: torch.Tensor,
+        noise: tuple[torch.Tensor | None, torch.Tensor | None] | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """The loss of the images mixed by their `saliency` `(B, H, W)`, with the `noise` `(B, C, H, W)` of either image of a pair."""
         # Rows without a label have no gradient, and need none: they are not mixed.
         undefined = is_degenerate(saliency) & has_label(step.labels)
         step.note({"saliency_undefined": undefined.float().mean()})
 
         with torch.no_grad():
-            if noise is not None:
-                eps = self.adv_eps / 255
-                # One step of FGSM from the random start, as long as eps and a little more (Wong et al. 2020).
-                noise = (noise + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * plan.detail.noise_scale
-            on_own, on_partner = plan.detail.noise_on
             mixed, weight, _ = puzzle_mix(
-                images,
+                step.inputs[PIXELS],
                 saliency,
                 plan.index,
                 plan.lam,
-                block_num=plan.detail.block_num,
+                block_num=blocks.block_num,
                 n_labels=self.n_labels,
                 beta=self.beta,
                 gamma=self.gamma,
@@ -233,11 +278,9 @@ class PuzzleMix(PixelMix):
                 t_size=self.t_size,
                 mean=mean.flatten(),
                 std=std.flatten(),
-                noise=None
-                if noise is None
-                else (noise if on_own else None, noise[plan.index] if on_partner else None),
+                noise=noise,
             )
-        yield self.mixed_loss(step, plan, mixed, weight)
+        return self.mixed_loss(step, plan, mixed, weight)
 
 
 def _is_whole(value: Any) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -111,7 +112,12 @@ class MixPlan:
 
     def _with(self, **parts: Any) -> MixPlan:
         """[`_of`] what this plan is, but for some parts."""
-        return self._of(**{**vars(self), **parts})
+        return self._of(**{**{one.name: getattr(self, one.name) for one in fields(self)}, **parts})
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether every row has weight 1. A plan that was drawn on the host knows it when [`to`] has moved it, without waiting."""
+        return bool((self.lam == 1).all())
 
     def among(self, rows: torch.Tensor) -> MixPlan:
         """The plan that mixes only pairs within `rows` `(B,)` bool; every other row is its own partner."""
@@ -132,7 +138,9 @@ class MixPlan:
         if self.index.device == device and self.lam.device == device:
             return self
         detail = None if self.detail is None else self.detail.to(device)
-        return self._with(index=to_device(self.index, device), lam=to_device(self.lam, device), detail=detail)
+        moved = self._with(index=to_device(self.index, device), lam=to_device(self.lam, device), detail=detail)
+        vars(moved)["is_identity"] = self.is_identity
+        return moved
 
 
 def draw_plan(

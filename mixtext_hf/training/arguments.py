@@ -123,7 +123,7 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Hyper-parameters and training arguments under a name; others given win. mixtext: paper, official_code, ours; "
-            "puzzlemix: cifar, tiny_imagenet (and each with _adversarial behind), imagenet."
+            "mixup: regmixup; puzzlemix: cifar, tiny_imagenet (and each with _adversarial behind), imagenet."
         },
     )
     mix_alpha: float | None = field(

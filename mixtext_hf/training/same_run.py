@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sized
+from dataclasses import MISSING, fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,10 @@ def check_same_run(trainer: MixTrainer, checkpoint: Path) -> None:
     if noted is None or trainer.args.resume_changed:
         return
     now = identity_of(trainer)
+    # A release that did not know a hyper-parameter did what its default does.
+    if noted.get("mix_method") == trainer.method.name:
+        defaults = {f"mix_{one.name}": one.default for one in fields(trainer.method) if one.default is not MISSING}
+        noted = {**json.loads(json.dumps(defaults, default=str)), **noted}
     different = [
         f"{name}: {_told(noted.get(name))} then, {_told(now.get(name))} now"
         for name in dict.fromkeys([*noted, *now])

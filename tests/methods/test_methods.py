@@ -26,7 +26,7 @@ from mixtext_hf.methods import (
 from mixtext_hf.mixing import puzzle
 
 
-COMMON = {"layers": None, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix"}
+COMMON = {"layers": None, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix", "clean_lam": 0.0}
 # alpha, fold, and the layers in a model of 12.
 DEFAULTS = {
     "erm": (ERM, 0.0, False, None),
@@ -102,7 +102,9 @@ def test_unknown_names_are_answered_with_the_known_ones():
     )
     with pytest.raises(ValueError, match=message):
         make_method("tmixx")
-    message = "tmix has no hyper-parameter 'aplha', 'layer': it has alpha, layers, fold, per, prob, partner, pad"
+    message = (
+        "tmix has no hyper-parameter 'aplha', 'layer': it has alpha, layers, fold, per, prob, partner, pad, clean_lam"
+    )
     with pytest.raises(ValueError, match=message):
         make_method("tmix", layer=[1], aplha=2)
 

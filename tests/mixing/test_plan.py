@@ -398,3 +398,12 @@ def test_what_is_made_of_a_plan_would_pass_the_checks(arguments, seed):
 def test_a_plan_that_goes_on_stays_on_its_device():
     plan = MixPlan(torch.tensor([1, 0]), torch.tensor([0.25, 0.5]), layer=2).to("meta").extended(3)
     assert len(plan) == 5 and plan.index.device.type == plan.lam.device.type == "meta"
+
+
+def test_a_plan_knows_of_itself_whether_it_mixes_wherever_it_is():
+    mixed = MixPlan(torch.tensor([1, 0]), torch.tensor([0.5, 1.0]))
+    assert not mixed.is_identity and MixPlan.identity(3).is_identity
+    assert MixPlan.identity(3).among(torch.zeros(3, dtype=torch.bool)).is_identity
+    assert not MixPlan.identity(3).is_identity == mixed.extended(2).is_identity
+    # Nothing can be read of a tensor on this device.
+    assert MixPlan.identity(3).to("meta").is_identity and not mixed.to("meta").is_identity

@@ -83,6 +83,16 @@ def test_what_changes_no_weights_may_differ_and_the_rest_on_purpose(trained, set
     assert trainer.state.global_step == 4
 
 
+def test_a_hyper_parameter_that_the_checkpoint_does_not_know_had_its_default(trained):
+    path = trained / "checkpoint-2" / MANIFEST
+    manifest = json.loads(path.read_text())
+    assert manifest["about"]["run"].pop("mix_clean_lam") == 0
+    path.write_text(json.dumps(manifest))
+    trainer_in(trained).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+    with pytest.raises(AnotherRun, match=r"mix_clean_lam: 0\.0 then, 1\.0 now"):
+        trainer_in(trained, mix_kwargs={"clean_lam": 1.0}).train(resume_from_checkpoint=str(trained / "checkpoint-2"))
+
+
 def test_a_checkpoint_of_another_number_of_processes_is_refused(trained, tmp_path):
     path = trained / "checkpoint-2" / MANIFEST
     manifest = json.loads(path.read_text())

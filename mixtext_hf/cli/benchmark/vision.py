@@ -68,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with those here, each with the defaults of its methods.",
     )
     parser.add_argument("--neigh_size", type=int, default=4, help="Cells that --parts compares at block borders.")
+    parser.add_argument(
+        "--mix_kwargs",
+        type=_hyperparameters,
+        default={},
+        metavar="JSON",
+        help="Hyper-parameters for the steps of the mixing methods, each for those that have it, such as "
+        '\'{"saliency": "spectral_residual"}\' or \'{"clean_lam": 1}\'.',
+    )
     parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
     parser.add_argument("--memory_of", choices=ON_IMAGES, help=argparse.SUPPRESS)
 
@@ -111,6 +119,20 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     _print(rows, args, f"ResNet-18, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds")
 
 
+def _hyperparameters(text: str) -> dict[str, Any]:
+    known = {name for kind in METHODS.values() if kind.mixes for name in kind.field_names()}
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"no JSON ({error}), got {text!r}") from error
+    unknown = sorted(set(given) - known) if isinstance(given, dict) else [text]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no mixing method has {', '.join(unknown)}: give a JSON object of hyper-parameters"
+        )
+    return given
+
+
 def _transport_size(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
@@ -124,8 +146,16 @@ def resnet18() -> ResNetForImageClassification:
 
 def _make_step(model: torch.nn.Module, method: str, args: argparse.Namespace) -> Callable[[int], None]:
     """One optimiser step, as MixTrainer makes it, on a fixed batch with plans that change from step to step."""
+    kind = METHODS[method]
     trainer = make_trainer(
-        model, args.warmup + args.rounds + 1, mix_method=method, per_device_train_batch_size=args.batch_size
+        model,
+        args.warmup + args.rounds + 1,
+        mix_method=method,
+        mix_kwargs={
+            name: args.mix_kwargs[name] for name in kind.field_names() if kind.mixes and name in args.mix_kwargs
+        }
+        or None,
+        per_device_train_batch_size=args.batch_size,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
     images = natural_images(args.batch_size, args.image_size)
