@@ -212,6 +212,14 @@ def image_config(config: PreTrainedConfig) -> Any:
     return getattr(config, "vision_config", config)
 
 
+def patch_size_of(config: PreTrainedConfig) -> tuple[int, int] | None:
+    """Height and width in pixels of the patches that a model of images cuts them into; `None` where it does not."""
+    size = getattr(image_config(config), "patch_size", None)
+    if isinstance(size, int):
+        return size, size
+    return tuple(size) if isinstance(size, list | tuple) and len(size) == 2 else None
+
+
 def num_channels(config: PreTrainedConfig) -> int | None:
     """Channels of the images that a model of this config takes; `None` if it takes none, or does not say."""
     of_timm = pretrained_cfg(config)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from mixtext_hf.methods import AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
+from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
@@ -96,6 +97,24 @@ def check_layers(method: MixMethod, mixer: Classifier) -> None:
             mixer.check_layer(layer)
         except ValueError as error:
             raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
+
+
+def attention_for(method: MixMethod, model: PreTrainedModel) -> ClsAttention | None:
+    """
+    What tells a method the attention of [CLS]; `None` where it needs none.
+
+    Raises:
+        `ValueError`: if the model has none.
+    """
+    if not method.needs_attention:
+        return None
+    try:
+        return ClsAttention(model)
+    except ValueError as error:
+        raise ValueError(
+            f"{method.name} needs a [CLS] token and an attention in the last layer, by which it weighs labels, and {error}: take a "
+            "vision transformer, or weigh labels by area (cutmix, or maskmix with area_share=1)."
+        ) from error
 
 
 def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
