@@ -79,9 +79,11 @@ class MaskMix(AttentionLabels):
             )
         rows, columns = math.ceil(height / side), math.ceil(width / side)
         if rows * columns == 1:
+            most = (max(height, width) - 1) // patch * patch
+            remedy = f"give at most {most}" if most else "it is one patch to the model, take another method"
             raise ValueError(
                 f"cell_size={self.cell_size} makes one cell of {side} pixels of an image of {height} x {width}, and nothing is mixed: "
-                f"give at most {max(height, width) // 2}" + (f" and a multiple of {patch}." if patch > 1 else ".")
+                f"{remedy}."
             )
         return side, rows, columns
 
@@ -96,13 +98,22 @@ class MaskMix(AttentionLabels):
     ) -> MixPlan:
         """Draw this step's plan, see [`MixMethod.draw`]; `patch_size` is that of the model, see [`~MaskMix.grid`]."""
         plan = super().draw(batch_size, rng=rng, **about)
-        side, rows, columns = self.grid(size_for(self.name, image_size), patch_size)
-        rank = rng.random((batch_size, rows * columns)).argsort(axis=1)
-        if is_identity(plan):
-            return plan
-        kept = np.ceil(rows * columns * plan.lam.numpy())
-        is_own = torch.from_numpy(rank < kept[:, None]).view(batch_size, rows, columns)
-        return replace(plan, detail=Cells(is_own, side))
+        cells = self.cells(plan.lam, size_for(self.name, image_size), patch_size, rng=rng)
+        return plan if is_identity(plan) else replace(plan, detail=cells)
+
+    def cells(
+        self,
+        lam: torch.Tensor,
+        image_size: tuple[int, int],
+        patch_size: tuple[int, int] = (1, 1),
+        *,
+        rng: np.random.Generator,
+    ) -> Cells:
+        """Which cells stay, `ceil(lam n)` of `n` in each row, for `lam` `(B,)` on the CPU; sizes as in [`~MaskMix.grid`]."""
+        side, rows, columns = self.grid(image_size, patch_size)
+        rank = rng.random((len(lam), rows * columns)).argsort(axis=1)
+        stays = rank < np.ceil(rows * columns * lam.numpy())[:, None]
+        return Cells(torch.from_numpy(stays).view(-1, rows, columns), side)
 
     def mix(self, images: torch.Tensor, plan: MixPlan) -> tuple[torch.Tensor, torch.Tensor]:
         if (cells := _cells_of(plan)) is None:

@@ -85,8 +85,8 @@ class ClsAttention:
         queries, keys = (_only(layer, names) for names in (_QUERIES, _KEYS))
         if queries is None or keys is None or patch_size is None:
             raise ValueError(
-                f"{_named(model)} has no projections of queries and keys ({', '.join(_QUERIES)}; {', '.join(_KEYS)}) in its last "
-                "layer, or no patches"
+                f"the last layer of {_named(model)} has no two projections that are called {' or '.join(_QUERIES)} and "
+                f"{' or '.join(_KEYS)}, as those of {', '.join(ATTENDING_MODEL_TYPES)} are"
             )
         self.patch_size = patch_size
         self._seen = _Seen(config.num_attention_heads)
@@ -146,8 +146,8 @@ class ClsAttention:
         self._seen.forget()
         if weights is None:
             raise RuntimeError(
-                "The last layer ran past its hooks, so that nothing tells what [CLS] attended to: hand over a model that is not "
-                "compiled (torch_compile=True compiles it)."
+                "The last layer ran past its hooks, so that nothing tells what [CLS] attended to. Was the model compiled by somebody "
+                "else, or with checkpoints of activations? Hand over the plain model; torch_compile=True compiles it."
             )
         rows, columns = (side // patch for side, patch in zip(image_size, self.patch_size, strict=True))
         return PatchAttention(weights[:, -rows * columns :].unflatten(1, (rows, columns)), self.patch_size)

@@ -98,7 +98,7 @@ REFUSED_MODEL_TYPES = {
 # What can be done all the same: the end of every refusal.
 NEEDS_NO_LAYERS = (
     "Methods that mix no hidden states train any classifier: mix_method='erm', and of images 'mixup', 'cutmix', 'mixup_cutmix', "
-    "'resizemix', 'puzzlemix' and 'augmix' too (loaded by its class of transformers, or by `without_hooks`)."
+    "'resizemix', 'maskmix', 'puzzlemix' and 'augmix' too (loaded by its class of transformers, or by `without_hooks`)."
 )
 
 

@@ -207,7 +207,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
             self.mixer = make_mixable(self._adopted)
         check_layers(self.method, self.mixer)
-        self._attention = attention_for(self.method, self.mixer.model)
+        self._attention = attention_for(self.method, self.mixer.model, self.args)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
             check_partners(self.method, self.args, self.train_dataset)
