@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .methods import CutMix as CutMix
     from .methods import EmbedMixup as EmbedMixup
     from .methods import ManifoldMixup as ManifoldMixup
+    from .methods import MaskMix as MaskMix
     from .methods import MixText as MixText
     from .methods import Mixup as Mixup
     from .methods import MixupCutMix as MixupCutMix
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .methods import PuzzleMix as PuzzleMix
     from .methods import ResizeMix as ResizeMix
     from .methods import TMix as TMix
+    from .methods import TransMix as TransMix
     from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
     from .models import MixableModelForImageClassification as MixableModelForImageClassification
     from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
@@ -64,6 +66,7 @@ _HOMES = {
         "CutMix",
         "EmbedMixup",
         "ManifoldMixup",
+        "MaskMix",
         "MixText",
         "Mixup",
         "MixupCutMix",
@@ -71,6 +74,7 @@ _HOMES = {
         "PuzzleMix",
         "ResizeMix",
         "TMix",
+        "TransMix",
     ),
     "models": (
         "MeanPoolingForSequenceClassification",

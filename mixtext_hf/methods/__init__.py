@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from .augmix import AugMix
-from .base import Citation, Forward, MixMethod, Preset, Step, Watch, scaled_layers
+from .base import AttendingForward, Citation, Forward, MixMethod, Preset, Step, Watch, scaled_layers
 from .cutmix import CutMix
 from .embed_mixup import EmbedMixup
 from .erm import ERM
 from .manifold_mixup import ManifoldMixup
+from .maskmix import MaskMix
 from .mixtext import MixText
 from .mixup import Mixup
 from .mixup_cutmix import MixupCutMix
@@ -19,6 +20,7 @@ from .pooled_mixup import PooledMixup
 from .puzzlemix import PuzzleMix
 from .resizemix import ResizeMix
 from .tmix import TMix
+from .transmix import TransMix
 from .uda import UDA
 
 
@@ -38,6 +40,8 @@ METHODS: dict[str, type[MixMethod]] = {
         ResizeMix,
         AugMix,
         PuzzleMix,
+        TransMix,
+        MaskMix,
     )
 }
 
@@ -96,12 +100,14 @@ __all__ = [
     "METHODS",
     "PIXELS",
     "UDA",
+    "AttendingForward",
     "AugMix",
     "Citation",
     "CutMix",
     "EmbedMixup",
     "Forward",
     "ManifoldMixup",
+    "MaskMix",
     "MixMethod",
     "MixText",
     "Mixup",
@@ -113,6 +119,7 @@ __all__ = [
     "ResizeMix",
     "Step",
     "TMix",
+    "TransMix",
     "Watch",
     "by_own_names",
     "find_preset",

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import MixedLoss, MixPlan, draw_plan, has_label
+from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan, has_label
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
 
@@ -26,6 +26,12 @@ class Forward(Protocol):
     def __call__(
         self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True
     ) -> torch.Tensor: ...
+
+
+class AttendingForward(Protocol):
+    """Runs the model unmixed, as it is trained: its logits `(B, C)`, and what [CLS] attended to in that pass."""
+
+    def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]: ...
 
 
 # Takes the averages of a logging window and over how many values each was taken, over all processes; returns what somebody
@@ -71,6 +77,8 @@ class Step:
         saliency_forward ([`Forward`], *optional*):
             The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
             with respect to the inputs alone.
+        attending_forward ([`AttendingForward`], *optional*):
+            For methods whose label weights follow from the pass itself ([`~MixMethod.needs_attention`]); others have none.
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*):
             What images were normalised with: pixels in `[0, 1]` are `images * std + mean`.
     """
@@ -90,6 +98,7 @@ class Step:
     average: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
     note: Callable[[dict[str, torch.Tensor]], None] = _note_nothing
     saliency_forward: Forward | None = None
+    attending_forward: AttendingForward | None = None
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
 
@@ -243,6 +252,11 @@ class MixMethod:
     def needs_layers(self) -> bool:
         """Whether a model must be mixable inside for this method; any classifier does where it is not."""
         return self.layer_set(12) is not None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether labels are weighed by what [CLS] attends to in the last layer, which a model must have then."""
+        return False
 
     def draw(
         self,

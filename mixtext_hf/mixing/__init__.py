@@ -1,8 +1,9 @@
 """The ground floor: tensors in, tensors out. Knows no model and no trainer."""
 
-from .details import Blocks, Boxes
+from .details import Blocks, Boxes, Cells
 from .devices import to_device
 from .interpolation import mix_tensors, union_mask
+from .patches import PatchAttention
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
     HIDDEN_SCORE,
@@ -25,8 +26,10 @@ __all__ = [
     "IGNORE_INDEX",
     "Blocks",
     "Boxes",
+    "Cells",
     "MixPlan",
     "MixedLoss",
+    "PatchAttention",
     "draw_plan",
     "has_label",
     "jensen_shannon_divergence",

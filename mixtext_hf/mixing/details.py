@@ -28,6 +28,23 @@ class Boxes:
         return Boxes(to_device(self.edges, device), None if self.pasted is None else to_device(self.pasted, device))
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """
+    Which cells of the images MaskMix keeps; the others show the partner.
+
+    Args:
+        is_own (`torch.Tensor` of shape `(B, rows, columns)`, bool): Whether a cell stays.
+        side (`int`): Of a cell, in pixels.
+    """
+
+    is_own: torch.Tensor
+    side: int
+
+    def to(self, device: torch.device) -> Cells:
+        return Cells(to_device(self.is_own, device), self.side)
+
+
 @dataclass(frozen=True)
 class Blocks:
     """
@@ -49,4 +66,4 @@ class Blocks:
         return self
 
 
-Detail = Boxes | Blocks
+Detail = Boxes | Cells | Blocks

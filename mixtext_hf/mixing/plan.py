@@ -54,7 +54,7 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
-        detail ([`Boxes`] or [`Blocks`], *optional*):
+        detail ([`Boxes`], [`Cells`] or [`Blocks`], *optional*):
             What a method that mixes pixels draws besides; `None` where it needs nothing or mixes nothing.
 
     Raises:

@@ -98,7 +98,7 @@ REFUSED_MODEL_TYPES = {
 # What can be done all the same: the end of every refusal.
 NEEDS_NO_LAYERS = (
     "Methods that mix no hidden states train any classifier: mix_method='erm', and of images 'mixup', 'cutmix', 'mixup_cutmix', "
-    "'resizemix', 'puzzlemix' and 'augmix' too (loaded by its class of transformers, or by `without_hooks`)."
+    "'resizemix', 'maskmix', 'puzzlemix' and 'augmix' too (loaded by its class of transformers, or by `without_hooks`)."
 )
 
 
@@ -210,6 +210,14 @@ def _ready_made(model: nn.Module) -> str:
 def image_config(config: PreTrainedConfig) -> Any:
     """The part of a config that describes the model of images: `vision_config` where there is one of texts beside it."""
     return getattr(config, "vision_config", config)
+
+
+def patch_size_of(config: PreTrainedConfig) -> tuple[int, int] | None:
+    """Height and width in pixels of the patches that a model of images cuts them into; `None` where it does not."""
+    size = getattr(image_config(config), "patch_size", None)
+    if isinstance(size, int):
+        return size, size
+    return tuple(size) if isinstance(size, list | tuple) and len(size) == 2 else None
 
 
 def num_channels(config: PreTrainedConfig) -> int | None:

@@ -34,8 +34,8 @@ class MixTrainingArguments(TrainingArguments):
     Args:
         mix_method (`str`, *optional*):
             `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, or with unlabelled texts `"mixtext"`
-            or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"` or
-            `"manifold_mixup"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`
+            or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"`, `"maskmix"`,
+            `"manifold_mixup"`, or for vision transformers `"transmix"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`
             (`"mixup"` for a model of images).
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
@@ -115,8 +115,8 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; with unlabelled texts mixtext or uda; for images "
-            "mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, manifold_mixup. Not given: the method that the "
-            "model was last trained with, else tmix (mixup for images)."
+            "mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, maskmix, manifold_mixup, and for vision transformers "
+            "transmix. Not given: the method that the model was last trained with, else tmix (mixup for images)."
         },
     )
     mix_preset: str | None = field(

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 from mixtext_hf.methods import AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
+from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 
 from .arguments import MixTrainingArguments
@@ -102,6 +103,29 @@ def check_layers(method: MixMethod, mixer: Classifier) -> None:
             mixer.check_layer(layer)
         except ValueError as error:
             raise ValueError(f"mix_layers: {error} Without mix_layers the method takes its own.") from error
+
+
+def attention_for(method: MixMethod, model: PreTrainedModel, args: MixTrainingArguments) -> ClsAttention | None:
+    """
+    What tells a method the attention of [CLS]; `None` where it needs none.
+
+    Raises:
+        `ValueError`: if the model has none, or is run so that nobody sees it.
+    """
+    if not method.needs_attention:
+        return None
+    if args.torch_compile and args.gradient_checkpointing:
+        raise ValueError(
+            f"{method.name} sees the attention of the last layer, of which a compiled checkpoint shows nothing: leave out "
+            "torch_compile=True or gradient_checkpointing=True."
+        )
+    try:
+        return ClsAttention(model)
+    except ValueError as error:
+        raise ValueError(
+            f"{method.name} needs a [CLS] token and an attention in the last layer, by which it weighs labels, and {error}: take one "
+            "of these, or weigh labels by area (cutmix, or maskmix with area_share=1)."
+        ) from error
 
 
 def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:

@@ -1,4 +1,6 @@
-"""How the methods run the model: as it is trained, and without its wrappers for gradients of the inputs alone."""
+"""How the methods run the model: as it is trained, perhaps with an eye on its attention, and without its wrappers for gradients
+of the inputs alone.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +14,30 @@ from accelerate import Accelerator
 from torch import nn
 
 from mixtext_hf.methods import PIXELS
-from mixtext_hf.mixing import MixPlan
+from mixtext_hf.mixing import MixPlan, PatchAttention
 from mixtext_hf.models.any_classifier import Classifier, logits_of
+from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.modes import evaluating, full_precision
 
 
 @dataclass(frozen=True)
 class Forwards:
     """
-    The two [`~mixtext_hf.methods.Forward`] of a step; both leave the model in the mode that it was in.
+    The ways to run the model in a step, see [`~mixtext_hf.methods.Step`]; all leave the model in the mode that it was in.
 
     Args:
         model (`nn.Module`): The classifier in training, in its wrappers.
         mixer ([`Classifier`]): Of the same model: it applies the plans.
         accelerator (`Accelerator`): Which knows the wrappers.
         share_buffers (`Callable`): Gives all processes the same buffers; called before a pass as in evaluation, which reads them.
+        attention ([`ClsAttention`], *optional*): Of the same model, where the method needs it.
     """
 
     model: nn.Module
     mixer: Classifier
     accelerator: Accelerator
     share_buffers: Callable[[], None]
+    attention: ClsAttention | None = None
 
     def training(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
         """The logits `(B, C)` of a step of training; with `dropout=False` as in evaluation."""
@@ -40,6 +45,17 @@ class Forwards:
             self.share_buffers()
         with self.mixer.applying(plan), nullcontext() if dropout else evaluating(self.model):
             return logits_of(self.model(**inputs))
+
+    def attending(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]:
+        """The logits `(B, C)` of a step of training on images, unmixed, and what [CLS] attended to."""
+        if self.attention is None:
+            raise TypeError(
+                "The method asks for the attention of [CLS], and its `needs_attention` says that it does not."
+            )
+        with self.attention.watching():
+            logits = self.training(inputs)
+        height, width = inputs[PIXELS].shape[-2:]
+        return logits, self.attention.take((height, width))
 
     def saliency(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False) -> torch.Tensor:
         """

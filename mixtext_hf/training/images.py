@@ -22,7 +22,7 @@ from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import recognise_image_columns
 from mixtext_hf.data.images.resize import ModelResize, model_resize
 from mixtext_hf.data.images.rows import EpochSampler, ImageRows
-from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
+from mixtext_hf.methods import PIXELS, AugMix, MaskMix, MixMethod, PuzzleMix
 from mixtext_hf.models.any_classifier import no_pixels
 from mixtext_hf.models.timm_processor import plain_processor
 
@@ -77,13 +77,20 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
     )
 
 
-def check_images(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingArguments) -> None:
+def check_images(
+    dataset: Any,
+    collator: Any,
+    method: MixMethod,
+    args: MixTrainingArguments,
+    *,
+    patch_size: tuple[int, int] | None,
+) -> None:
     """
-    Look whether the training images can be augmented and mixed as asked, before training.
+    Look whether the training images can be augmented and mixed as asked, before training, by a model with patches of `patch_size`.
 
     Raises:
         `ValueError`: as [`image_rows`] does; for an augmentation that an image is too small for, which names the row; and where PuzzleMix
-            cannot cut the images into blocks.
+            cannot cut the images into blocks, or MaskMix into cells.
     """
     if dataset is None or not _are_raw(dataset, collator, method, args):
         return
@@ -98,9 +105,12 @@ def check_images(dataset: Any, collator: Any, method: MixMethod, args: MixTraini
                 raise ValueError(
                     f"image_augmentations={list(args.image_augmentations or ())}, row {row} of the training images: {error}"
                 ) from error
-    if isinstance(method, PuzzleMix):
-        pixels = collator([dataset[0]])[PIXELS]
-        method.fitting((pixels.shape[-2], pixels.shape[-1]))
+    if isinstance(method, PuzzleMix | MaskMix):
+        height, width = collator([dataset[0]])[PIXELS].shape[-2:]
+        if isinstance(method, PuzzleMix):
+            method.fitting((height, width))
+        else:
+            method.grid((height, width), patch_size or (1, 1))
 
 
 def _sizes(dataset: Any, column: str) -> Iterator[tuple[int, tuple[int, int]]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from mixtext_hf.methods import PIXELS, MixMethod
+from mixtext_hf.methods import PIXELS, MaskMix, MixMethod
 from mixtext_hf.mixing import MixedLoss, MixPlan
 from mixtext_hf.models.any_classifier import takes_pixels
 from mixtext_hf.problem_types import problem_type_of
@@ -69,7 +69,13 @@ def loss_for(config: Any, args: MixTrainingArguments) -> MixedLoss:
 
 
 def plan_for(
-    method: MixMethod, inputs: dict[str, Any], *, depth: int, num_views: int, rng: np.random.Generator
+    method: MixMethod,
+    inputs: dict[str, Any],
+    *,
+    depth: int,
+    num_views: int,
+    rng: np.random.Generator,
+    patch_size: tuple[int, int] | None = None,
 ) -> MixPlan:
     """
     Draw a plan for a micro-batch, of which the method sees what it pairs rows by, and no more.
@@ -80,9 +86,11 @@ def plan_for(
         depth (`int`): Number of layers of the model that can be mixed.
         num_views (`int`): Views of an unlabelled text, the original included.
         rng (`numpy.random.Generator`): Source of all randomness.
+        patch_size (pair of `int`, *optional*): Of the patches that the model cuts images into.
     """
     texts, mask, images = inputs.get("text_labels"), inputs.get("attention_mask"), inputs.get(PIXELS)
     needs = method.partner
+    patches = {"patch_size": patch_size} if isinstance(method, MaskMix) and patch_size is not None else {}
     return method.draw(
         len(inputs["labels"]),
         depth=depth,
@@ -91,4 +99,5 @@ def plan_for(
         lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
         unlabeled=0 if texts is None else len(texts) * num_views,
         image_size=None if images is None else (images.shape[-2], images.shape[-1]),
+        **patches,
     )

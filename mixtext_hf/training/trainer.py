@@ -28,13 +28,15 @@ from mixtext_hf.mixing import MixPlan
 from mixtext_hf.models import make_mixable
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
 from mixtext_hf.models.class_names import agree_on_names
+from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.mixable import mixer_of
-from mixtext_hf.models.stack import unwrap
+from mixtext_hf.models.stack import patch_size_of, unwrap
 
 from .arguments import MixTrainingArguments
 from .best_model import check_best_metric
 from .card import describe
 from .checks import (
+    attention_for,
     check_arguments,
     check_backward_passes,
     check_before_training,
@@ -107,6 +109,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     _label_shares: torch.Tensor | None = None
     _pixel_mean: torch.Tensor | None = None
     _pixel_std: torch.Tensor | None = None
+    _attention: ClsAttention | None = None
 
     def __init__(
         self,
@@ -191,6 +194,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self.mixer: Classifier = Classifier(inner)
         self._takes_pixels = takes_pixels(inner)
         self._config: Any = inner.config
+        self._patch_size = patch_size_of(inner.config) if self._takes_pixels else None
         self._recipe = getattr(self._config, "mixtext", None)
         if settle:
             self._settle()
@@ -203,6 +207,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
             self.mixer = make_mixable(self._adopted)
         check_layers(self.method, self.mixer)
+        self._attention = attention_for(self.method, self.mixer.model, self.args)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
             check_partners(self.method, self.args, self.train_dataset)
@@ -217,7 +222,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._check_unlabeled()
         if self._takes_pixels:
             rows, collator = self.train_dataset, self.data_collator
-            check_images(rows, collator, self.method, self.args)
+            check_images(rows, collator, self.method, self.args, patch_size=self._patch_size)
             check_normalisation(rows, collator, self.processing_class, self._num_channels, self.method, self.args)
         check_before_training(self)
 
@@ -245,8 +250,12 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
                 # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
                 set_seed(self.args.seed)
             # What differs from the run of the checkpoint was said by `check_same_run`.
-            with self.stop.listening(), holding_back("do not match the ones in", ["transformers.trainer_utils"]):
-                output = super().train(checkpoint, *args, **kwargs)
+            try:
+                with self.stop.listening(), holding_back("do not match the ones in", ["transformers.trainer_utils"]):
+                    output = super().train(checkpoint, *args, **kwargs)
+            finally:
+                if self._attention is not None:
+                    self._attention.remove()
             self.stop.check_reached_end()
             if self.model is not None:
                 self._share_buffers()
@@ -278,6 +287,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._memory.load({})
         self._finite.start()
         self.mixer.reset()
+        if self._attention is not None:
+            self._attention.install()  # before the model is compiled
         shares = self._shares_of_labels()
         self._label_shares = None if shares is None else torch.tensor(shares, device=self.args.device)
         self._watch = self.method.watch(shares)
@@ -362,11 +373,18 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         rng = np.random.default_rng(
             [self.args.seed, self.state.global_step, self._micro_step, self.args.process_index]
         )
-        return plan_for(self.method, inputs, depth=self.mixer.depth, num_views=self.args.num_views, rng=rng)
+        return plan_for(
+            self.method,
+            inputs,
+            depth=self.mixer.depth,
+            num_views=self.args.num_views,
+            rng=rng,
+            patch_size=self._patch_size,
+        )
 
     def _step(self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
         """What the method is told."""
-        forwards = Forwards(model, self.mixer, self.accelerator, self._share_buffers)
+        forwards = Forwards(model, self.mixer, self.accelerator, self._share_buffers, self._attention)
         return Step(
             forward=forwards.training,
             inputs=without_labels(inputs),
@@ -383,6 +401,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             average=partial(mean_of_all, self.accelerator),
             note=self._terms.add,
             saliency_forward=forwards.saliency,
+            attending_forward=None if self._attention is None else forwards.attending,
             pixel_mean=self._pixel_mean,
             pixel_std=self._pixel_std,
         )

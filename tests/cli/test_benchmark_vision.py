@@ -17,7 +17,7 @@ from mixtext_hf.cli.benchmark import vision as benchmark_vision
 from mixtext_hf.cli.benchmark.command import main, make_parser
 from mixtext_hf.cli.benchmark.measuring import NUM_LABELS
 from mixtext_hf.cli.benchmark.mixes import natural_images
-from mixtext_hf.cli.benchmark.vision import ON_IMAGES, memory_in_child, resnet18
+from mixtext_hf.cli.benchmark.vision import ON_IMAGES, memory_in_child, resnet18, vit
 from mixtext_hf.methods import PuzzleMix
 
 
@@ -38,9 +38,10 @@ def printed(capsys, *argv):
 
 def test_every_method_for_images_is_compared(tiny_steps, capsys):
     rows = json.loads(printed(capsys, *SMALL, "--json"))
-    assert [row["method"] for row in rows] == list(ON_IMAGES)
+    assert [row["method"] for row in rows] == [name for name in ON_IMAGES if name != "transmix"]
     assert set(ON_IMAGES) == {
-        *("erm", "manifold_mixup", "mixup", "cutmix", "mixup_cutmix", "resizemix", "augmix", "puzzlemix")
+        *("erm", "manifold_mixup", "mixup", "cutmix", "mixup_cutmix", "resizemix", "augmix", "puzzlemix"),
+        *("transmix", "maskmix"),
     }
     assert rows[0]["ratio to erm"] == rows[0]["median ratio"] == 1
     assert all(row["step ms"] > 0 and row["ratio to erm"] > 0 for row in rows)
@@ -52,6 +53,21 @@ def test_a_table_names_the_model_and_the_baseline_is_always_there(tiny_steps, ca
     assert lines[0] == "ResNet-18, batch 4 of 32 px, 2 rounds"
     assert [line.split(" | ")[0] for line in lines[4:]] == ["| erm", "| cutmix"]
     assert all(line.count("|") == lines[2].count("|") for line in lines[3:])
+
+
+def test_a_vision_transformer_knows_attention(tiny_steps, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark_vision, "vit", lambda size: tiny_image_model("vit", image_size=size, num_labels=4))
+    rows = json.loads(printed(capsys, *SMALL, "--network", "vit", "--methods", "transmix", "--json"))
+    assert [row["method"] for row in rows] == ["erm", "transmix"]
+    assert printed(capsys, *SMALL, "--network", "vit", "--methods", "maskmix").startswith(
+        "ViT of the size of DeiT-Ti, "
+    )
+
+
+def test_a_resnet_knows_none(tiny_steps, capsys):
+    with pytest.raises(SystemExit):
+        main(["vision", *SMALL, "--methods", "transmix"])
+    assert "transmix needs a [CLS] token" in capsys.readouterr().err
 
 
 def test_the_parts_of_puzzlemix(capsys):
@@ -101,6 +117,17 @@ def test_the_network_is_a_resnet18():
     model = resnet18()
     # 11,689,512 weights with the 1,000 classes of ImageNet (He et al. 2016, torchvision).
     assert sum(weight.numel() for weight in model.parameters()) == 11_689_512 - (1000 - NUM_LABELS) * 513
+
+
+@pytest.mark.parametrize("side, patch", [(64, 8), (224, 16)])
+def test_the_transformer_is_of_the_size_of_deit_ti(side, patch):
+    model = vit(side)
+    assert model.config.patch_size == patch
+    # 5,717,416 weights with the 1,000 classes of ImageNet (Touvron et al. 2021, timm), of images of 224 pixels.
+    patches = (side // patch) ** 2 - 196, 3 * (patch**2 - 16**2)
+    assert sum(weight.numel() for weight in model.parameters()) == (
+        5_717_416 - (1000 - NUM_LABELS) * 193 + 192 * sum(patches)
+    )
 
 
 def test_images_are_smooth_and_unlike_each_other():

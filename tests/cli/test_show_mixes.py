@@ -162,7 +162,7 @@ def test_a_text_model_with_code_is_refused(tmp_path, capsys, text_model):
 
 def test_every_method_has_its_place():
     pixels = {name for name, method in METHODS.items() if method.mixes_pixels}
-    assert set(IMAGE_METHODS) == pixels - {"mixup_cutmix"}
+    assert set(IMAGE_METHODS) == pixels - {"mixup_cutmix", "transmix"}
     assert TEXT_METHODS == ("tmix", "manifold_mixup", "embed_mixup", "pooled_mixup")
     assert not set(IMAGE_METHODS) & set(TEXT_METHODS)
 
@@ -179,7 +179,7 @@ def test_images_are_cropped_around_their_middle(tmp_path):
     assert bool((images == 1).all())
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix", "resizemix"])
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "resizemix", "maskmix"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_masks_and_weights_say_what_is_shown(pair, name, seed):
     mix = mix_by(METHODS[name](), pair, 0.6, seed)

@@ -675,6 +675,8 @@ KEYS = {
     "resizemix": "qin2023resizemix",
     "augmix": "hendrycks2020augmix",
     "puzzlemix": "kim2020puzzle",
+    "transmix": "chen2022transmix",
+    "maskmix": "zhao2023mixpro",
 }
 
 

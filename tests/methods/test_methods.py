@@ -23,7 +23,7 @@ from mixtext_hf.methods import (
     puzzlemix,
     scaled_layers,
 )
-from mixtext_hf.mixing import puzzle
+from mixtext_hf.mixing import PatchAttention, puzzle
 
 
 COMMON = {"layers": None, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix", "clean_lam": 0.0}
@@ -98,7 +98,7 @@ def test_layers_exist_and_do_not_repeat(depth):
 def test_unknown_names_are_answered_with_the_known_ones():
     message = (
         r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, mixtext, uda, "
-        r"mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix\."
+        r"mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, transmix, maskmix\."
     )
     with pytest.raises(ValueError, match=message):
         make_method("tmixx")
@@ -286,6 +286,9 @@ WAYS = {
     "cutmix": {},
     "resizemix": {},
     "puzzlemix": {"adv_p": 1.0},
+    "transmix": {"area_share": 0.5},
+    "maskmix": {},
+    "maskmix by attention": {"area_share": 0.0},
 }
 
 
@@ -305,6 +308,9 @@ def test_a_step_does_not_wait_for_the_device(monkeypatch, way):
     def forward(inputs, plan=None, *, dropout=True):
         return inputs["pixel_values"].mean(dim=(2, 3)) @ weight
 
+    def attending(inputs):
+        return forward(inputs), PatchAttention(torch.ones(rows, 4, 4, device="meta"), (4, 4))
+
     with no_waits():
         step = Step(
             forward,
@@ -316,6 +322,7 @@ def test_a_step_does_not_wait_for_the_device(monkeypatch, way):
             text_guesses=torch.ones(texts, 3, device="meta") if texts else None,
             views=views,
             label_shares=torch.ones(3) / 3,
+            attending_forward=attending,
             pixel_mean=torch.zeros(3),
             pixel_std=torch.ones(3),
         )

@@ -12,7 +12,7 @@ from scipy import stats
 from transformers import Trainer
 
 from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
-from mixtext_hf.mixing import Blocks, Boxes, MixedLoss, MixPlan
+from mixtext_hf.mixing import Blocks, Boxes, Cells, MixedLoss, MixPlan, PatchAttention
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.training import MixTrainingArguments
@@ -49,6 +49,10 @@ def make_step(net, plan, pixels, *, labels=LABELS, **about):
         seen.append(inputs)
         return net(**inputs)
 
+    def attending(inputs):
+        return forward(inputs), PatchAttention(torch.ones(len(pixels), 4, 4), (4, 4))
+
+    about["attending_forward"] = attending
     step = Step(forward, {"pixel_values": pixels}, labels, plan, LOSS, note=noted.update, **about)
     return step, seen, noted
 
@@ -58,10 +62,20 @@ def draw(method, *, rows=6, seed=0, size=(16, 16)):
 
 
 def test_all_that_a_user_can_name_are_here():
-    assert PIXEL_METHODS == ["mixup", "cutmix", "mixup_cutmix", "resizemix", "augmix", "puzzlemix"]
+    assert PIXEL_METHODS == [
+        "mixup",
+        "cutmix",
+        "mixup_cutmix",
+        "resizemix",
+        "augmix",
+        "puzzlemix",
+        "transmix",
+        "maskmix",
+    ]
     alphas = {name: METHODS[name]().alpha for name in PIXEL_METHODS}
     assert alphas == {
-        "mixup": 1.0, "cutmix": 1.0, "mixup_cutmix": 0.8, "resizemix": 1.0, "augmix": 0.0, "puzzlemix": 1.0
+        "mixup": 1.0, "cutmix": 1.0, "mixup_cutmix": 0.8, "resizemix": 1.0, "augmix": 0.0, "puzzlemix": 1.0,
+        "transmix": 1.0, "maskmix": 1.0,
     }  # fmt: skip
     for name in PIXEL_METHODS:
         kind = METHODS[name]
@@ -81,6 +95,8 @@ def test_a_plan_is_a_function_of_its_generator(name):
         if isinstance(one.detail, Boxes):
             assert torch.equal(one.detail.edges, two.detail.edges) and one.detail.edges.dtype == torch.int64
             assert one.detail.edges.shape == (6, 4) and (one.detail.edges == one.detail.edges[0]).all()
+        elif isinstance(one.detail, Cells):
+            assert torch.equal(one.detail.is_own, two.detail.is_own) and one.detail.side == two.detail.side == 4
         else:
             assert one.detail == two.detail
     assert len({draw(method, seed=seed).lam[0].item() for seed in range(5)}) == 5
@@ -97,7 +113,7 @@ def test_a_step_that_does_not_mix_is_a_plain_one(name):
     assert len(seen) == 1 and torch.equal(seen[0]["pixel_values"], pixels)
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix", "mixup_cutmix", "resizemix"])
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "mixup_cutmix", "resizemix", "maskmix"])
 @pytest.mark.parametrize("per", ["batch", "example"])
 def test_the_label_follows_the_pixels(name, per):
     """Images that hold their own number: what is shown of whom can be counted."""
@@ -619,6 +635,11 @@ def test_flat_images_fall_back_to_uniform_saliency_and_say_so():
         ("puzzlemix", {"t_size": 0}, 't_size must be "auto", -1 .* got 0'),
         ("puzzlemix", {"block_nums": []}, r"block_nums must be a list of whole numbers >= 1, got \[\]"),
         ("puzzlemix", {"adv_p": 2}, r"adv_p must lie in \[0, 1\], got 2"),
+        ("transmix", {"area_share": 1.5}, r"area_share must lie in \[0, 1\], got 1\.5"),
+        ("transmix", {"correct_lam": 0}, "correct_lam must be true or false, got 0"),
+        ("maskmix", {"area_share": True}, r"area_share must lie in \[0, 1\], got True"),
+        ("maskmix", {"cell_size": 0}, 'cell_size must be "auto" or a whole number of pixels >= 1, got 0'),
+        ("maskmix", {"cell_size": 7.5}, 'cell_size must be "auto" or a whole number of pixels >= 1, got 7.5'),
     ],
 )
 def test_bad_input(name, wrong, message):

@@ -22,7 +22,7 @@ from mixtext_hf.models.timm_processor import timm_image_processor
 from mixtext_hf.training import MixTrainer
 
 
-ON_PIXELS = ("erm", "mixup", "cutmix", "mixup_cutmix", "resizemix", "puzzlemix", "augmix")
+ON_PIXELS = ("erm", "mixup", "cutmix", "mixup_cutmix", "resizemix", "puzzlemix", "augmix", "maskmix")
 
 
 def image_trainer(model, out, **settings):

@@ -12,12 +12,13 @@ from runs import Rows, arguments, make_trainer, series, tiny_rows, weights
 from tiny import tiny_model
 
 from mixtext_hf.methods import Step, make_method
-from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.mixing import MixedLoss, PatchAttention
 
 
 pytestmark = pytest.mark.gpu
 
-TEXTS, IMAGES = ("erm", "tmix", "manifold_mixup", "mixtext"), ("mixup", "cutmix", "resizemix", "puzzlemix")
+TEXTS = ("erm", "tmix", "manifold_mixup", "mixtext")
+IMAGES = ("mixup", "cutmix", "resizemix", "puzzlemix", "transmix", "maskmix")
 
 
 def make(output_dir, method, **settings):
@@ -52,7 +53,7 @@ def test_a_gpu_trains_as_a_cpu_does(tmp_path, method):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("method", ["tmix", "puzzlemix"])
+@pytest.mark.parametrize("method", ["tmix", "puzzlemix", "transmix"])
 def test_half_precision(tmp_path, method, precision):
     trainer = make(tmp_path, method, use_cpu=False, **{precision: True})
     trainer.train()
@@ -92,6 +93,8 @@ WAYS = {
     "mixtext of its own guesses": {"online": True, "align": (0.5, 0.25, 0.25), "confidence_weights": True},
     "cutmix": {},
     "resizemix": {},
+    "transmix": {},
+    "maskmix": {},
 }
 
 
@@ -107,11 +110,15 @@ def test_a_step_does_not_wait(way):
     def forward(inputs, plan=None, *, dropout=True):
         return inputs["pixel_values"].mean(dim=(2, 3)) @ weight
 
+    def attending(inputs):
+        return forward(inputs), PatchAttention(torch.ones(rows, 4, 4, device="cuda"), (4, 4))
+
     def losses():
         rng = np.random.default_rng(0)
         plan = method.draw(rows, depth=3, rng=rng, unlabeled=texts * views, image_size=(16, 16))
         about = {"text_labels": known, "text_guesses": guesses, "views": views} if texts else {}
         loss = MixedLoss("single_label_classification", 3)
+        about["attending_forward"] = attending
         step = Step(forward, {"pixel_values": images}, labels, plan.to("cuda"), loss, **about)
         for terms in method.losses(step):
             sum(terms.values()).backward()

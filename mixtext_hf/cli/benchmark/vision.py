@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import ResNetConfig, ResNetForImageClassification
+from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification
 
 from mixtext_hf.methods import METHODS, PIXELS, AugMix, PuzzleMix
 from mixtext_hf.methods.augmix import VIEWS
@@ -40,11 +40,23 @@ from .mixes import edges_of, natural_images
 
 BASELINE = "erm"
 ON_IMAGES = (BASELINE, "manifold_mixup", *(name for name, kind in METHODS.items() if kind.mixes_pixels))
+NETWORKS = {"resnet18": "ResNet-18", "vit": "ViT of the size of DeiT-Ti"}
+# Patches of the vision transformer in pixels; the smaller up to images of this side.
+SMALL_PATCH, PATCH, LARGEST_OF_SMALL_PATCHES = 8, 16, 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mixtext-hf benchmark vision`."""
-    parser.add_argument("--methods", nargs="+", default=list(ON_IMAGES), choices=ON_IMAGES)
+    parser.add_argument(
+        "--methods", nargs="+", choices=ON_IMAGES, help="If not given: all that the network can be trained by."
+    )
+    parser.add_argument(
+        "--network",
+        default="resnet18",
+        choices=NETWORKS,
+        help="What the steps train, with random weights; vit: of 12 layers of 192 units (DeiT-Ti), patches of 8 pixels, of 16 "
+        "above 128.",
+    )
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--image_size", type=int, default=64, help="Side in pixels, for the steps.")
     parser.add_argument("--rounds", type=int, default=16, help="Timed steps of each method.")
@@ -95,11 +107,14 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
         least = f"milliseconds (minimum of {args.rounds})"
         _print(rows, args, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, {least}")
         return
-    model = resnet18()
+    model = resnet18() if args.network == "resnet18" else vit(args.image_size)
     if args.memory_of is not None:
         print(json.dumps(memory_in_this_process(_make_step(model, args.memory_of, args), range(args.rounds))))
         return
-    methods = list(dict.fromkeys([BASELINE, *args.methods]))
+    named = args.methods or [
+        name for name in ON_IMAGES if args.network == "vit" or not METHODS[name]().needs_attention
+    ]
+    methods = list(dict.fromkeys([BASELINE, *named]))
     steps = {method: _make_step(model, method, args) for method in methods}
     times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup)
     memory = {method: memory_in_child(argv, method)["peak_mib"] for method in methods}
@@ -116,7 +131,9 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
                 "peak memory MiB": memory[method],
             }
         )
-    _print(rows, args, f"ResNet-18, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds")
+    _print(
+        rows, args, f"{NETWORKS[args.network]}, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds"
+    )
 
 
 def _hyperparameters(text: str) -> dict[str, Any]:
@@ -142,6 +159,16 @@ def resnet18() -> ResNetForImageClassification:
     config = ResNetConfig(hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic")
     config.num_labels = NUM_LABELS
     return ResNetForImageClassification(config)
+
+
+def vit(image_size: int) -> ViTForImageClassification:
+    """A vision transformer of the size of DeiT-Ti with random weights, for square images of a side in pixels."""
+    patch = SMALL_PATCH if image_size <= LARGEST_OF_SMALL_PATCHES else PATCH
+    config = ViTConfig(
+        hidden_size=192, num_attention_heads=3, intermediate_size=768, image_size=image_size, patch_size=patch
+    )
+    config.num_labels = NUM_LABELS
+    return ViTForImageClassification(config)
 
 
 def _make_step(model: torch.nn.Module, method: str, args: argparse.Namespace) -> Callable[[int], None]:

@@ -18,8 +18,9 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from mixtext_hf.data.images.arrays import to_array
 from mixtext_hf.data.images.augmix import AugMixChains
 from mixtext_hf.data.images.collator import pixel_statistics
-from mixtext_hf.methods import AugMix, PixelMix, PuzzleMix
+from mixtext_hf.methods import AugMix, MaskMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import Boxes, MixPlan, mix_tensors
+from mixtext_hf.mixing.details import Detail
 from mixtext_hf.mixing.plan import Padding
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
@@ -104,10 +105,16 @@ def model_saliency(images: torch.Tensor, name: str) -> torch.Tensor:
 
 def mix_by(method: PixelMix, images: torch.Tensor, lam: float, seed: int) -> Mix:
     """What a method that needs no saliency makes of A and B; the seed says where it pastes."""
-    centre = torch.from_numpy(np.random.default_rng([seed, 0]).random((1, 2), dtype=np.float32)).expand(2, -1)
+    rng, size = np.random.default_rng([seed, 0]), (images.shape[-2], images.shape[-1])
     weights = torch.full((2,), lam)
-    boxes = method.boxes(weights, centre, (images.shape[-2], images.shape[-1]))
-    plan = MixPlan(PARTNERS, weights, detail=None if boxes is None else Boxes(boxes))
+    detail: Detail | None
+    if isinstance(method, MaskMix):
+        detail = method.cells(weights, size, rng=rng)
+    else:
+        centre = torch.from_numpy(rng.random((1, 2), dtype=np.float32)).expand(2, -1)
+        boxes = method.boxes(weights, centre, size)
+        detail = None if boxes is None else Boxes(boxes)
+    plan = MixPlan(PARTNERS, weights, detail=detail)
     mixed, weight = method.mix(images, plan)
     # Who is shown where: the same mix of an image that is 1 everywhere and one that is 0.
     own = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1).expand(-1, 1, *images.shape[2:])

@@ -17,7 +17,7 @@ import torch
 from mixtext_hf._files import check_writable
 from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.resize import LARGEST_SIDE
-from mixtext_hf.methods import METHODS, AugMix, PixelMix, PuzzleMix
+from mixtext_hf.methods import METHODS, AugMix, MaskMix, PixelMix, PuzzleMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
 from mixtext_hf.mixing.puzzle import transport_pair
@@ -55,6 +55,7 @@ IMAGE_METHODS = {
     "mixup": "every pixel is a blend",
     "cutmix": "a box of B",
     "resizemix": "all of B, made smaller",
+    "maskmix": "cells of B, at random",
     "puzzlemix": "blocks, by saliency",
     "augmix": "two views of A; no B",
 }
@@ -64,7 +65,8 @@ TEXT_METHODS = tuple(
 )
 SHOWN = (*IMAGE_METHODS, *TEXT_METHODS)
 LEFT_OUT = (
-    "Not here: manifold_mixup mixes hidden states, no pixels; mixup_cutmix draws mixup or cutmix for each batch."
+    "Not here: manifold_mixup mixes hidden states, no pixels; mixup_cutmix draws mixup or cutmix for each batch; transmix "
+    "shows what cutmix shows, and weighs labels by attention."
 )
 
 LAMS = [tenth / 10 for tenth in range(11)]
@@ -149,6 +151,8 @@ class MixPictures:
         self.text_methods = [name for name in TEXT_METHODS if name in settings.methods]
         if self.image_methods:
             self.images, self.credit = read_pair(settings.image_files, settings.image_size)
+        if MaskMix.name in self.image_methods:
+            MaskMix().grid((settings.image_size, settings.image_size))
         if PuzzleMix.name in self.image_methods:
             self.block_nums = self.puzzlemix.fitting((settings.image_size, settings.image_size))
             self.saliency, self.saliency_name, self.saliency_of = self._saliency()
