@@ -18,6 +18,7 @@ from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_m
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
 from .base import Citation, Preset, Step, is_number
+from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
 
@@ -196,7 +197,7 @@ class PuzzleMix(PixelMix):
                 # One step of FGSM from the random start, as long as eps and a little more (Wong et al. 2020).
                 noise = (noise + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * plan.detail.noise_scale
             on_own, on_partner = plan.detail.noise_on
-            mixed, weight, _ = puzzle_mix(
+            mixed, weight, mask = puzzle_mix(
                 images,
                 saliency,
                 plan.index,
@@ -215,7 +216,20 @@ class PuzzleMix(PixelMix):
                 if noise is None
                 else (noise if on_own else None, noise[plan.index] if on_partner else None),
             )
+            step.note(count_constant(mask, plan.index))
+            step.show("mask", mask)
         yield self.mixed_loss(step, plan, mixed, weight)
+
+    # ---- what is said ----
+
+    def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
+        """Of the masks: `mask_constant`, the share of those that are of one level in all blocks, among the rows that have a partner."""
+        averages = dict(averages)
+        masks, constant = averages.pop(MASKS, 0.0), averages.pop(CONSTANT, 0.0)
+        return {**averages, "mask_constant": constant / masks} if masks > 0 else averages
+
+    def watch(self, label_shares: Sequence[float] | None = None) -> MaskWatch:
+        return MaskWatch(self)
 
 
 def _is_whole(value: Any) -> bool:
