@@ -166,7 +166,7 @@ def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Seque
 def _masks(
     batch: MixedBatch, trainer: MixTrainer, step: Step, shown: dict[str, torch.Tensor], rows: Sequence[int] | None
 ) -> dict[int, torch.Tensor]:
-    wanted = range(len(batch.plan)) if rows is None else rows
+    wanted = [row for row in range(len(batch.plan)) if rows is None or row in rows]
     if "mask" in shown:
         return {row: shown["mask"][row].cpu() for row in wanted}
     method, pixels = trainer.method, batch.inputs[PIXELS]

@@ -16,7 +16,9 @@ from .page import GAP, INK, LARGE, LINE, MARGIN, NORMAL, SMALL, Page
 from .plots import BLUE, GREY, VERMILLION, _finish
 
 
-_SIDE, _LABELS, _TEXT = 136, 300, 760
+# The columns of the row itself and of its partner, which are framed in their colours.
+OWN, PARTNER = "own", "partner"
+_SIDE, _LABELS, _TEXT = 152, 300, 760
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,11 @@ def draw_image_batch(
         words ([`Words`]): Around it.
     """
     step, has_masks = _SIDE + GAP, any(row.mask is not None for row in rows)
+    frames = {OWN: BLUE, PARTNER: VERMILLION} if PARTNER in dict(columns) else {}
     width = 2 * MARGIN + len(columns) * step + GAP + _LABELS
     page = Page(width, 44 + len(rows) * step, words.title, words.about, words.foot)
     if has_masks:
-        page.key_of_masks(("own", "half", "partner"))
+        page.key_of_masks((OWN, "", PARTNER))
     top = page.top + 44
     for column, (name, how) in enumerate(columns):
         page.head(MARGIN + column * step, top, name, how)
@@ -101,8 +104,7 @@ def draw_image_batch(
         y = top + number * step
         for column, image in enumerate(row.images):
             if image is not None:
-                frame = {"own": BLUE, "partner": VERMILLION}.get(columns[column][0].split(" ")[-1])
-                page.image(MARGIN + column * step, y, _SIDE, image, frame=frame)
+                page.image(MARGIN + column * step, y, _SIDE, image, frame=frames.get(columns[column][0]))
         if row.mask is not None:
             page.mask(MARGIN + len(row.images) * step, y, _SIDE, row.mask)
         _draw_labels(page, right, y + 22, row.labels)
@@ -127,7 +129,7 @@ def draw_text_batch(rows: Sequence[TextRow], path: str | os.PathLike[str], words
     for number, row in enumerate(rows):
         y = top + number * step
         for at, text, colour in ((y + 22, row.own, BLUE), (y + 22 + 2 * LINE + 8, row.partner, VERMILLION)):
-            for line, part in enumerate(_cut(text or "", _TEXT // 9, 2)):
+            for line, part in enumerate(_cut(text or "", _TEXT // 10, 2)):
                 page.text(MARGIN, at + line * LINE, part, size=NORMAL, color=colour)
         _draw_labels(page, right, y + 22, row.labels)
     _finish(page.figure, path)
@@ -142,7 +144,7 @@ def _draw_labels(page: Page, x: float, y: float, labels: Labels) -> None:
     for weight, name, colour in names:
         if name is not None:
             page.text(x, below, f"{weight:.2f}", size=LARGE, color=colour, weight="bold")
-            page.text(x + 52, below, _cut(name, 24, 1)[0], size=LARGE, color=INK)
+            page.text(x + 62, below, _cut(name, 24, 1)[0], size=LARGE, color=INK)
             below += 26
     page.text(x, y + 12 + 36 + 2 * 26, labels.drawn, size=SMALL, color=GREY)
 
