@@ -144,15 +144,16 @@ def reporting_failed_run(run: Run, prog: str) -> Iterator[None]:
 
 def starting_anew(command: str) -> str:
     """The command that does what another was to do, in place of what is left of it."""
-    return f"{_without_resuming(command)} --overwrite_output_dir"
+    return f"{without_resuming(command)} --overwrite_output_dir"
 
 
 def going_on(command: str) -> str:
     """The command that goes on with an interrupted one."""
-    return f"{_without_resuming(command)} --resume_from_checkpoint True"
+    return f"{without_resuming(command)} --resume_from_checkpoint True"
 
 
-def _without_resuming(command: str) -> str:
+def without_resuming(command: str) -> str:
+    """The command that begins what another goes on with, and replaces nothing."""
     words = shlex.split(command)
     kept = []
     skip = False

@@ -34,9 +34,13 @@ class AttendingForward(Protocol):
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]: ...
 
 
-# Takes the averages of a logging window and over how many values each was taken, over all processes; returns what somebody
-# should be told, `None` if all is well.
-Watch = Callable[[dict[str, Any], dict[str, int]], str | None]
+class Watch(Protocol):
+    """
+    Looks at a logging window: the averages over it and all processes, over how many values each was taken, and how much of the run is
+    done, in `[0, 1]`. Returns what somebody should be told, `None` if all is well.
+    """
+
+    def __call__(self, averages: dict[str, Any], counts: dict[str, int], progress: float = ...) -> str | None: ...
 
 
 def _as_it_is(value: torch.Tensor) -> torch.Tensor:
@@ -46,6 +50,10 @@ def _as_it_is(value: torch.Tensor) -> torch.Tensor:
 
 def _note_nothing(terms: dict[str, torch.Tensor]) -> None:
     """Where nobody logs."""
+
+
+def _show_nothing(name: str, value: torch.Tensor) -> None:
+    """Where nobody draws."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,7 @@ class Step:
             What the method remembers from step to step, named by it; kept in checkpoints. No gradients.
         average (`Callable`): The mean of a tensor over all processes.
         note (`Callable`): Takes named tensors that are to be logged, averaged, and are no part of the loss.
+        show (`Callable`): Takes by its name what a picture of the mix is drawn of, and nothing else needs: the `"mask"` `(B, h, w)`.
         saliency_forward ([`Forward`], *optional*):
             The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
             with respect to the inputs alone.
@@ -97,6 +106,7 @@ class Step:
     memory: dict[str, torch.Tensor] = field(default_factory=dict)
     average: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
     note: Callable[[dict[str, torch.Tensor]], None] = _note_nothing
+    show: Callable[[str, torch.Tensor], None] = _show_nothing
     saliency_forward: Forward | None = None
     attending_forward: AttendingForward | None = None
     pixel_mean: torch.Tensor | None = None

@@ -43,7 +43,7 @@ class CollapseWatch:
         self.totals: list[float] = []
         self.is_told = False
 
-    def __call__(self, averages: dict[str, Any], counts: dict[str, int]) -> str | None:
+    def __call__(self, averages: dict[str, Any], counts: dict[str, int], progress: float = 1.0) -> str | None:
         shares = averages.get("guess_share")
         if shares is None:
             return None

@@ -23,7 +23,8 @@ class PixelMix(MixMethod):
     """
     Base of the methods that mix images before the model sees them.
 
-    The weight of a label is what the mixed image really shows of the row (a clipped box, a cut mask), not what was drawn.
+    The weight of a label is what the mixed image really shows of the row (a clipped box, a cut mask), not what was drawn. It is
+    logged as `mix_weight`, the mean over all rows, beside `mix_lambda`, which was drawn.
     """
 
     mixes_pixels: ClassVar[bool] = True
@@ -48,6 +49,13 @@ class PixelMix(MixMethod):
         Returns:
             The mixed images, of the same shape and dtype, and the realised weight `(B,)` float32 of each row's own label.
         """
+
+    def share_of_own(self, plan: MixPlan, row: int, size: tuple[int, int]) -> torch.Tensor:
+        """How much of its own image a row of the mixed batch shows at each pixel, `(H, W)` in `[0, 1]`, for images of `size` `(H, W)`."""
+        # The same mix of an image that is 1 everywhere and others that are 0.
+        images = torch.zeros(len(plan), 1, *size, device=plan.index.device)
+        images[row] = 1
+        return self.mix(images, plan)[0][row, 0]
 
     def boxes(self, lam: torch.Tensor, centre: torch.Tensor, size: tuple[int, int]) -> torch.Tensor | None:
         """
@@ -78,6 +86,7 @@ class PixelMix(MixMethod):
         self, step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The loss of the mixed `images` `(B, C, H, W)`, whose rows keep a `weight` `(B,)`, as in the methods that mix inside the model."""
+        step.note({"mix_weight": weight.float().mean()})
         return self.supervised(step, {**step.inputs, PIXELS: images}, plan, weight)
 
 

@@ -18,6 +18,7 @@ from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_m
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral_residual
 
 from .base import Citation, Preset, Step, is_number
+from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
 
@@ -263,7 +264,7 @@ class PuzzleMix(PixelMix):
         step.note({"saliency_undefined": undefined.float().mean()})
 
         with torch.no_grad():
-            mixed, weight, _ = puzzle_mix(
+            mixed, weight, mask = puzzle_mix(
                 step.inputs[PIXELS],
                 saliency,
                 plan.index,
@@ -280,7 +281,20 @@ class PuzzleMix(PixelMix):
                 std=std.flatten(),
                 noise=noise,
             )
+            step.note(count_constant(mask, plan.index))
+            step.show("mask", mask)
         return self.mixed_loss(step, plan, mixed, weight)
+
+    # ---- what is said ----
+
+    def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
+        """Of the masks: `mask_constant`, the share of those that are of one level in all blocks, among the rows that have a partner."""
+        averages = dict(averages)
+        masks, constant = averages.pop(MASKS, 0.0), averages.pop(CONSTANT, 0.0)
+        return {**averages, "mask_constant": constant / masks} if masks > 0 else averages
+
+    def watch(self, label_shares: Sequence[float] | None = None) -> MaskWatch:
+        return MaskWatch(self)
 
 
 def _is_whole(value: Any) -> bool:

@@ -428,7 +428,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     def _summary(self) -> dict[str, float]:
         """What the method makes of the averages of the window; says aloud what its watch finds in them."""
         averages, counts = self._terms.averages()
-        alarm = self._watch(averages, counts) if self._watch is not None else None
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        alarm = self._watch(averages, counts, progress) if self._watch is not None else None
         if alarm is not None and self.is_world_process_zero():
             logger.warning("Step %d: %s", self.state.global_step, alarm)
         return self.method.summarise(averages)

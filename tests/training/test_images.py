@@ -501,3 +501,27 @@ def test_the_binary_loss_is_for_one_of_several_classes(tmp_path):
     model.config.problem_type = "multi_label_classification"
     with pytest.raises(ValueError, match=r"mix_loss='bce' compares the softmax .* multi_label_classification"):
         make_image_trainer(tmp_path, model=model, mix_loss="bce", mix_method="mixup")
+
+
+# ---- what is logged of a mix ----
+
+
+def test_what_a_mix_became_is_logged(tmp_path):
+    trainer = make_image_trainer(tmp_path, mix_method="cutmix", per_device_train_batch_size=16, seed=1)
+    trainer.train()
+    drawn, real = series(trainer, "mix_lambda"), series(trainer, "mix_weight")
+    assert len(real) == 2 and all(0 < weight <= 1 for weight in real) and real != drawn
+    trainer = make_image_trainer(tmp_path, mix_method="puzzlemix", per_device_train_batch_size=16)
+    trainer.train()
+    assert all(0 <= share <= 1 for share in series(trainer, "mask_constant"))
+    assert len(series(trainer, "mask_constant")) == len(series(trainer, "mix_weight")) == 2
+    assert not [name for entry in trainer.state.log_history for name in entry if name.startswith("masks")]
+
+
+def test_masks_that_cut_nothing_are_told_of_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("mixtext_hf.methods.constant_masks._ENOUGH_MASKS", 8)
+    trainer = make_image_trainer(tmp_path, method=PuzzleMix(beta=100.0), per_device_train_batch_size=8, max_steps=8)
+    trainer.train()
+    assert series(trainer, "mask_constant") == [1.0] * 8
+    (told,) = [record.message for record in caplog.records if "constant" in record.message]
+    assert told.startswith("Step 5: PuzzleMix cuts hardly anything: 100% of its masks")  # the first of the second half

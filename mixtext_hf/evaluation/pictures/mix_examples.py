@@ -116,10 +116,8 @@ def mix_by(method: PixelMix, images: torch.Tensor, lam: float, seed: int) -> Mix
         detail = None if boxes is None else Boxes(boxes)
     plan = MixPlan(PARTNERS, weights, detail=detail)
     mixed, weight = method.mix(images, plan)
-    # Who is shown where: the same mix of an image that is 1 everywhere and one that is 0.
-    own = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1).expand(-1, 1, *images.shape[2:])
-    mask, _ = method.mix(own, plan)
-    return Mix(as_picture(mixed[0]), mask[0, 0].numpy(), float(weight[0]))
+    mask = method.share_of_own(plan, 0, (images.shape[-2], images.shape[-1]))
+    return Mix(as_picture(mixed[0]), mask.numpy(), float(weight[0]))
 
 
 def mix_by_puzzle(method: PuzzleMix, images: torch.Tensor, saliency: torch.Tensor, lam: float, block_num: int) -> Mix:

@@ -117,25 +117,30 @@ class Page:
 
     def weights(self, x: float, y: float, width: float, weight: float) -> None:
         """The weights of both labels, as a bar and in numbers below it."""
-        from matplotlib.patches import Rectangle
-
-        bar, middle, below = self.axes(x, y, width, 8), x + width / 2, y + 31
-        bar.add_patch(Rectangle((0, 0), width * weight, 8, color=BLUE, lw=0))
-        bar.add_patch(Rectangle((width * weight, 0), width * (1 - weight), 8, color=VERMILLION, lw=0))
+        middle, below = x + width / 2, y + 31
+        self.weight_bar(x, y, width, weight)
         self.text(middle - 14, below, f"{weight:.2f} A", color=BLUE, ha="right", weight="bold")
         self.text(middle, below, "+", color=GREY, ha="center")
         self.text(middle + 14, below, f"{1 - weight:.2f} B", color=VERMILLION, ha="left", weight="bold")
 
-    def key_of_masks(self) -> None:
-        """What the colours of a mask say, in the upper right corner."""
+    def weight_bar(self, x: float, y: float, width: float, weight: float) -> None:
+        """The weights of both labels as a bar, 8 pixels high."""
+        from matplotlib.patches import Rectangle
+
+        bar = self.axes(x, y, width, 8)
+        bar.add_patch(Rectangle((0, 0), width * weight, 8, color=BLUE, lw=0))
+        bar.add_patch(Rectangle((width * weight, 0), width * (1 - weight), 8, color=VERMILLION, lw=0))
+
+    def key_of_masks(self, names: tuple[str, str, str] = ("A", "half", "B")) -> None:
+        """What the colours of a mask say, in the upper right corner; `names` of all of the one, of half and of all of the other."""
         x, y = self.width - MARGIN - KEY, 30
         axes = self.axes(x, y, KEY, 12)
         shares = np.linspace(1, 0, KEY)[None]
         axes.imshow(shares, extent=(0, KEY, 12, 0), aspect="auto", cmap=shares_of_a(), vmin=0, vmax=1)
         self.text(x - 12, y + 12, "mask: who is shown", size=SMALL, color=GREY, ha="right")
-        self.text(x, y + 32, "A", size=SMALL, color=BLUE, weight="bold")
-        self.text(x + KEY / 2, y + 32, "half", size=SMALL, color=GREY, ha="center")
-        self.text(x + KEY, y + 32, "B", size=SMALL, color=VERMILLION, weight="bold", ha="right")
+        self.text(x, y + 32, names[0], size=SMALL, color=BLUE, weight="bold")
+        self.text(x + KEY / 2, y + 32, names[1], size=SMALL, color=GREY, ha="center")
+        self.text(x + KEY, y + 32, names[2], size=SMALL, color=VERMILLION, weight="bold", ha="right")
 
     def key_of_parts(self) -> None:
         """What the colours of a stack say, in the upper right corner."""

@@ -69,6 +69,11 @@ LEFT_OUT = (
     "shows what cutmix shows, and weighs labels by attention."
 )
 
+UNTRAINED = (
+    "A network that has learnt nothing finds nothing salient: at λ = 0.5 it makes 97 to 100 % of the masks constant, one image or half "
+    "of each, and a trained one 9 to 83 % (16 to 2 blocks a side). Training logs their share as mask_constant."
+)
+
 LAMS = [tenth / 10 for tenth in range(11)]
 BETAS = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)
 MASK_LEVELS = (2, 3, 4)
@@ -222,7 +227,7 @@ class MixPictures:
             side=112,
             title="PuzzleMix from B to A",
             about="λ is the share of A that the prior expects; saliency and smoothness decide where it lies and how large "
-            f"it becomes. {self.saliency_of}",
+            f"it becomes. {self.saliency_of} {UNTRAINED}",
             foot=self.credit,
         )
 

@@ -1,0 +1,182 @@
+"""A batch of a run as it enters the network: the rows, who mixes with whom, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixtext_hf.methods import PIXELS, PixelMix, Step
+from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
+
+from .evaluating import without_labels
+from .terms import total
+from .trainer import MixTrainer
+
+
+# Arrays have no truth value to compare by.
+@dataclass(frozen=True, eq=False)
+class MixedBatch:
+    """
+    One micro-batch, on the CPU.
+
+    Args:
+        inputs (`dict[str, torch.Tensor]`): Without the labels: `pixel_values` `(B, C, H, W)` or `input_ids` `(B, L)` and their like.
+        labels (`torch.Tensor` of shape `(B,)` or `(B, C)`): Those of the rows, unmixed.
+        unlabeled (`int`): How many rows at the end are views of unlabelled texts.
+        plan ([`MixPlan`]): As drawn, but that a row without a label, or whose partner has none, is its own partner.
+        weight (`torch.Tensor` of shape `(B,)`, float32): What a row's own label got; the rest is its partner's.
+        images (`torch.Tensor` of shape `(B, C, H, W)`, *optional*): What the network sees, where that is mixed.
+        masks (`dict[int, torch.Tensor]`): The share of the own image, `(h, w)`, of the rows that were asked for.
+        pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*): What images were normalised with.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    unlabeled: int
+    plan: MixPlan
+    weight: torch.Tensor
+    images: torch.Tensor | None = None
+    masks: dict[int, torch.Tensor] = field(default_factory=dict)
+    pixel_mean: torch.Tensor | None = None
+    pixel_std: torch.Tensor | None = None
+
+    def is_mixed(self, row: int) -> bool:
+        """Whether a row has a partner that takes part in it."""
+        return int(self.plan.index[row]) != row and float(self.plan.lam[row]) < 1
+
+
+class _Found(Exception):
+    """Leaves a training at the batch that was looked for; nobody else catches it."""
+
+    def __init__(self, batch: MixedBatch):
+        self.batch = batch
+
+
+def mixed_batch(trainer: MixTrainer, step: int = 0, rows: Sequence[int] | None = None) -> MixedBatch:
+    """
+    The first micro-batch of a step of a run, as the run itself reads, augments and mixes it: it is really begun, and left there.
+
+    Args:
+        trainer ([`MixTrainer`]): Of the run, as it is before `train()`. It has made the steps before when it comes back, and is of
+            no further use.
+        step (`int`, *optional*, defaults to 0): Of the optimiser; those before it are trained.
+        rows (`Sequence[int]`, *optional*): Whose masks are wanted; those of all rows if not given.
+
+    Raises:
+        `ValueError`: if the run has no such step, and as `train()` does.
+    """
+    train_on = trainer._training_loss
+
+    def look(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        if step >= trainer.state.max_steps:
+            raise ValueError(
+                f"step={step}: the run has {trainer.state.max_steps} steps, name one of 0 to {trainer.state.max_steps - 1}."
+            )
+        if trainer.state.global_step < step:
+            return train_on(model, inputs)
+        raise _Found(_seen(trainer, model, inputs, rows))
+
+    seen: dict[str, Any] = {"_training_loss": look}
+    if step == 0:
+        # They tell what is learnt of a batch, not what is in it, and take as long as a part of the training.
+        seen["_make_guesses"] = _make_none
+    try:
+        vars(trainer).update(seen)
+        trainer.train()
+    except _Found as found:
+        return found.batch
+    finally:
+        for name in seen:
+            del vars(trainer)[name]
+    raise ValueError(f"step={step}: the run ended after step {trainer.state.global_step}.")
+
+
+def _make_none(*, resume: bool) -> None:
+    """In place of making guesses."""
+
+
+def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: Sequence[int] | None) -> MixedBatch:
+    plan = trainer.draw_plan(inputs).to(trainer.args.device)
+    labels, method = inputs["labels"], trainer.method
+    texts = inputs.get("text_labels")
+    batch = MixedBatch(
+        inputs={
+            name: value.cpu() for name, value in without_labels(inputs).items() if isinstance(value, torch.Tensor)
+        },
+        labels=labels.cpu(),
+        unlabeled=0 if texts is None else len(texts) * trainer.args.num_views,
+        plan=(plan if method.uses_unlabeled else plan.among(has_label(labels))).to("cpu"),
+        weight=plan.lam.cpu(),
+        pixel_mean=None if trainer._pixel_mean is None else trainer._pixel_mean.cpu(),
+        pixel_std=None if trainer._pixel_std is None else trainer._pixel_std.cpu(),
+    )
+    if method.mixes and method.mixes_pixels:
+        batch = _with_images(batch, trainer, trainer._step(model, inputs, plan), rows)
+    alone = batch.plan.index == torch.arange(len(batch.plan))
+    return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
+
+
+@dataclass(frozen=True)
+class _Heard(MixedLoss):
+    """The loss, and what it was asked: the logits, and the weights `(B,)` where the labels were mixed."""
+
+    asked: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+
+    def of_rows(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        index: torch.Tensor | None = None,
+        lam: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if lam is not None:
+            self.asked.append((logits, lam))
+        return super().of_rows(logits, labels, index, lam)
+
+
+def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:
+    """The batch with what the method makes of its images, which is seen where it hands them to the model."""
+    passes: list[tuple[torch.Tensor, torch.Tensor]] = []
+    shown: dict[str, torch.Tensor] = {}
+    loss = trainer.loss
+    heard = _Heard(loss.problem_type, loss.num_labels, loss.label_smoothing)
+
+    def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
+        logits = step.forward(inputs, plan, dropout=dropout)
+        passes.append((logits, inputs[PIXELS].detach()))
+        return logits
+
+    watched = replace(step, forward=forward, loss=heard, note=lambda terms: None, show=shown.__setitem__)
+    number = trainer.method.passes(step.plan)
+    losses = trainer.method.losses(watched)
+    for _ in range(number - 1):
+        trainer.accelerator.backward(total(next(losses)))
+    next(losses)
+    logits, weight = heard.asked[-1]
+    images = next(pixels for given, pixels in reversed(passes) if given is logits)
+    return replace(
+        batch,
+        images=images.float().cpu(),
+        weight=weight.float().cpu(),
+        masks=_masks(batch, trainer, watched, shown, rows),
+    )
+
+
+def _masks(
+    batch: MixedBatch, trainer: MixTrainer, step: Step, shown: dict[str, torch.Tensor], rows: Sequence[int] | None
+) -> dict[int, torch.Tensor]:
+    wanted = [row for row in range(len(batch.plan)) if rows is None or row in rows]
+    if "mask" in shown:
+        return {row: shown["mask"][row].cpu() for row in wanted}
+    method, pixels = trainer.method, batch.inputs[PIXELS]
+    if not isinstance(method, PixelMix):
+        return {}
+    size = (pixels.shape[-2], pixels.shape[-1])
+    if all(not batch.is_mixed(row) for row in range(len(batch.plan))):
+        return {row: torch.ones(size) for row in wanted}
+    plan = method.pairs_of(step).to("cpu")
+    return {row: method.share_of_own(plan, row, size) for row in wanted}
