@@ -46,11 +46,9 @@ class AttentionLabels(PixelMix):
         if plan.detail is None or not self.needs_attention:
             yield self.mixed_loss(step, plan, images, area)
             return
-        if step.attending_forward is None:
-            raise TypeError(
-                f"{self.name} weighs labels by what [CLS] attends to, and the step has no `attending_forward` that would tell it."
-            )
-        logits, attention = step.attending_forward({**step.inputs, PIXELS: images})
-        by_attention = attended_weight(attention, self.partner_patches(plan, attention), area)
-        weight = torch.lerp(by_attention, area, self.area_share)
-        yield {"loss_supervised": step.loss(logits, step.labels, plan.index, weight)}
+
+        def weight(attention: PatchAttention) -> torch.Tensor:
+            by_attention = attended_weight(attention, self.partner_patches(plan, attention), area)
+            return torch.lerp(by_attention, area, self.area_share)
+
+        yield self.mixed_loss(step, plan, images, weight)

@@ -324,7 +324,7 @@ class MixMethod:
         step: Step,
         inputs: dict[str, Any],
         plan: MixPlan,
-        weight: torch.Tensor,
+        weight: torch.Tensor | Callable[[PatchAttention], torch.Tensor],
         *,
         inside: MixPlan | None = None,
     ) -> dict[str, torch.Tensor]:
@@ -335,7 +335,8 @@ class MixMethod:
             step ([`Step`]): Its inputs are those of the rows as they are.
             inputs (`dict[str, torch.Tensor]`): The inputs of the mixed rows; those of the step where the model mixes.
             plan ([`MixPlan`]): The partners.
-            weight (`torch.Tensor` of shape `(B,)`, float32): The realised weight of each row's own label.
+            weight (`torch.Tensor` of shape `(B,)`, float32, or a `Callable`): The realised weight of each row's own label, or what
+                makes it of the attention of [CLS] to the mixed rows.
             inside ([`MixPlan`], *optional*): What the model mixes by; `None`: its inputs are mixed already.
         """
         rows = len(step.labels)
@@ -343,7 +344,15 @@ class MixMethod:
         if both:
             inputs = {name: _followed_by(value, step.inputs[name], rows) for name, value in inputs.items()}
             inside = None if inside is None else inside.extended(rows)
-        logits = step.forward(inputs, inside)
+        if callable(weight):
+            if step.attending_forward is None:
+                raise TypeError(
+                    f"{self.name} weighs labels by what [CLS] attends to, and the step has no `attending_forward` that would tell it."
+                )
+            logits, attention = step.attending_forward(inputs)
+            weight = weight(attention._replace(weights=attention.weights[:rows]))
+        else:
+            logits = step.forward(inputs, inside)
         terms = {"loss_supervised": step.loss(logits[:rows], step.labels, plan.index, weight)}
         return {"loss_clean": self.clean_lam * step.loss(logits[rows:], step.labels), **terms} if both else terms
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from mixtext_hf.mixing import Boxes, MixPlan, has_label
+from mixtext_hf.mixing import Boxes, MixPlan, PatchAttention, has_label
 
 from .base import MixMethod, Step
 
@@ -83,11 +83,23 @@ class PixelMix(MixMethod):
         return replace(plan, lam=torch.where(alone, 1.0, plan.lam))
 
     def mixed_loss(
-        self, step: Step, plan: MixPlan, images: torch.Tensor, weight: torch.Tensor
+        self,
+        step: Step,
+        plan: MixPlan,
+        images: torch.Tensor,
+        weight: torch.Tensor | Callable[[PatchAttention], torch.Tensor],
     ) -> dict[str, torch.Tensor]:
-        """The loss of the mixed `images` `(B, C, H, W)`, whose rows keep a `weight` `(B,)`, as in the methods that mix inside the model."""
-        step.note({"mix_weight": weight.float().mean()})
-        return self.supervised(step, {**step.inputs, PIXELS: images}, plan, weight)
+        """
+        The loss of the mixed `images` `(B, C, H, W)`, whose rows keep a `weight` `(B,)` or what makes it of their attention, as in
+        the methods that mix inside the model.
+        """
+
+        def noted(realised: torch.Tensor) -> torch.Tensor:
+            step.note({"mix_weight": realised.float().mean()})
+            return realised
+
+        kept = (lambda attention: noted(weight(attention))) if callable(weight) else noted(weight)
+        return self.supervised(step, {**step.inputs, PIXELS: images}, plan, kept)
 
 
 def draw_centre(batch_size: int, rng: np.random.Generator, *, per: str) -> torch.Tensor:

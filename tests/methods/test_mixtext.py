@@ -789,6 +789,7 @@ DEFAULTS = {
     "fold": True,
     "per": "batch",
     "prob": 1.0,
+    "clean_lam": 0.0,
     "partner": "any",
     "pad": "mix",
     "online": False,

@@ -1,6 +1,7 @@
 """TransMix and MaskMix: labels by attention and pictures of cells, against loops over patches and pixels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,21 @@ def test_labels_follow_the_attention(kind, area_share, per):
         torch.testing.assert_close(terms["loss_supervised"], expected, rtol=1e-5, atol=1e-6)
         moved.append((weight - weight_by_loop(plan, attention_of(mixed), 1.0)).abs().max())
     assert max(moved) > 0.05  # attention is no area
+
+
+@pytest.mark.parametrize("kind", [TransMix, MaskMix])
+def test_clean_rows_beside_the_mixed_ones_change_no_label(kind):
+    pixels = images()
+    plan = kind().pairs_of(make_step(draw(kind()), pixels)[0])
+    (alone,) = kind().losses(make_step(plan, pixels)[0])
+    step, seen = make_step(plan, pixels)
+    noted = {}
+    (terms,) = kind(clean_lam=0.5).losses(replace(step, note=noted.update))
+    assert len(seen) == 1 and torch.equal(seen[0][len(pixels) :], pixels)  # one pass over both
+    torch.testing.assert_close(terms["loss_supervised"], alone["loss_supervised"])
+    torch.testing.assert_close(terms["loss_clean"], 0.5 * F.cross_entropy(logits_of(pixels), LABELS))
+    weight = weight_by_loop(plan, attention_of(seen[0][: len(pixels)]), 0.0)
+    assert noted["mix_weight"].item() == pytest.approx(weight.mean().item(), abs=1e-6)
 
 
 def test_by_area_alone_transmix_is_cutmix():

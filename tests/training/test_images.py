@@ -35,6 +35,8 @@ ON_IMAGES = ["erm", "manifold_mixup", "pooled_mixup", *(name for name, kind in M
 @pytest.mark.parametrize("name", ON_IMAGES)
 @pytest.mark.parametrize("family", ["vit", "resnet"])
 def test_every_method_trains(tmp_path, name, family):
+    if name == "transmix" and family == "resnet":
+        pytest.skip("nothing in it attends")
     trainer = make_image_trainer(
         tmp_path, image_rows(12), model=tiny_image_model(family), mix_method=name, per_device_train_batch_size=4
     )
