@@ -70,6 +70,27 @@ def test_a_resnet_knows_none(tiny_steps, capsys):
     assert "transmix needs a [CLS] token" in capsys.readouterr().err
 
 
+def test_hyper_parameters_go_to_the_methods_that_have_them(tiny_steps, capsys, monkeypatch):
+    made = {}
+    make = benchmark_vision.make_trainer
+
+    def noted(*args, **settings):
+        made[settings["mix_method"]] = settings["mix_kwargs"]
+        return make(*args, **settings)
+
+    monkeypatch.setattr(benchmark_vision, "make_trainer", noted)
+    given = {"clean_lam": 1.0, "saliency": "spectral_residual"}
+    printed(capsys, *SMALL, "--methods", "mixup", "augmix", "puzzlemix", "--mix_kwargs", json.dumps(given))
+    assert made == {"erm": None, "augmix": None, "mixup": {"clean_lam": 1.0}, "puzzlemix": given}
+
+
+@pytest.mark.parametrize("wrong", ['{"salience": 1}', "[1]", "{clean_lam}"])
+def test_hyper_parameters_that_no_method_has_are_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        main(["vision", "--mix_kwargs", wrong])
+    assert "--mix_kwargs: no " in capsys.readouterr().err
+
+
 def test_the_parts_of_puzzlemix(capsys):
     options = ["--parts", "--part_sizes", "16", "--batch_size", "2", "--rounds", "2", "--threads", "1", "--json"]
     rows = json.loads(printed(capsys, *options))

@@ -126,7 +126,7 @@ def test_clean_rows_beside_the_mixed_ones_change_no_label(kind):
     assert len(seen) == 1 and torch.equal(seen[0][len(pixels) :], pixels)  # one pass over both
     torch.testing.assert_close(terms["loss_supervised"], alone["loss_supervised"])
     torch.testing.assert_close(terms["loss_clean"], 0.5 * F.cross_entropy(logits_of(pixels), LABELS))
-    weight = weight_by_loop(plan, attention_of(seen[0][: len(pixels)]), 0.0)
+    weight = weight_by_loop(plan, attention_of(seen[0][: len(pixels)]), kind().area_share)
     assert noted["mix_weight"].item() == pytest.approx(weight.mean().item(), abs=1e-6)
 
 
