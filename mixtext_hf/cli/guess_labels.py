@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,94 +25,23 @@ from transformers.utils import logging as hf_logging
 
 from mixtext_hf._files import check_not_input, whole_file
 from mixtext_hf._messages import check_at_least
-from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.mapping import read_label_map
 from mixtext_hf.data.tables.files import matching_files, patterns_in
 from mixtext_hf.data.tables.parts import Parts
 from mixtext_hf.data.tables.text_files import (
     check_output_file,
-    delimiter_argument,
-    encoding_argument,
     hash_texts,
     read_texts,
 )
 from mixtext_hf.data.texts.back_translation import default_device
 from mixtext_hf.data.texts.unlabeled_parts import with_known_labels
-from mixtext_hf.models.lengths import LENGTH_HELP
 
 from .failures import reporting_failures
-from .guessers import Gaussian, Taught
+from .guessers import Gaussian, GuessLabelsArguments, Taught
 from .parsing import Parser, parse, reporting_bad_input
 
 
 GUESS, PROBABILITIES = "guess", "guess_probabilities"
-
-
-@dataclass
-class GuessLabelsArguments:
-    """Whose guesses, of which texts."""
-
-    guesser: str = field(
-        default="gaussian",
-        metadata={
-            "help": "gaussian: clusters of the encoder's features, anchored by --train_file; checkpoint:FOLDER_OR_ID: a text "
-            "classifier of transformers."
-        },
-    )
-    train_file: str | None = field(
-        default=None,
-        metadata={
-            "help": "Labelled texts, for gaussian: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."
-        },
-    )
-    labeled_per_class: int | None = field(
-        default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
-    )
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={
-            "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
-        },
-    )
-    delimiter: str | None = delimiter_argument()
-    encoding: str | None = encoding_argument()
-    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    label_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."
-        },
-    )
-    similar_labels: SimilarLabels = field(
-        default="refuse",
-        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
-    )
-    guess_shares: str = field(
-        default="auto",
-        metadata={
-            "help": "Shares of the classes among the texts: auto, uniform, labelled, estimated, or numbers with commas."
-        },
-    )
-    guess_names: bool | None = field(
-        default=None,
-        metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
-    )
-    max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
-    batch_size: int = field(default=64, metadata={"help": "Texts that are run at once."})
-    chunk_size: int = field(default=2048, metadata={"help": "Texts after which the result is saved."})
-    bf16: bool = field(default=False, metadata={"help": "Run the model in bfloat16."})
-    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn at random."})
-    device: str | None = field(
-        default=None, metadata={"help": "The GPU, if there is one, if not given.", "choices": ("cpu", "cuda")}
-    )
-    cache_dir: str | None = field(default=None, metadata={"help": "Where models and copies of the files are kept."})
-    overwrite_columns: bool = field(
-        default=False, metadata={"help": "Replace columns of the input that have the name of a new one."}
-    )
-    overwrite_output_file: bool = field(
-        default=False, metadata={"help": "Replace output_file, and the unfinished run of another command for it."}
-    )
 
 
 def make_parser() -> HfArgumentParser:

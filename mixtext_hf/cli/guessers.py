@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +18,14 @@ from transformers import AutoModel, AutoTokenizer
 
 from mixtext_hf.data import MixDataCollator, load_text_datasets, summarise_data
 from mixtext_hf.data.in_batches import run_over
+from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.mapping import read_label_map
+from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argument
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import mean_pooled_features
-from mixtext_hf.models.lengths import DEFAULT_LENGTH, check_tokenizer_fits, settle_max_length
+from mixtext_hf.models.lengths import DEFAULT_LENGTH, LENGTH_HELP, check_tokenizer_fits, settle_max_length
 from mixtext_hf.models.load_report import without_load_report
 from mixtext_hf.models.modality import check_modality
 from mixtext_hf.problem_types import SINGLE_LABEL
@@ -34,13 +36,77 @@ from .named_model import load_config
 from .run_arguments import HubArguments
 
 
-if TYPE_CHECKING:
-    from .guess_labels import GuessLabelsArguments
-
 logger = logging.getLogger(__name__)
 
 # What a teacher makes nothing of.
 _OF_GAUSSIAN = ("labeled_per_class", "model_name_or_path", "guess_shares", "guess_names")
+
+
+@dataclass
+class GuessLabelsArguments:
+    """Whose guesses, of which texts."""
+
+    guesser: str = field(
+        default="gaussian",
+        metadata={
+            "help": "gaussian: clusters of the encoder's features, anchored by --train_file; checkpoint:FOLDER_OR_ID: a text "
+            "classifier of transformers."
+        },
+    )
+    train_file: str | None = field(
+        default=None,
+        metadata={
+            "help": "Labelled texts, for gaussian: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."
+        },
+    )
+    labeled_per_class: int | None = field(
+        default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
+    )
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
+        },
+    )
+    delimiter: str | None = delimiter_argument()
+    encoding: str | None = encoding_argument()
+    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
+    label_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."
+        },
+    )
+    similar_labels: SimilarLabels = field(
+        default="refuse",
+        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
+    )
+    guess_shares: str = field(
+        default="auto",
+        metadata={
+            "help": "Shares of the classes among the texts: auto, uniform, labelled, estimated, or numbers with commas."
+        },
+    )
+    guess_names: bool | None = field(
+        default=None,
+        metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
+    )
+    max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
+    batch_size: int = field(default=64, metadata={"help": "Texts that are run at once."})
+    chunk_size: int = field(default=2048, metadata={"help": "Texts after which the result is saved."})
+    bf16: bool = field(default=False, metadata={"help": "Run the model in bfloat16."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn at random."})
+    device: str | None = field(
+        default=None, metadata={"help": "The GPU, if there is one, if not given.", "choices": ("cpu", "cuda")}
+    )
+    cache_dir: str | None = field(default=None, metadata={"help": "Where models and copies of the files are kept."})
+    overwrite_columns: bool = field(
+        default=False, metadata={"help": "Replace columns of the input that have the name of a new one."}
+    )
+    overwrite_output_file: bool = field(
+        default=False, metadata={"help": "Replace output_file, and the unfinished run of another command for it."}
+    )
 
 
 class Gaussian:

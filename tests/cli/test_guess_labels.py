@@ -14,7 +14,7 @@ from table_files import write_table
 from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, BertForTokenClassification
 
-from mixtext_hf.cli import guess_labels, train_text
+from mixtext_hf.cli import guessers, train_text
 from mixtext_hf.cli.guess_labels import main
 
 
@@ -114,7 +114,7 @@ def test_it_goes_on_where_it_was_ended(files, base, tmp_path, monkeypatch, capsy
     main(arguments(files, base))
     whole = pq.read_table(files["out"])
     (tmp_path / "guessed.parquet").unlink()
-    plain, calls = guess_labels._Gaussian.look_at, 0
+    plain, calls = guessers.Gaussian.look_at, 0
 
     def ending(self, texts):
         nonlocal calls
@@ -123,11 +123,11 @@ def test_it_goes_on_where_it_was_ended(files, base, tmp_path, monkeypatch, capsy
             raise KeyboardInterrupt
         return plain(self, texts)
 
-    monkeypatch.setattr(guess_labels._Gaussian, "look_at", ending)
+    monkeypatch.setattr(guessers.Gaussian, "look_at", ending)
     with pytest.raises(KeyboardInterrupt):
         main(arguments(files, base))
     assert not (tmp_path / "guessed.parquet").exists()
-    monkeypatch.setattr(guess_labels._Gaussian, "look_at", plain)
+    monkeypatch.setattr(guessers.Gaussian, "look_at", plain)
     capsys.readouterr()
     main(arguments(files, base))
     assert "40 of 50 texts are done" in capsys.readouterr().out
