@@ -115,17 +115,17 @@ def check_apart(output_dir: Path, data: str | None, argument: str = "dataset_nam
 
 
 def check_not_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Raise `ValueError` if the file of --output_file is one of those that are read."""
+    """Raise `ValueError` if the file of `output_file` is one of those that are read."""
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
-        raise ValueError(f"--output_file {output} is a file that is read, and would be lost: name another file.")
+        raise ValueError(f"output_file {output} is a file that is read, and would be lost: name another file.")
 
 
 def check_new_file(output: Path, overwrite: bool) -> None:
-    """Raise `ValueError` unless the file of --output_file can be written, and is not there or may be replaced."""
+    """Raise `ValueError` unless the file of `output_file` can be written, and is not there or may be replaced."""
     if output.is_dir():
-        raise ValueError(f"--output_file {output} is a folder: name a file in it.")
+        raise ValueError(f"output_file {output} is a folder: name a file in it.")
     check_writable(output.parent, "output_file")
     if output.exists() and not overwrite:
         raise ValueError(
-            f"--output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+            f"output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
         )

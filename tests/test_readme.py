@@ -1,6 +1,11 @@
-"""The README's loops, as they stand there, against MixTrainer with the same plans."""
+"""The README's loops, as they stand there, against MixTrainer with the same plans; and what all documents name is there."""
 
+import argparse
+import ast
+import pkgutil
 import re
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -8,6 +13,7 @@ import torch
 from tiny import tiny_batch, tiny_model
 
 from mixtext_hf import MixTrainer, MixTrainingArguments, TMix
+from mixtext_hf.cli.commands import COMMANDS
 
 
 README = Path(__file__).parent.parent / "README.md"
@@ -83,3 +89,80 @@ def test_what_the_readme_points_to_is_there():
         assert not path or (README.parent / path).exists(), link
         assert path or anchor in headings, link
     assert not re.search(r"@@|TODO|FIXME|XXX|TBD", prose)
+
+
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{path.name}" for path in sorted((README.parent / "docs").glob("*.md"))),
+]
+CODE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# Flags of other programs, which the documents name too.
+OF_OTHERS = {"--nproc_per_node", "--nnodes", "--no_python"}
+OF_ALL_COMMANDS = {"--debug", "--version"}
+
+
+@lru_cache
+def flags_of(command: str, kind: str | None = None) -> frozenset[str]:
+    """All flags of a command; of `compare text` those of `train-text` too."""
+    module = import_module(f"mixtext_hf.cli.{COMMANDS[command][0]}")
+    parsers = [module.make_parser()]
+    if command == "benchmark":
+        (benchmarks,) = (
+            action.choices for action in parsers[0]._actions if isinstance(action, argparse._SubParsersAction)
+        )
+        parsers += benchmarks.values() if kind is None else [benchmarks[kind]]
+    flags = {flag for parser in parsers for action in parser._actions for flag in action.option_strings}
+    if command == "compare":
+        for name in (kind,) if kind else ("text", "image"):
+            flags |= flags_of(f"train-{name}")
+    return frozenset(flags)
+
+
+def commands_in(text: str):
+    """Each command of the code blocks of a document: its name, the word behind it, and its flags."""
+    for _, code in CODE.findall(text):
+        for line in code.replace("\\\n", " ").splitlines():
+            for name, rest in re.findall(r"\bmixtext-hf (?:--debug )?([a-z][a-z-]*)((?:[^#|;]|\|(?! ))*)", line):
+                yield name, rest.split()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_flags_that_are_named_are_there(document):
+    text = (README.parent / document).read_text(encoding="utf-8")
+    for name, words in commands_in(text):
+        assert name in COMMANDS, f"{document}: mixtext-hf {name}"
+        kind = words[0] if words and name in ("compare", "benchmark") else None
+        for word in words:
+            if word.startswith("--"):
+                flag = word.split("=")[0]
+                assert flag in flags_of(name, kind), f"{document}: mixtext-hf {name} {kind or ''} ... {flag}"
+    known = frozenset().union(OF_OTHERS, OF_ALL_COMMANDS, *map(flags_of, COMMANDS))
+    prose = CODE.sub("", text)
+    spans = re.findall(r"`([^`]+)`", prose)
+    flags = {flag for span in spans for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
+    assert flags <= known, f"{document}: {sorted(flags - known)}"
+    assert document != "README.md" or (len(list(commands_in(text))) > 15 and len(flags) > 50)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_names_of_the_package_and_files_that_are_named_are_there(document):
+    text = (README.parent / document).read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", CODE.sub("", text))
+    names = {name for span in spans for name in re.findall(r"(?<![\w/.])mixtext_hf(?:\.\w+)+", span)}
+    for language, code in CODE.findall(text):
+        if language == "python":
+            names |= {
+                f"{node.module}.{alias.name}"
+                for node in ast.walk(ast.parse(code))
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mixtext_hf")
+                for alias in node.names
+            }
+    for name in names:
+        pkgutil.resolve_name(name)  # raises
+    for span in spans:
+        if re.fullmatch(r"(mixtext_hf|tests|scripts|docs|model_cards)/[\w./-]*", span):
+            assert (README.parent / span).exists(), f"{document}: {span}"
+        for file, name in re.findall(r"([\w/]*test_\w+\.py): (test_\w+)", span):
+            found = [path for path in (README.parent / "tests").rglob("test_*.py") if str(path).endswith(f"/{file}")]
+            assert any(f"def {name}(" in path.read_text(encoding="utf-8") for path in found), f"{document}: {span}"

@@ -10,10 +10,8 @@ Killed at any moment, the same command goes on where it was and ends in the same
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,109 +19,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import AutoModel, AutoTokenizer, HfArgumentParser
+from transformers import HfArgumentParser
 from transformers.utils import logging as hf_logging
 
-from mixtext_hf._files import whole_file
+from mixtext_hf._files import check_not_input, whole_file
 from mixtext_hf._messages import check_at_least
-from mixtext_hf.data import MixDataCollator, load_text_datasets
-from mixtext_hf.data.in_batches import run_over
-from mixtext_hf.data.labels.class_names import SimilarLabels
 from mixtext_hf.data.labels.mapping import read_label_map
+from mixtext_hf.data.tables.files import matching_files, patterns_in
 from mixtext_hf.data.tables.parts import Parts
 from mixtext_hf.data.tables.text_files import (
     check_output_file,
-    delimiter_argument,
-    encoding_argument,
     hash_texts,
     read_texts,
 )
 from mixtext_hf.data.texts.back_translation import default_device
 from mixtext_hf.data.texts.unlabeled_parts import with_known_labels
-from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
-from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
-from mixtext_hf.models.embedded import MINILM, minilm_path
-from mixtext_hf.models.features import mean_pooled_features
-from mixtext_hf.models.lengths import DEFAULT_LENGTH, LENGTH_HELP, check_tokenizer_fits, settle_max_length
-from mixtext_hf.models.modality import check_modality
-from mixtext_hf.problem_types import SINGLE_LABEL
-from mixtext_hf.training.arguments import read_shares
-from mixtext_hf.training.guesses import Teacher, teacher_classes
 
 from .failures import reporting_failures
+from .guessers import Gaussian, GuessLabelsArguments, Taught
 from .parsing import Parser, parse, reporting_bad_input
 
 
 GUESS, PROBABILITIES = "guess", "guess_probabilities"
-
-
-@dataclass
-class GuessLabelsArguments:
-    """Whose guesses, of which texts."""
-
-    guesser: str = field(
-        default="gaussian",
-        metadata={
-            "help": "gaussian: clusters of the encoder's features, anchored by --train_file; checkpoint:FOLDER_OR_ID: a text "
-            "classifier of transformers."
-        },
-    )
-    train_file: str | None = field(
-        default=None,
-        metadata={
-            "help": "Labelled texts, for gaussian: parquet, csv, tsv, txt, json or jsonl, texts also as .gz; commas, globs."
-        },
-    )
-    labeled_per_class: int | None = field(
-        default=None, metadata={"help": "Take this many of them of each class, as train-text does with the same seed."}
-    )
-    model_name_or_path: str | None = field(
-        default=None,
-        metadata={
-            "help": "The encoder, for gaussian: Hub id or folder; 'minilm' (the default) comes with the extra `demo`."
-        },
-    )
-    delimiter: str | None = delimiter_argument()
-    encoding: str | None = encoding_argument()
-    text_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    label_column: str | None = field(default=None, metadata={"help": "Recognised by its name if not given."})
-    label_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON, YAML or csv file of `name in the data, or of a teacher's class: name that is meant`."
-        },
-    )
-    similar_labels: SimilarLabels = field(
-        default="refuse",
-        metadata={"help": "Names of classes that differ by case or blanks alone: 'refuse', 'merge' or 'keep' them."},
-    )
-    guess_shares: str = field(
-        default="auto",
-        metadata={
-            "help": "Shares of the classes among the texts: auto, uniform, labelled, estimated, or numbers with commas."
-        },
-    )
-    guess_names: bool | None = field(
-        default=None,
-        metadata={"help": "Take the names of the classes as evidence; where it helps the labelled rows if not given."},
-    )
-    max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
-    batch_size: int = field(default=64, metadata={"help": "Texts that are run at once."})
-    chunk_size: int = field(default=2048, metadata={"help": "Texts after which the result is saved."})
-    bf16: bool = field(default=False, metadata={"help": "Run the model in bfloat16."})
-    seed: int = field(default=0, metadata={"help": "Seed of everything that is drawn at random."})
-    device: str | None = field(
-        default=None, metadata={"help": "The GPU, if there is one, if not given.", "choices": ("cpu", "cuda")}
-    )
-    cache_dir: str | None = field(default=None, metadata={"help": "Where models and copies of the files are kept."})
-    overwrite_columns: bool = field(
-        default=False, metadata={"help": "Replace columns of the input that have the name of a new one."}
-    )
-    overwrite_output_file: bool = field(
-        default=False, metadata={"help": "Replace output_file, and the unfinished run of another command for it."}
-    )
 
 
 def make_parser() -> HfArgumentParser:
@@ -168,17 +86,24 @@ class GuessRun:
         if args.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: torch finds no GPU; leave it out to run on the CPU.")
         self.device = default_device() if args.device is None else torch.device(args.device)
-        self.dataset, self.text_column = read_texts(input_file, args)
+        if args.train_file is not None:
+            check_not_input(self.output, matching_files("train_file", patterns_in(args.train_file)))
+        self.dataset, self.text_column = read_texts(input_file, self.output, args)
         self.texts = self.dataset.select_columns([self.text_column])
         there = [name for name in (GUESS, PROBABILITIES) if name in self.dataset.column_names]
         if there and not args.overwrite_columns:
             raise ValueError(f"{input_file} has the columns {there} already: replace them by --overwrite_columns.")
         self.replaced = there
-        self.guesser: _Gaussian | _Taught
+        self.guesser: Gaussian | Taught
         if args.guesser == "gaussian":
-            self.guesser = _Gaussian(args, self.device)
+            if len(self.texts) < 2:
+                raise ValueError(
+                    f"{input_file} has one text, and clusters need at least two to see where texts lie: give more, or a teacher by "
+                    "--guesser checkpoint:FOLDER_OR_ID."
+                )
+            self.guesser = Gaussian(args, self.device)
         elif args.guesser.startswith("checkpoint:"):
-            self.guesser = _Taught(args, self.device)
+            self.guesser = Taught(args, self.device)
         else:
             raise ValueError(f"--guesser {args.guesser!r} is none: choose gaussian or checkpoint:FOLDER_OR_ID.")
         self.parts = Parts(self.output.with_name(self.output.name + ".part"), self._fingerprint())
@@ -294,138 +219,6 @@ class _PartRows:
             first = chunk * self.size
             pieces.append(rows[max(start - first, 0) : stop - first])
         return np.concatenate(pieces)
-
-
-class _Gaussian:
-    """Features now, the mixture when all are there."""
-
-    def __init__(self, args: GuessLabelsArguments, device: torch.device):
-        if args.train_file is None:
-            raise ValueError("--guesser gaussian needs labelled texts: give --train_file.")
-        data = load_text_datasets(
-            train_file=args.train_file,
-            label_column=args.label_column,
-            label_map=args.label_map,
-            similar_labels=args.similar_labels,
-            text_column=args.text_column,
-            labeled_per_class=args.labeled_per_class,
-            seed=args.seed,
-            delimiter=args.delimiter,
-            encoding=args.encoding,
-            cache_dir=args.cache_dir,
-        )
-        if data.problem_type != SINGLE_LABEL or data.train is None:
-            raise ValueError(
-                f"--train_file {args.train_file}: guesses are of one class a text, but it is {data.problem_type}."
-            )
-        if data.columns.text_pair is not None:
-            raise ValueError(
-                f"--train_file {args.train_file} holds pairs of texts: give --text_column for the one to look at."
-            )
-        self.args, self.data, self.device = args, data, device
-        self.label_names = list(data.label_names)
-        shares = read_shares(args.guess_shares)
-        check_shares(shares, len(self.label_names))
-        self.shares: Any = shares
-        source = args.model_name_or_path or MINILM
-        name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
-        where: dict[str, Any] = {"cache_dir": args.cache_dir}
-        check_checkpoint(name, **where)
-        check_tokenizer(name, **where)
-        self.model = AutoModel.from_pretrained(name, trust_remote_code=False, **where).eval().to(device)
-        check_modality(name, self.model.config, "text")
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-        check_tokenizer_fits(tokenizer, self.model)
-        length = settle_max_length("--max_seq_length", args.max_seq_length, self.model.config, tokenizer)
-        self.collator = MixDataCollator(tokenizer, text_column="text", max_length=length)
-        self.why = ""
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What its features are a function of."""
-        return {"model": self.args.model_name_or_path or MINILM}
-
-    def look_at(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features `(n, D)`."""
-
-        def encode(batch: Mapping[str, Any]) -> torch.Tensor:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
-                return mean_pooled_features(self.model, batch)
-
-        rows = [{"text": text} for text in texts]
-        return np.concatenate(
-            list(run_over(rows, self.collator, encode, device=self.device, batch_size=self.args.batch_size))
-        )
-
-    def finish(self, features: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-        """Fit, and give what turns features into probabilities."""
-        args, train = self.args, self.data.train
-        assert train is not None
-        labels = np.asarray(train["label"][:])
-        sentences = None
-        if args.guess_names or (args.guess_names is None and are_content(self.label_names)):
-            written, classes = sentences_about(self.label_names)
-            sentences = (self.look_at(written), classes)
-        fitted: FrozenGuesser = fit_frozen_guesser(
-            features,
-            self.look_at(train[self.data.columns.text][:]),
-            labels,
-            len(self.label_names),
-            shares=self.shares,
-            sentences=sentences,
-            use_names=args.guess_names,
-            seed=args.seed,
-        )
-        self.why = str(fitted.report)
-        for note in fitted.report.notes:
-            print(note, file=sys.stderr)
-        return lambda rows: np.exp(fitted.log_probabilities(rows))
-
-
-class _Taught:
-    """A classifier as teacher: probabilities at once."""
-
-    def __init__(self, args: GuessLabelsArguments, device: torch.device):
-        name = args.guesser.removeprefix("checkpoint:")
-        if not name:
-            raise ValueError("--guesser checkpoint: names no checkpoint: write checkpoint:FOLDER_OR_ID.")
-        wanted = None
-        if args.train_file is not None:
-            wanted = load_text_datasets(
-                train_file=args.train_file,
-                label_column=args.label_column,
-                label_map=args.label_map,
-                names_of_others=() if args.label_map is None else teacher_classes(name),
-                similar_labels=args.similar_labels,
-                text_column=args.text_column,
-                delimiter=args.delimiter,
-                encoding=args.encoding,
-            ).label_names
-        self.name = name
-        self.teacher = Teacher(
-            name,
-            wanted,
-            label_map=read_label_map(args.label_map),
-            device=device,
-            batch_size=args.batch_size,
-            max_length=DEFAULT_LENGTH if args.max_seq_length is None else args.max_seq_length,
-        )
-        self.label_names = self.teacher.label_names
-        self.why = f"the classifier {name} (distillation)"
-
-    @property
-    def fingerprint(self) -> dict[str, Any]:
-        """What its guesses are a function of."""
-        return {"classes": self.label_names}
-
-    def look_at(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Probabilities `(n, C)`."""
-        rows = Dataset.from_dict({"text": list(texts)})
-        return np.concatenate(list(self.teacher.guess(rows, "text", disable_tqdm=True)))
-
-    def finish(self, features: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
-        """They are there."""
-        return lambda rows: rows.astype(np.float64)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from mixtext_hf.methods import METHODS, MixMethod
+from mixtext_hf.methods import METHODS, MixMethod, MixText
 from mixtext_hf.training import MixTrainingArguments
 
 
@@ -26,9 +26,13 @@ _OF_UNLABELED_TEXTS = (
 )
 
 
+_OF_GAUSSIAN = ("guess_shares", "guess_names", "guess_warm_up_steps", "guess_rounds")
+_OF_MADE_BEFORE = ("surest",)
+
+
 def check_none_in_vain(args: MixTrainingArguments, data_args: Any, method: MixMethod) -> None:
     """
-    Raise for what is given for unlabelled texts to a method that learns from labelled rows alone.
+    Raise for what is given for unlabelled texts to a method that learns from labelled rows alone, and for a guesser that is not asked.
 
     Args:
         args ([`MixTrainingArguments`]): Of the run.
@@ -38,9 +42,16 @@ def check_none_in_vain(args: MixTrainingArguments, data_args: Any, method: MixMe
     Raises:
         `ValueError`: that names the argument, and the methods that it is for.
     """
+    usual = {field.name: field.default for field in (*fields(args), *fields(data_args))}
+    if isinstance(method, MixText):
+        by = "model" if method.online else args.guesser_name
+        others = _OF_GAUSSIAN if by != "gaussian" else ()
+        for name in (*others, *(_OF_MADE_BEFORE if method.online else ())):
+            if getattr(args, name) != usual[name]:
+                whose = "gaussian" if name in _OF_GAUSSIAN else "gaussian, checkpoint: or column"
+                raise ValueError(f"--{name} is for --guesser {whose}, and here it is {by}: leave it out.")
     if method.uses_unlabeled:
         return
-    usual = {field.name: field.default for field in (*fields(args), *fields(data_args))}
     for name in _OF_UNLABELED_TEXTS:
         value = getattr(data_args, name, getattr(args, name, None))
         # Nothing can be in vain of `--unlabeled_rest False`, or of an empty list.

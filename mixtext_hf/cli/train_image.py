@@ -24,7 +24,7 @@ from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.checks import CheckImages, skip_broken_argument
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import ImageDatasets, load_image_datasets
-from mixtext_hf.data.images.resize import LARGEST_SIDE
+from mixtext_hf.data.images.resize import LARGEST_SIDE, SMALLEST_SIDE
 from mixtext_hf.evaluation.robustness.attack_steps import check_precision
 from mixtext_hf.evaluation.robustness.attacks import Attack, adversarial_accuracy, fgsm
 from mixtext_hf.methods import PIXELS
@@ -130,7 +130,7 @@ class ImageRun(Run):
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)
-        check_at_least(1, data_args, "image_size")
+        check_at_least(SMALLEST_SIDE, data_args, "image_size")
         if data_args.image_size is not None and data_args.image_size > LARGEST_SIDE:
             raise ValueError(
                 f"--image_size {data_args.image_size} is a side in pixels, of at most {LARGEST_SIDE}: a batch of larger images fits "

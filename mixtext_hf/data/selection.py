@@ -52,14 +52,19 @@ class Selection:
 
     def check(self, splits: Splits) -> None:
         """Raise `ValueError` for selections that need splits which are not there, or are there already."""
-        labeled_per_class, fraction = self.limits["labeled_per_class"], self.validation_split_fraction
+        fraction = self.validation_split_fraction
         if fraction is not None and (splits.train is None or splits.validation):
             reason = "there is no training split" if splits.train is None else "there is a validation split already"
             raise ValueError(f"`validation_split_fraction` is {fraction}, but {reason}: leave it out.")
-        if labeled_per_class is not None and splits.train is None:
-            raise ValueError(
-                f"`labeled_per_class` is {labeled_per_class}, but there is no training split: leave it out."
-            )
+        there = {
+            "labeled_per_class": ("training", splits.train is not None),
+            "max_train_samples": ("training", splits.train is not None),
+            "max_eval_samples": ("validation", bool(splits.validation) or fraction is not None),
+            "max_predict_samples": ("test", bool(splits.test)),
+        }
+        for name, (kind, is_there) in there.items():
+            if not is_there and self.limits[name] is not None:
+                raise ValueError(f"`{name}` is {self.limits[name]}, but there is no {kind} split: leave it out.")
 
     def choose(self, splits: Splits, *, by_class: bool = True) -> Dataset | None:
         """

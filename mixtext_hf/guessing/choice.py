@@ -257,7 +257,7 @@ def check_shares(shares: str | Sequence[float], n_classes: int) -> NDArray[np.fl
         )
     if not np.isfinite(given).all() or (given < 0).any() or abs(given.sum() - 1) > 1e-3:
         raise ValueError(
-            f"guess_shares must be numbers >= 0 that sum to 1, got {list(given)}, which sum to {given.sum():g}."
+            f"guess_shares must be numbers >= 0 that sum to 1, got {given.tolist()}, which sum to {given.sum():g}."
         )
     positive = np.maximum(given, _SMALLEST_SHARE)
     return positive / positive.sum()

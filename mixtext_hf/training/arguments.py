@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from transformers import TrainingArguments
 
-from mixtext_hf.data.images.augmentations import make_image_augmentation
+from mixtext_hf.data.images.augmentations import make_image_augmentations
 from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, make_method
@@ -274,8 +274,7 @@ class MixTrainingArguments(TrainingArguments):
         check_pixel_statistics(self.pixel_mean, self.pixel_std)
         for augmenter in self.augmenters or ():
             make_augmenter(augmenter)
-        for augmentation in self.image_augmentations or ():
-            make_image_augmentation(augmentation)
+        make_image_augmentations(self.image_augmentations or ())
         if not self._waits_for_the_model():
             self.make_method()
 

@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.images.arrays import to_array
-from mixtext_hf.data.images.augmentations import ImageAugmentation, RandomResizedCrop, make_image_augmentation
+from mixtext_hf.data.images.augmentations import ImageAugmentation, RandomResizedCrop, make_image_augmentations
 from mixtext_hf.data.images.augmix import AugMixChains
 from mixtext_hf.data.images.checks import image_sizes
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
@@ -94,7 +94,11 @@ def check_images(
     """
     if dataset is None or not _are_raw(dataset, collator, method, args):
         return
-    made = [augmentation for augmentation in _made(args.image_augmentations or ()) if not augmentation.after_resize]
+    made = [
+        augmentation
+        for augmentation in make_image_augmentations(args.image_augmentations or ())
+        if not augmentation.after_resize
+    ]
     # Most need no size, and it takes a look at every file.
     if any(type(augmentation).check_size is not ImageAugmentation.check_size for augmentation in made):
         for row, (height, width) in _sizes(dataset, collator.image_column):
@@ -150,17 +154,9 @@ def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingAr
     return False
 
 
-def _made(specs: Sequence[str]) -> list[ImageAugmentation]:
-    """The augmentations that these names mean."""
-    made = [make_image_augmentation(spec) for spec in specs]
-    if sum(isinstance(augmentation, RandomResizedCrop) for augmentation in made) > 1:
-        raise ValueError(f"image_augmentations={list(specs)}: {RandomResizedCrop.name} is there twice; give it once.")
-    return made
-
-
 def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bool) -> dict[str, Any]:
     """What is done to an image before it is resized, the resizing where something is done afterwards, and that."""
-    augmentations = _made(specs)
+    augmentations = make_image_augmentations(specs)
     before = [augmentation for augmentation in augmentations if not augmentation.after_resize]
     after = [augmentation for augmentation in augmentations if augmentation.after_resize]
     crops = [augmentation for augmentation in before if isinstance(augmentation, RandomResizedCrop)]

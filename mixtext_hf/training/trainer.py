@@ -60,6 +60,7 @@ from .ranks import mean_of_all
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
 from .settling import loss_for, method_for, plan_for, recipe_of
+from .steps import warn_of_steps
 from .stopping import StopWell
 from .terms import Terms, total
 from .unlabeled import SetEpoch, check_semi_supervised
@@ -103,6 +104,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     # Where the frozen encoder's features are kept beyond this run, for others with the same texts.
     features_folder: Path | None = None
     data_fingerprint: dict[str, Any] | None = None
+    # Whether this trainer warns of what has no effect in a run of its length; those that train for its guesses do not.
+    says_what_steps_come_to = True
     _is_made = False
     _in_search = False
     _watch: Watch | None = None
@@ -244,6 +247,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         checkpoint = checkpoint_of(self, resume_from_checkpoint)
         output = None if checkpoint is None else as_finished(self, checkpoint)
         if output is None:
+            if self.says_what_steps_come_to:
+                warn_of_steps(self)
             if self.learns_from_guesses:
                 if self.guesses is None:
                     self._make_guesses(resume=bool(resume_from_checkpoint))

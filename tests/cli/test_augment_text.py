@@ -138,7 +138,7 @@ def test_called_from_python(tmp_path):
     assert not reported and read(out)["span_swap"][:] == [
         SpanSwap()(text, np.random.default_rng([3, 0, row, 1])) for row, text in enumerate(read(Path(texts))["text"])
     ]
-    with pytest.raises(ValueError, match=r"--output_file .* exists already"):
+    with pytest.raises(ValueError, match=r"output_file .* exists already"):
         augment_file(texts, str(out), augmenters=["span_swap"])
 
 
@@ -392,13 +392,16 @@ def test_replacing_the_file(tmp_path, texts, capsys):
     main(flags)
     before = out.read_bytes()
     message = refused(capsys, tmp_path, [*flags, "--seed=1"])
-    assert f"--output_file {out} exists already" in message and "--overwrite_output_file" in message
+    assert f"output_file {out} exists already" in message and "--overwrite_output_file" in message
     main([*flags, "--seed=1", "--overwrite_output_file"])
     assert out.read_bytes() != before
     # In its own place, with another column beside the one it has.
     own = [f"--input_file={out}", f"--output_file={out}", "--augmenters", "span_swap", "--overwrite_output_file"]
     main(own)
     assert read(out).column_names == ["text", "label", "id", "word_dropout", "span_swap"]
+    # Not of several, which would be there twice the next time.
+    message = refused(capsys, tmp_path, [f"--input_file={out},{texts}", *own[1:], "--overwrite_columns"])
+    assert "is a file that is read, and would be lost" in message and len(read(out)) == 23
 
 
 # ---- wrong input ----
@@ -450,7 +453,7 @@ def refused(capsys, folder: Path, flags: list[str], status: int = 2) -> str:
         (["--text_column=body"], ["--text_column body", "text, label, id"]),
         (["--text_column=label"], ["--text_column label", "ClassLabel"]),
         (["--text_column=id"], ["--text_column id", "int32"]),
-        (["--output_file=out.csv"], ["--output_file out.csv", "'.csv'", ".parquet"]),
+        (["--output_file=out.csv"], ["output_file out.csv", "'.csv'", ".parquet"]),
         (["--input_file=nowhere.csv"], ["`input_file`", "'nowhere.csv'"]),
         (["--forward_model=en-de", "--back_translate", "de", "ru"], ["--forward_model en-de", "{lang}", "de, ru"]),
         (["--backward_model=de-en", "--back_translate", "de", "ru"], ["--backward_model de-en", "{lang}"]),
@@ -511,7 +514,7 @@ def test_folders_in_the_way(tmp_path, capsys, texts):
     assert "notes.txt" in refused(capsys, tmp_path, flags)
     (parts / "notes.txt").unlink()
     out.mkdir()
-    assert f"--output_file {out} is a folder" in refused(capsys, tmp_path, flags)
+    assert f"output_file {out} is a folder" in refused(capsys, tmp_path, flags)
     out.rmdir()
     main(flags)
     assert out.is_file() and not parts.exists()

@@ -14,7 +14,7 @@ from table_files import write_table
 from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, BertForTokenClassification
 
-from mixtext_hf.cli import guess_labels, train_text
+from mixtext_hf.cli import guessers, train_text
 from mixtext_hf.cli.guess_labels import main
 
 
@@ -61,7 +61,7 @@ def arguments(files, base, *more: str) -> list[str]:
         files["texts"],
         files["out"],
         f"--train_file={files['labelled']}",
-        f"--model_name_or_path={base}",
+        *([] if base is None else [f"--model_name_or_path={base}"]),
         "--max_seq_length=16",
         "--chunk_size=20",
         "--device=cpu",
@@ -114,7 +114,7 @@ def test_it_goes_on_where_it_was_ended(files, base, tmp_path, monkeypatch, capsy
     main(arguments(files, base))
     whole = pq.read_table(files["out"])
     (tmp_path / "guessed.parquet").unlink()
-    plain, calls = guess_labels._Gaussian.look_at, 0
+    plain, calls = guessers.Gaussian.look_at, 0
 
     def ending(self, texts):
         nonlocal calls
@@ -123,11 +123,11 @@ def test_it_goes_on_where_it_was_ended(files, base, tmp_path, monkeypatch, capsy
             raise KeyboardInterrupt
         return plain(self, texts)
 
-    monkeypatch.setattr(guess_labels._Gaussian, "look_at", ending)
+    monkeypatch.setattr(guessers.Gaussian, "look_at", ending)
     with pytest.raises(KeyboardInterrupt):
         main(arguments(files, base))
     assert not (tmp_path / "guessed.parquet").exists()
-    monkeypatch.setattr(guess_labels._Gaussian, "look_at", plain)
+    monkeypatch.setattr(guessers.Gaussian, "look_at", plain)
     capsys.readouterr()
     main(arguments(files, base))
     assert "40 of 50 texts are done" in capsys.readouterr().out
@@ -217,9 +217,17 @@ def test_a_teacher_of_other_classes_is_refused(files, tmp_path, capsys, names):
         (["--text_column=nowhere"], ["--text_column nowhere"]),
         (["--max_seq_length=1000"], ["--max_seq_length 1000"]),
         (["--batch_size=0"], ["--batch_size must be at least 1"]),
+        (["--guess_shares=0.9,0.2,0.3"], ["[0.9, 0.2, 0.3], which sum to 1.4"]),
+        (["--model_name_or_path=."], ["model_name_or_path='.' is a folder without config.json"]),
+        (["--guesser=checkpoint:."], ["guesser='checkpoint:.' is a folder without config.json"]),
+        (["--guesser=checkpoint:x", "--guess_names=True"], ["--guess_names is for --guesser gaussian"]),
+        (["--guesser=checkpoint:x", "--labeled_per_class=2"], ["--labeled_per_class is for --guesser gaussian"]),
     ],
 )
-def test_wrong_input_is_refused_before_anything_is_written(files, base, tmp_path, capsys, more, words):
+def test_wrong_input_is_refused_before_anything_is_written(files, base, tmp_path, capsys, monkeypatch, more, words):
+    monkeypatch.chdir(tmp_path)
+    if any("checkpoint:" in word for word in more):
+        base = None  # the encoder is for the other one
     with pytest.raises(SystemExit) as ended:
         main(arguments(files, base, *more))
     error = capsys.readouterr().err
@@ -289,3 +297,61 @@ def test_files_in_another_dialect(files, base, tmp_path):
     table = pq.read_table(files["out"])
     assert table.num_rows == 50 and any("ç" in text for text in table["text"].to_pylist())
     assert set(table["guess"].to_pylist()) <= set(NAMES)
+
+
+def test_files_that_are_read_are_not_written_over(files, base, tmp_path, capsys):
+    labelled = write_table(tmp_path / "labelled.parquet", rows(12))
+    before = Path(labelled).read_bytes()
+    for given in ({"labelled": labelled}, {"texts": f"{files['texts']},{labelled}"}):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments({**files, **given, "out": labelled}, base, "--overwrite_output_file"))
+        assert ended.value.code == 2 and "is a file that is read, and would be lost" in capsys.readouterr().err
+        assert Path(labelled).read_bytes() == before
+    # One alone only gets more columns.
+    main(arguments({**files, "texts": labelled, "out": labelled}, base, "--overwrite_output_file"))
+    assert pq.read_table(labelled).column_names == ["id", "text", "label", "guess", "guess_probabilities"]
+
+
+def test_one_text_is_no_cluster(files, base, tmp_path, capsys):
+    files["texts"] = write_table(tmp_path / "one.csv", rows(1))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(files, base))
+    assert ended.value.code == 2 and "one.csv has one text, and clusters need at least two" in capsys.readouterr().err
+    assert not list(tmp_path.glob("guessed*"))
+
+
+def test_a_column_of_texts_that_one_of_the_files_lacks_is_named_with_the_file(files, base, tmp_path, capsys):
+    body = [{"body": row["text"], "label": row["label"]} for row in rows(12)]
+    files["labelled"] = write_table(tmp_path / "body.csv", body)
+    with pytest.raises(SystemExit):
+        main(arguments(files, base, "--text_column=body"))
+    assert (
+        "--text_column body: " + files["texts"] + " has no such column, but id, text, label" in capsys.readouterr().err
+    )
+
+
+def test_empty_texts_are_said(files, base, tmp_path, caplog):
+    for name, count in (("labelled", 12), ("texts", 10)):
+        some = [{**row, "text": row["text"] if i > 2 else " " * i} for i, row in enumerate(rows(count))]
+        files[name] = write_table(tmp_path / f"{name}.csv", some)
+    main(arguments(files, base))
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any(f"3 of the 10 texts of {files['texts']} are empty or blank" in line for line in said)
+    assert any("3 " in line and "train" in line and "blank" in line for line in said), said
+    assert pq.read_table(files["out"]).num_rows == 10
+
+
+@pytest.mark.parametrize("kind", ["image", "tokens"])
+def test_encoders_of_another_kind_make_no_noise(files, tmp_path, capfd, kind):
+    model = tiny_image_model("vit") if kind == "image" else BertForTokenClassification(tiny_model().config)
+    model.save_pretrained(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
+    capfd.readouterr()
+    if kind == "image":
+        with pytest.raises(SystemExit):
+            main(arguments(files, tmp_path / "encoder"))
+        assert "is a classifier of images" in (said := capfd.readouterr().err)
+    else:
+        main(arguments(files, tmp_path / "encoder"))
+        said = capfd.readouterr().err
+    assert "LOAD REPORT" not in said

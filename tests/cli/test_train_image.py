@@ -182,7 +182,9 @@ def test_arguments():
         (["--do_train", "--mix_method=tmixx"], "Unknown mix_method 'tmixx'"),
         (["--do_train", "--mix_method=mixtext"], "mixtext learns from texts"),
         (["--do_train", "--image_augmentations", "rotate"], "rotate"),
-        (["--do_train", "--image_size=0"], "--image_size must be at least 1, got 0"),
+        (["--do_train", "--image_size=0"], "--image_size must be at least 4, got 0"),
+        (["--do_train", "--image_size=1"], "--image_size must be at least 4, got 1"),
+        (["--do_train", "--image_augmentations", "flip", "flip"], "names flip twice: give it once"),
         (["--do_train", "--image_size=100000"], "--image_size 100000 is a side in pixels, of at most 4096"),
         (
             ["--do_train", "--image_augmentations", "crop:100000"],

@@ -784,6 +784,12 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--unlabeled_file=none.csv"], ["--unlabeled_file is for", "(mixtext and uda)", "mix_method='tmix'"]),
         (["--mix_method=erm", "--guesser=gaussian"], ["--guesser is for", "(mixtext and uda)", "mix_method='erm'"]),
         (["--augmenters", "word_dropout"], ["--augmenters is for", "mix_method='tmix'"]),
+        (
+            ["--mix_method=mixtext", "--guesser=model", "--guess_names=True"],
+            ["--guess_names is for --guesser gaussian", "is model"],
+        ),
+        (["--mix_method=uda", "--guess_column=g", "--guess_warm_up_steps=0"], ["--guess_warm_up_steps", "is column"]),
+        (["--mix_method=mixtext", "--mix_preset=paper", "--surest=0.5"], ["--surest is for --guesser", "is model"]),
         (["--tokenizer_name={images}"], ["no tokenizer in", "--tokenizer_name"]),
         (["--pad_to_multiple_of=0"], ["pad_to_multiple_of", "at least 1"]),
         (["--pad_to_multiple_of=100"], ["pad_to_multiple_of=100", "takes"]),

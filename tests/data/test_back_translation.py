@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import tiny_model, tiny_tokenizer
 from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbTokenizer
 from translators import SIZES, WORDS, randomise, save_marian
 
@@ -215,6 +216,14 @@ def test_no_model(tmp_path):
         with pytest.raises(ValueError, match="No translation model could be loaded from") as refused:
             Translator(name)
         assert name in str(refused.value) and "sentencepiece" in str(refused.value)
+
+
+def test_a_model_that_writes_no_texts(tmp_path):
+    tiny_model("bert").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="it is a model of type bert, which writes no texts") as refused:
+        Translator(str(tmp_path))
+    assert len(str(refused.value)) < 300 + len(str(tmp_path))
 
 
 def test_the_default_device_and_dtype(marian, monkeypatch):

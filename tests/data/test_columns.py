@@ -109,3 +109,7 @@ def test_images_are_no_tables(tmp_path):
     (tmp_path / "cat" / "a.JPG").unlink()
     with pytest.raises(ValueError, match=r"is a folder\. Name its files"):
         resolve_files("FILE", str(tmp_path))
+    (tmp_path / "b.csv.gz").write_bytes(b"")
+    (tmp_path / "a.txt.zip").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"Name its files, for example .*/\*\.csv\.gz\.$"):
+        resolve_files("FILE", str(tmp_path))

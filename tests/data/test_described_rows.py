@@ -55,7 +55,7 @@ def test_an_id_that_is_given():
 def test_rows_that_were_chosen_have_their_numbers_in_the_file(tmp_path):
     path = tmp_path / "test.csv"
     path.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(40)))
-    data = load_text_datasets(test_file=str(path), max_predict_samples=6, max_eval_samples=2)
+    data = load_text_datasets(test_file=str(path), max_predict_samples=6)
     numbers = data.rows["test"]
     assert data.test["test"]["text"][:] == [f"text {i}" for i in numbers] and numbers.tolist() != list(range(6))
     described = DescribedRows(

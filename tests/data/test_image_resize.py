@@ -109,7 +109,7 @@ def test_new_augmentations_are_at_the_size_of_the_model_and_counted(name):
 
 
 def test_a_crop_twice_is_refused():
-    with pytest.raises(ValueError, match="random_resized_crop is there twice"):
+    with pytest.raises(ValueError, match="names random_resized_crop twice"):
         rows_with(PROCESSORS["vit"][0], ["random_resized_crop", "random_resized_crop:0.5"])
 
 

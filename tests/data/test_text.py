@@ -450,6 +450,11 @@ def test_arguments_that_contradict_each_other(write: Any) -> None:
         load_text_datasets(train_file=path, labeled_per_class=5)
     with pytest.raises(ValueError, match=r"`labeled_per_class` is 1, but there is no training split"):
         load_text_datasets(test_file=path, labeled_per_class=1)
+    for name, kind in (("max_train_samples", "training"), ("max_eval_samples", "validation")):
+        with pytest.raises(ValueError, match=rf"`{name}` is 2, but there is no {kind} split: leave it out"):
+            load_text_datasets(test_file=path, **{name: 2})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"`max_predict_samples` is 2, but there is no test split"):
+        load_text_datasets(train_file=path, validation_split_fraction=0.5, max_eval_samples=2, max_predict_samples=2)
     with pytest.raises(
         ValueError, match=r"`validation_split_fraction` is 0\.5, but there is a validation split already"
     ):

@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+import transformers
 from image_runs import GivenBlocksTrainer, image_rows, make_image_trainer, run_images
 from PIL import Image
 from runs import (
@@ -413,9 +414,20 @@ def test_an_image_that_is_too_small_for_a_crop(tmp_path, kind):
         make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:9"])
     assert not list(tmp_path.iterdir())
     make_image_trainer(tmp_path, rows, image_augmentations=["flip", "crop:8"])
-    twice = ["random_resized_crop", "random_resized_crop:0.5"]
-    with pytest.raises(ValueError, match="random_resized_crop is there twice"):
-        make_image_trainer(tmp_path, rows, image_augmentations=twice)
+    for twice in (
+        ["random_resized_crop", "flip", "random_resized_crop:0.5"],
+        ["flip", "flip"],
+        ["erasing", "erasing"],
+    ):
+        with pytest.raises(ValueError, match=f"names {twice[0]} twice: give it once"):
+            make_image_trainer(tmp_path, rows, image_augmentations=twice)
+
+
+@pytest.mark.parametrize("size", [{"height": 1, "width": 1}, {"height": 48, "width": 3}])
+def test_images_of_no_size_are_refused(size):
+    processor = transformers.ViTImageProcessorPil(size=size)
+    with pytest.raises(ValueError, match=f"{size['height']} x {size['width']} pixels.*at least 4"):
+        ImageCollator(processor)(image_rows(2))
 
 
 def test_a_label_beyond_the_classes(tmp_path):

@@ -6,6 +6,7 @@ be asked for another size.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -231,3 +232,27 @@ def make_image_augmentation(spec: str) -> ImageAugmentation:
         `ValueError`: if there is no such augmentation, or its number is none or out of range.
     """
     return make_named(spec, IMAGE_AUGMENTATIONS, "augmentation of images")
+
+
+def make_image_augmentations(specs: Iterable[str]) -> list[ImageAugmentation]:
+    """
+    Make the augmentations that a user names, which are all done one after the other.
+
+    Args:
+        specs (`Iterable[str]`): As [`make_image_augmentation`] takes each.
+
+    Returns:
+        `list[ImageAugmentation]`, in this order
+
+    Raises:
+        `ValueError`: as there, and if one is named twice: the second flip would undo the first.
+    """
+    specs = list(specs)
+    made = [make_image_augmentation(spec) for spec in specs]
+    names = [augmentation.name for augmentation in made]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(
+            f"image_augmentations={specs} names {twice} twice: give it once, with the number that is meant."
+        )
+    return made

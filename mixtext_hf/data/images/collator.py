@@ -14,7 +14,7 @@ from mixtext_hf.data.texts.collator import label_tensor
 from mixtext_hf.models.any_classifier import no_pixels
 
 from .arrays import to_array
-from .resize import AT_SIZE, NO_RESIZE
+from .resize import AT_SIZE, NO_RESIZE, SMALLEST_SIDE
 
 
 _PIXELS = "pixel_values"
@@ -159,6 +159,11 @@ class ImageCollator:
             raise ValueError(
                 f"The image processor made images of {pixels.shape[1]} channels, and the model takes {self.num_channels}: "
                 "give it do_convert_rgb=False."
+            )
+        if min(pixels.shape[-2:]) < SMALLEST_SIDE:
+            raise ValueError(
+                f"The image processor made images of {' x '.join(map(str, pixels.shape[-2:]))} pixels, of which nobody can tell what they "
+                f"show: give it a size of at least {SMALLEST_SIDE} (in commands that train: --image_size)."
             )
         return pixels
 

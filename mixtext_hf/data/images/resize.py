@@ -21,6 +21,9 @@ NO_RESIZE = {"do_resize": False, "do_center_crop": False, "do_pad": False}
 LARGEST_SIDE = 4096
 """The largest side in pixels that images are resized to: an image of three colours has 201 MB then, before a model has seen it."""
 
+SMALLEST_SIDE = 4
+"""The smallest one: of fewer pixels nobody can tell what they show."""
+
 _PIXELS = "pixel_values"
 _PROBES = ((48, 80), (90, 52))
 

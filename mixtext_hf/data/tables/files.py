@@ -110,7 +110,16 @@ def resolve_files(argument: str, files: str | Path | Sequence[str | Path]) -> li
                 "are for classifiers of images, which read a folder of them, or a table of their paths; one of texts reads tables of texts."
             )
         if not path.is_file():
-            raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files, for example {path}/*.parquet.")
+            # As they are called there.
+            there = next(
+                (
+                    "".join(file.suffixes[-2:] if unpacked(file) != file else file.suffixes[-1:])
+                    for file in sorted(path.iterdir())
+                    if file.is_file() and is_table(file)
+                ),
+                ".parquet",
+            )
+            raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files, for example {path}/*{there}.")
         if not is_table(path):
             remedy = _REMEDIES.get(path.suffix.lower())
             raise ValueError(

@@ -10,14 +10,17 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow.compute as pc
 from datasets import Dataset
 
-from mixtext_hf._files import check_new_file
+from mixtext_hf._files import check_new_file, check_not_input
 from mixtext_hf.data import recognise_columns
 
 from .columns import holds_texts, type_name
 from .files import Reading, read_files, resolve_files
 
+
+logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 10_000
 
@@ -25,7 +28,7 @@ _ROWS_AT_A_TIME = 10_000
 def check_output_file(output: Path, overwrite: bool) -> None:
     """Raise `ValueError` if `output` is no parquet file, or is there already."""
     if output.suffix.lower() != ".parquet":
-        raise ValueError(f"--output_file {output} has the suffix {output.suffix!r}: the result is a .parquet file.")
+        raise ValueError(f"output_file {output} has the suffix {output.suffix!r}: the result is a .parquet file.")
     check_new_file(output, overwrite)
 
 
@@ -64,12 +67,13 @@ class ReadingArguments(Protocol):
     cache_dir: str | None
 
 
-def read_texts(input_file: str, args: ReadingArguments) -> tuple[Dataset, str]:
+def read_texts(input_file: str, output: Path, args: ReadingArguments) -> tuple[Dataset, str]:
     """
-    Read the files of a command, and find their column of texts.
+    Read the files of a command, and find their column of texts. Empty ones are counted, and said.
 
     Args:
         input_file (`str`): Paths or glob patterns.
+        output (`Path`): The file that the command is to write, which must not be one of several.
         args ([`ReadingArguments`]): Its arguments.
 
     Returns:
@@ -79,27 +83,52 @@ def read_texts(input_file: str, args: ReadingArguments) -> tuple[Dataset, str]:
     logging.basicConfig(format="%(message)s", handlers=[logging.StreamHandler(sys.stderr)])
     logging.getLogger("mixtext_hf.data").setLevel(logging.INFO)
     paths = resolve_files("input_file", input_file)
-    how = Reading(args.delimiter, args.encoding, lambda names: [_text_column(names, args.text_column)])
+    if len(paths) > 1:
+        # One alone may be replaced by itself with more columns.
+        check_not_input(output, paths)
+
+    def text_column(names: Sequence[str]) -> str:
+        return _text_column(names, args.text_column, input_file)
+
+    how = Reading(args.delimiter, args.encoding, lambda names: [text_column(names)])
     dataset = read_files("input_file", paths, args.cache_dir, how)
-    name = _text_column(dataset.column_names, args.text_column)
+    name = text_column(dataset.column_names)
     if not holds_texts(dataset, name):
         found = type_name(dataset.features[name])
         raise ValueError(f"--text_column {name} holds {found}, not texts: name another column.")
+    _warn_of_blank(dataset, name, input_file)
     return dataset, name
 
 
-def _text_column(names: Sequence[str], name: str | None) -> str:
+def _warn_of_blank(dataset: Dataset, name: str, input_file: str) -> None:
+    rows = dataset.select_columns([name]).with_format("arrow")
+    blank = 0
+    for start in range(0, len(rows), _ROWS_AT_A_TIME):
+        texts = rows[start : start + _ROWS_AT_A_TIME][name]
+        blank += pc.sum(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)).as_py() or 0
+    if blank:
+        logger.warning(
+            "%d of the %d texts of %s are empty or blank, and are treated like all others: remove these rows if they say nothing.",
+            blank,
+            len(rows),
+            input_file,
+        )
+
+
+def _text_column(names: Sequence[str], name: str | None, input_file: str) -> str:
     if name is None:
         try:
             columns = recognise_columns(names, require_label=False)
         except ValueError as error:
-            raise ValueError(f"The text cannot be told from the columns {list(names)}: give --text_column.") from error
+            raise ValueError(
+                f"The text of {input_file} cannot be told from the columns {list(names)}: give --text_column."
+            ) from error
         if columns.text_pair is not None:
             raise ValueError(
-                f"The columns {columns.text} and {columns.text_pair} are a pair of texts: give --text_column for the "
+                f"The columns {columns.text} and {columns.text_pair} of {input_file} are a pair of texts: give --text_column for the "
                 "one to reword."
             )
         name = columns.text
     if name not in names:
-        raise ValueError(f"--text_column {name}: there is no such column, choose from {', '.join(names)}.")
+        raise ValueError(f"--text_column {name}: {input_file} has no such column, but {', '.join(names)}.")
     return name

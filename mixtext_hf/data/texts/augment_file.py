@@ -155,7 +155,7 @@ class AugmentRun:
         check_output_file(self.output, args.overwrite_output_file)
         self.augmenters = [make_augmenter(spec) for spec in args.augmenters]
         self.columns = _columns(args.back_translate, self.augmenters)
-        self.dataset, self.text_column = read_texts(args.input_file, args)
+        self.dataset, self.text_column = read_texts(args.input_file, self.output, args)
         self.replaced = self._replaced_columns()
         self.texts = self.dataset.select_columns([self.text_column])
         self.device = default_device() if args.device is None else torch.device(args.device)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 
@@ -70,6 +70,9 @@ class Translator:
             check_checkpoint(self.name, use_safetensors=False, cache_dir=cache_dir)
             check_tokenizer(self.name, cache_dir=cache_dir)
             where: dict[str, Any] = {"cache_dir": cache_dir, "trust_remote_code": False}
+            config = AutoConfig.from_pretrained(self.name, **where)
+            if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+                raise ValueError(f"it is a model of type {config.model_type}, which writes no texts")
             self.tokenizer = AutoTokenizer.from_pretrained(self.name, **where)
             self.model = AutoModelForSeq2SeqLM.from_pretrained(self.name, dtype=dtype, weights_only=True, **where)
         except (OSError, ValueError, ImportError) as error:

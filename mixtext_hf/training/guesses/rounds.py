@@ -260,6 +260,7 @@ class Rounds:
             processing_class=trainer.processing_class,
         )
         one.guesses = guesses
+        one.says_what_steps_come_to = False  # of the run that the person sees
         if guesses is None:
             one.stop.saves = False  # it is made again in no time
             one.remove_callback(PrinterCallback)

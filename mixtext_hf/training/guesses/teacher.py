@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -114,6 +115,8 @@ class Teacher:
 
 
 def _config_of(name: str) -> Any:
+    if os.path.isdir(name) and not os.path.isfile(os.path.join(name, "config.json")):
+        raise ValueError(f"guesser='checkpoint:{name}' is a folder without config.json: it holds no model.")
     check_checkpoint(name)
     config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     # Another kind of model would get a head that is drawn at random.
