@@ -18,6 +18,7 @@ from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_m
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate
 
 from .base import Citation, Preset, Step, is_number
+from .kept_saliency import kept_saliency
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
 
@@ -31,6 +32,9 @@ _CIFAR = {
     "t_size": 4,
     "clean_lam": 0.0,
 }
+
+# Cells a side of the saliency that is kept of an image, at least: as many as the finest blocks of the paper.
+_KEPT_GRID = 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class PuzzleMix(PixelMix):
             is taken with respect to the pixels alone, in evaluation mode.
         adv_p (`float`): Chance that an image of the pair carries adversarial noise, drawn for the batch.
         adv_eps (`float`): Its size in grey levels of 255.
+        saliency_every (`int`): For how many epochs the saliency of an image serves, moved with its crop and flip; 1: it is
+            measured in every step, at the cost of a pass of its own.
     """
 
     n_labels: int = 3
@@ -65,6 +71,7 @@ class PuzzleMix(PixelMix):
     clean_lam: float = 0.0
     adv_p: float = 0.0
     adv_eps: float = 10.0
+    saliency_every: int = 1
 
     name: ClassVar[str] = "puzzlemix"
     equation: ClassVar[str] = (
@@ -101,7 +108,7 @@ class PuzzleMix(PixelMix):
             )
         if not is_number(self.adv_p) or not 0 <= self.adv_p <= 1:
             raise ValueError(f"adv_p must lie in [0, 1], got {self.adv_p!r}.")
-        for name, least in (("n_labels", 2), ("neigh_size", 1)):
+        for name, least in (("n_labels", 2), ("neigh_size", 1), ("saliency_every", 1)):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
         t_size: Any = self.t_size
@@ -113,6 +120,12 @@ class PuzzleMix(PixelMix):
         if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):
             raise ValueError(f"block_nums must be a list of whole numbers >= 1, got {self.block_nums!r}.")
         object.__setattr__(self, "block_nums", tuple(self.block_nums))
+        for name, why in (("clean_lam", "takes it from a pass that is made anyway"), ("adv_p", "needs the gradient too")):
+            if self.saliency_every > 1 and getattr(self, name) > 0:
+                raise ValueError(
+                    f"saliency_every={self.saliency_every} saves the pass for the saliency, and {name}={getattr(self, name)} {why}: "
+                    f"set {name} to 0, or saliency_every to 1."
+                )
 
     # ---- what is drawn ----
 
@@ -161,6 +174,8 @@ class PuzzleMix(PixelMix):
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         plan = self.pairs_of(step)
         images = step.inputs[PIXELS]
+        # Before anything that the processes do not do alike: each draws a plan of its own.
+        kept = self._kept_saliency(step, plan) if self.saliency_every > 1 else None
         if not isinstance(plan.detail, Blocks):
             yield self.mixed_loss(step, plan, images, plan.lam)
             return
@@ -183,9 +198,9 @@ class PuzzleMix(PixelMix):
                     "none: call backward on each loss before you ask for the next."
                 )
             gradient = pixels.grad
-        else:
+        elif kept is None:
             gradient = _gradient_at(step, pixels)
-        saliency = channel_saliency(gradient)
+        saliency = channel_saliency(gradient) if kept is None else kept
         # Rows without a label have no gradient, and need none: they are not mixed.
         undefined = is_degenerate(saliency) & has_label(step.labels)
         step.note({"saliency_undefined": undefined.float().mean()})
@@ -217,9 +232,30 @@ class PuzzleMix(PixelMix):
             )
         yield self.mixed_loss(step, plan, mixed, weight)
 
+    def _kept_saliency(self, step: Step, plan: MixPlan) -> torch.Tensor:
+        """The saliency `(B, H, W)` of the images, some of it from earlier visits."""
+
+        def measure(rows: torch.Tensor) -> torch.Tensor:
+            own = _rows_of(step, rows)
+            return channel_saliency(_gradient_at(own, own.inputs[PIXELS].float().detach().requires_grad_()))
+
+        grid = max(_KEPT_GRID, *self.block_nums)
+        mixes = isinstance(plan.detail, Blocks)
+        return kept_saliency(step, measure, every=self.saliency_every, grid=grid, mixes=mixes)
+
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _rows_of(step: Step, rows: torch.Tensor) -> Step:
+    """A step with some rows `(n,)` of the batch alone."""
+    count = len(step.labels)
+
+    def some(value: Any) -> Any:
+        return value[rows] if isinstance(value, torch.Tensor) and value.shape[:1] == (count,) else value
+
+    return replace(step, inputs={name: some(value) for name, value in step.inputs.items()}, labels=step.labels[rows])
 
 
 def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,12 +14,19 @@ from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.images.arrays import to_array
-from mixtext_hf.data.images.augmentations import ImageAugmentation, RandomResizedCrop, make_image_augmentation
+from mixtext_hf.data.images.augmentations import (
+    Crop,
+    CropToSize,
+    ImageAugmentation,
+    RandomResizedCrop,
+    make_image_augmentation,
+    tells_frame,
+)
 from mixtext_hf.data.images.augmix import AugMixChains
 from mixtext_hf.data.images.checks import image_sizes
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import recognise_image_columns
-from mixtext_hf.data.images.resize import ModelResize, model_resize
+from mixtext_hf.data.images.resize import ModelResize, model_resize, shows_all
 from mixtext_hf.data.images.rows import EpochSampler, ImageRows
 from mixtext_hf.methods import PIXELS, AugMix, MixMethod, PuzzleMix
 from mixtext_hf.models.any_classifier import no_pixels
@@ -68,6 +75,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
         views=chains,
         num_views=AugMix.num_views if chains is not None else 0,
+        tells_visits=keeps_rows(method),
         seed=data_seed(args),
     )
 
@@ -93,9 +101,37 @@ def check_images(dataset: Any, collator: Any, method: MixMethod, args: MixTraini
                 raise ValueError(
                     f"image_augmentations={list(args.image_augmentations or ())}, row {row} of the training images: {error}"
                 ) from error
+    if keeps_rows(method):
+        _check_frames(dataset, collator, args)
     if isinstance(method, PuzzleMix):
         pixels = collator([dataset[0]])[PIXELS]
         method.fitting((pixels.shape[-2], pixels.shape[-1]))
+
+
+def keeps_rows(method: MixMethod) -> bool:
+    """Whether a method keeps something of each image, and must know which it sees and what is shown of it."""
+    return isinstance(method, PuzzleMix) and method.saliency_every > 1
+
+
+def _check_frames(dataset: Any, collator: ImageCollator, args: MixTrainingArguments) -> None:
+    """Raise `ValueError` where it is not known which part of an image its augmented picture shows."""
+    specs = list(args.image_augmentations or ())
+    for augmentation in (made := _made(specs)):
+        if not tells_frame(augmentation):
+            raise ValueError(
+                f"image_augmentations={specs}: {augmentation.name} moves what is in an image in ways that kept saliency does not "
+                "follow: leave it out, or set saliency_every to 1."
+            )
+    cuts = [one for one in made if isinstance(one, Crop | RandomResizedCrop)]
+    if not cuts or isinstance(_augmentations(collator, specs, at_size=False).get("resize"), CropToSize):
+        return
+    resize = model_resize(collator.image_processor, collator.num_channels)
+    if resize is None or not shows_all(resize, to_array(dataset[0][collator.image_column])):
+        raise ValueError(
+            f"image_augmentations={specs}: after {cuts[0].name} the image processor crops what it makes of an image, and kept "
+            "saliency would be found elsewhere: use random_resized_crop, which takes its place, flip alone, a processor without "
+            "a crop (do_center_crop, crop_pct), or saliency_every=1."
+        )
 
 
 def _sizes(dataset: Any, column: str) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -121,7 +157,7 @@ def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingAr
                 "is random; leave it out."
             )
         return True
-    if args.image_augmentations or isinstance(method, AugMix):
+    if args.image_augmentations or isinstance(method, AugMix) or keeps_rows(method):
         asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
         if is_stream:
             raise ValueError(
@@ -155,7 +191,7 @@ def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bo
     if resize is None:
         return {"augmentations": augmentations}
     if crops and resize.size is not None:
-        step: Any = partial(crops[0].to_size, size=resize.size, resample=resize.resample)
+        step = CropToSize(crops[0], resize.size, resize.resample)
         return {"augmentations": [a for a in before if a not in crops], "resize": step, "after_resize": after}
     return {"augmentations": before, "resize": partial(_resized, resize), "after_resize": after}
 

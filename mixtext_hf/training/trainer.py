@@ -54,7 +54,7 @@ from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
-from .ranks import mean_of_all
+from .ranks import mean_of_all, rows_of_all
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
 from .settling import loss_for, method_for, plan_for, recipe_of
@@ -378,7 +378,12 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             total=max(self.state.max_steps, 1),
             label_shares=self._label_shares,
             memory=self._memory.tensors,
+            archive=self._memory.archive,
+            visits=inputs.get("visits"),
+            frames=inputs.get("frames"),
+            num_rows=len(self.train_dataset) if "visits" in inputs else 0,
             average=partial(mean_of_all, self.accelerator),
+            gather=partial(rows_of_all, self.accelerator),
             note=self._terms.add,
             saliency_forward=forwards.saliency,
             pixel_mean=self._pixel_mean,
