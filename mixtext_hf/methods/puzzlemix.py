@@ -120,7 +120,10 @@ class PuzzleMix(PixelMix):
         if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):
             raise ValueError(f"block_nums must be a list of whole numbers >= 1, got {self.block_nums!r}.")
         object.__setattr__(self, "block_nums", tuple(self.block_nums))
-        for name, why in (("clean_lam", "takes it from a pass that is made anyway"), ("adv_p", "needs the gradient too")):
+        for name, why in (
+            ("clean_lam", "takes it from a pass that is made anyway"),
+            ("adv_p", "needs the gradient too"),
+        ):
             if self.saliency_every > 1 and getattr(self, name) > 0:
                 raise ValueError(
                     f"saliency_every={self.saliency_every} saves the pass for the saliency, and {name}={getattr(self, name)} {why}: "

@@ -116,14 +116,20 @@ def keeps_rows(method: MixMethod) -> bool:
 def _check_frames(dataset: Any, collator: ImageCollator, args: MixTrainingArguments) -> None:
     """Raise `ValueError` where it is not known which part of an image its augmented picture shows."""
     specs = list(args.image_augmentations or ())
-    for augmentation in (made := _made(specs)):
+    for augmentation in _made(specs):
         if not tells_frame(augmentation):
             raise ValueError(
                 f"image_augmentations={specs}: {augmentation.name} moves what is in an image in ways that kept saliency does not "
                 "follow: leave it out, or set saliency_every to 1."
             )
-    cuts = [one for one in made if isinstance(one, Crop | RandomResizedCrop)]
-    if not cuts or isinstance(_augmentations(collator, specs, at_size=False).get("resize"), CropToSize):
+    settings = _augmentations(collator, specs, at_size=False)
+    cuts = [one for one in settings["augmentations"] if isinstance(one, Crop | RandomResizedCrop)]
+    if any(isinstance(one, Crop) for one in cuts[1:]):
+        raise ValueError(
+            f"image_augmentations={specs}: crop frames with black what was cropped before, and kept saliency takes that for more of "
+            "the image: leave one out, or set saliency_every to 1."
+        )
+    if not cuts or isinstance(settings.get("resize"), CropToSize):
         return
     resize = model_resize(collator.image_processor, collator.num_channels)
     if resize is None or not shows_all(resize, to_array(dataset[0][collator.image_column])):
@@ -158,14 +164,19 @@ def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingAr
             )
         return True
     if args.image_augmentations or isinstance(method, AugMix) or keeps_rows(method):
-        asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
+        asked, counts, does = "image_augmentations", "counts what it draws", "changes raw images"
+        if isinstance(method, AugMix):
+            asked = "mix_method='augmix'"
+        elif isinstance(method, PuzzleMix) and keeps_rows(method):
+            asked, counts = f"saliency_every={method.saliency_every}", "keeps the saliency of an image"
+            does = "follows raw images through their augmentations"
         if is_stream:
             raise ValueError(
-                f"{asked} counts what it draws by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
+                f"{asked} {counts} by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
                 "`datasets.Dataset`, which stays on disk."
             )
         raise ValueError(
-            f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
+            f"{asked} {does}, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."
         )
     return False

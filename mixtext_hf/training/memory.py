@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
+
 ARCHIVE = "archive.safetensors"
 """The file of a checkpoint for what a method remembers of every row."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -381,7 +381,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             archive=self._memory.archive,
             visits=inputs.get("visits"),
             frames=inputs.get("frames"),
-            num_rows=len(self.train_dataset) if "visits" in inputs else 0,
+            num_rows=len(cast(Sized, self.train_dataset)) if "visits" in inputs else 0,
             average=partial(mean_of_all, self.accelerator),
             gather=partial(rows_of_all, self.accelerator),
             note=self._terms.add,

@@ -86,7 +86,9 @@ class ImageRows(torch.utils.data.Dataset):
         self.tells_visits = tells_visits
         unknown = [change for change in (*augmentations, *after_resize) if _frame_of(change) is None]
         if tells_visits and unknown:
-            raise ValueError(f"`tells_visits` is True, and nobody knows what {unknown[0]!r} shows of an image: leave one out.")
+            raise ValueError(
+                f"`tells_visits` is True, and nobody knows what {unknown[0]!r} shows of an image: leave one out."
+            )
         self.seed = seed
 
     def __len__(self) -> int:
@@ -110,7 +112,7 @@ class ImageRows(torch.utils.data.Dataset):
                 for change in self._changes:
                     if self.tells_visits and (frame_of := _frame_of(change)) is not None:
                         # Of the same chance: drawing a frame must not move what is drawn next.
-                        frame = frame.then(frame_of(*image.shape[:2], copy.deepcopy(rng)))
+                        frame = frame.then(frame_of(image.shape[0], image.shape[1], copy.deepcopy(rng)))
                     image = change(image, rng)
             except ValueError as error:
                 raise ValueError(f"Row {index}, column {self.image_column!r}: {error}") from error
