@@ -90,6 +90,15 @@ class Step:
             For methods whose label weights follow from the pass itself ([`~MixMethod.needs_attention`]); others have none.
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*):
             What images were normalised with: pixels in `[0, 1]` are `images * std + mean`.
+        archive (`dict[str, torch.Tensor]`):
+            What the method remembers of every row of the data, named by it: on the host, of any type, the same in all processes;
+            kept in checkpoints.
+        visits (`torch.Tensor` of shape `(B, 2)`, int64, *optional*):
+            The number of each row in the data, below `num_rows`, and the epoch, where the method keeps something by row.
+        frames (`torch.Tensor` of shape `(B, 4)`, float32, *optional*):
+            Which part of its image each picture shows, given with `visits`, see `mixing/frames.py`.
+        num_rows (`int`): Rows that the data has.
+        gather (`Callable`): The rows `(n, ...)` of all processes in one tensor; each may have another `n`.
     """
 
     forward: Forward
@@ -111,6 +120,11 @@ class Step:
     attending_forward: AttendingForward | None = None
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
+    archive: dict[str, torch.Tensor] = field(default_factory=dict)
+    visits: torch.Tensor | None = None
+    frames: torch.Tensor | None = None
+    num_rows: int = 0
+    gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
 
 
 @dataclass(frozen=True)

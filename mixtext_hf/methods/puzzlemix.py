@@ -19,6 +19,7 @@ from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral
 
 from .base import Citation, Preset, Step, is_number
 from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
+from .kept_saliency import kept_saliency
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
 
@@ -63,6 +64,9 @@ _TRAIN_IMAGENET = {
     "image_augmentations": ["random_resized_crop:0.08", "flip"],
 }
 
+# Cells a side of the saliency that is kept of an image, at least: as many as the finest blocks of the paper.
+_KEPT_GRID = 16
+
 
 @dataclass(frozen=True)
 class PuzzleMix(PixelMix):
@@ -86,6 +90,8 @@ class PuzzleMix(PixelMix):
             takes no pass of the network (Hou & Zhang 2007, as in GuidedMixup, Kang & Kim 2023).
         adv_p (`float`): Chance that an image of the pair carries adversarial noise, drawn for the batch.
         adv_eps (`float`): Its size in grey levels of 255.
+        saliency_every (`int`): For how many epochs the saliency of an image serves, moved with its crop and flip; 1: it is
+            measured in every step, at the cost of a pass of its own.
     """
 
     n_labels: int = 3
@@ -99,6 +105,7 @@ class PuzzleMix(PixelMix):
     saliency: Saliency = "gradient"
     adv_p: float = 0.0
     adv_eps: float = 10.0
+    saliency_every: int = 1
 
     name: ClassVar[str] = "puzzlemix"
     equation: ClassVar[str] = (
@@ -143,7 +150,12 @@ class PuzzleMix(PixelMix):
                 f"adv_p={self.adv_p} takes a step along the gradient of the loss, and saliency={self.saliency!r} has none: drop one "
                 "of them."
             )
-        for name, least in (("n_labels", 2), ("neigh_size", 1)):
+        if self.saliency_every > 1 and self.saliency != "gradient":
+            raise ValueError(
+                f"saliency_every={self.saliency_every} saves the pass for the saliency, and saliency={self.saliency!r} takes none: drop "
+                "one of them."
+            )
+        for name, least in (("n_labels", 2), ("neigh_size", 1), ("saliency_every", 1)):
             if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
         t_size: Any = self.t_size
@@ -155,6 +167,15 @@ class PuzzleMix(PixelMix):
         if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):
             raise ValueError(f"block_nums must be a list of whole numbers >= 1, got {self.block_nums!r}.")
         object.__setattr__(self, "block_nums", tuple(self.block_nums))
+        for name, why in (
+            ("clean_lam", "takes it from a pass that is made anyway"),
+            ("adv_p", "needs the gradient too"),
+        ):
+            if self.saliency_every > 1 and getattr(self, name) > 0:
+                raise ValueError(
+                    f"saliency_every={self.saliency_every} saves the pass for the saliency, and {name}={getattr(self, name)} {why}: "
+                    f"set {name} to 0, or saliency_every to 1."
+                )
 
     # ---- what is drawn ----
 
@@ -212,6 +233,8 @@ class PuzzleMix(PixelMix):
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         plan = self.pairs_of(step)
         images = step.inputs[PIXELS]
+        # Before anything that the processes do not do alike: each draws a plan of its own.
+        kept = self._kept_saliency(step, plan) if self.saliency_every > 1 else None
         if not isinstance(plan.detail, Blocks):
             yield self.mixed_loss(step, plan, images, plan.lam)
             return
@@ -237,7 +260,7 @@ class PuzzleMix(PixelMix):
                     "none: call backward on each loss before you ask for the next."
                 )
             gradient = pixels.grad
-        else:
+        elif kept is None:
             gradient = _gradient_at(step, pixels)
         noises = None
         if noise is not None:
@@ -246,7 +269,9 @@ class PuzzleMix(PixelMix):
             noise = (noise + (eps + 2 / 255) * gradient.sign()).clamp(-eps, eps) * plan.detail.noise_scale
             on_own, on_partner = plan.detail.noise_on
             noises = noise if on_own else None, noise[plan.index] if on_partner else None
-        yield self._puzzle(step, plan, plan.detail, channel_saliency(gradient), mean, std, noises)
+        yield self._puzzle(
+            step, plan, plan.detail, channel_saliency(gradient) if kept is None else kept, mean, std, noises
+        )
 
     def _puzzle(
         self,
@@ -296,9 +321,30 @@ class PuzzleMix(PixelMix):
     def watch(self, label_shares: Sequence[float] | None = None) -> MaskWatch:
         return MaskWatch(self)
 
+    def _kept_saliency(self, step: Step, plan: MixPlan) -> torch.Tensor:
+        """The saliency `(B, H, W)` of the images, some of it from earlier visits."""
+
+        def measure(rows: torch.Tensor) -> torch.Tensor:
+            own = _rows_of(step, rows)
+            return channel_saliency(_gradient_at(own, own.inputs[PIXELS].float().detach().requires_grad_()))
+
+        grid = max(_KEPT_GRID, *self.block_nums)
+        mixes = isinstance(plan.detail, Blocks)
+        return kept_saliency(step, measure, every=self.saliency_every, grid=grid, mixes=mixes)
+
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _rows_of(step: Step, rows: torch.Tensor) -> Step:
+    """A step with some rows `(n,)` of the batch alone."""
+    count = len(step.labels)
+
+    def some(value: Any) -> Any:
+        return value[rows] if isinstance(value, torch.Tensor) and value.shape[:1] == (count,) else value
+
+    return replace(step, inputs={name: some(value) for name, value in step.inputs.items()}, labels=step.labels[rows])
 
 
 def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

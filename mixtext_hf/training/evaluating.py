@@ -22,7 +22,7 @@ from .ranks import MeanLoss, share_buffers
 logger = logging.getLogger(__name__)
 
 # What a batch holds beside the inputs of the model.
-_LABELS = ("labels", "text_labels", "text_guesses")
+_LABELS = ("labels", "text_labels", "text_guesses", "visits", "frames")
 
 
 def without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,12 +15,19 @@ from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.images.arrays import to_array
-from mixtext_hf.data.images.augmentations import ImageAugmentation, RandomResizedCrop, make_image_augmentations
+from mixtext_hf.data.images.augmentations import (
+    Crop,
+    CropToSize,
+    ImageAugmentation,
+    RandomResizedCrop,
+    make_image_augmentations,
+    tells_frame,
+)
 from mixtext_hf.data.images.augmix import AugMixChains
 from mixtext_hf.data.images.checks import image_sizes
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import recognise_image_columns
-from mixtext_hf.data.images.resize import ModelResize, model_resize
+from mixtext_hf.data.images.resize import ModelResize, model_resize, shows_all
 from mixtext_hf.data.images.rows import EpochSampler, ImageRows
 from mixtext_hf.methods import PIXELS, AugMix, MaskMix, MixMethod, PuzzleMix
 from mixtext_hf.models.any_classifier import no_pixels
@@ -73,6 +80,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
         views=chains,
         num_views=method.num_views if isinstance(method, AugMix) else 0,
+        tells_visits=keeps_rows(method),
         seed=data_seed(args),
     )
 
@@ -109,12 +117,46 @@ def check_images(
                 raise ValueError(
                     f"image_augmentations={list(args.image_augmentations or ())}, row {row} of the training images: {error}"
                 ) from error
+    if keeps_rows(method):
+        _check_frames(dataset, collator, args)
     if isinstance(method, PuzzleMix | MaskMix):
         height, width = collator([dataset[0]])[PIXELS].shape[-2:]
         if isinstance(method, PuzzleMix):
             method.fitting((height, width))
         else:
             method.grid((height, width), patch_size or (1, 1))
+
+
+def keeps_rows(method: MixMethod) -> bool:
+    """Whether a method keeps something of each image, and must know which it sees and what is shown of it."""
+    return isinstance(method, PuzzleMix) and method.saliency_every > 1
+
+
+def _check_frames(dataset: Any, collator: ImageCollator, args: MixTrainingArguments) -> None:
+    """Raise `ValueError` where it is not known which part of an image its augmented picture shows."""
+    specs = list(args.image_augmentations or ())
+    for augmentation in make_image_augmentations(specs):
+        if not tells_frame(augmentation):
+            raise ValueError(
+                f"image_augmentations={specs}: {augmentation.name} moves what is in an image in ways that kept saliency does not "
+                "follow: leave it out, or set saliency_every to 1."
+            )
+    settings = _augmentations(collator, specs, at_size=False)
+    cuts = [one for one in settings["augmentations"] if isinstance(one, Crop | RandomResizedCrop)]
+    if any(isinstance(one, Crop) for one in cuts[1:]):
+        raise ValueError(
+            f"image_augmentations={specs}: crop frames with black what was cropped before, and kept saliency takes that for more of "
+            "the image: leave one out, or set saliency_every to 1."
+        )
+    if not cuts or isinstance(settings.get("resize"), CropToSize):
+        return
+    resize = model_resize(collator.image_processor, collator.num_channels)
+    if resize is None or not shows_all(resize, to_array(dataset[0][collator.image_column])):
+        raise ValueError(
+            f"image_augmentations={specs}: after {cuts[0].name} the image processor crops what it makes of an image, and kept "
+            "saliency would be found elsewhere: use random_resized_crop, which takes its place, flip alone, a processor without "
+            "a crop (do_center_crop, crop_pct), or saliency_every=1."
+        )
 
 
 def _sizes(dataset: Any, column: str) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -140,15 +182,20 @@ def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingAr
                 "is random; leave it out."
             )
         return True
-    if args.image_augmentations or isinstance(method, AugMix):
-        asked = "mix_method='augmix'" if isinstance(method, AugMix) else "image_augmentations"
+    if args.image_augmentations or isinstance(method, AugMix) or keeps_rows(method):
+        asked, counts, does = "image_augmentations", "counts what it draws", "changes raw images"
+        if isinstance(method, AugMix):
+            asked = "mix_method='augmix'"
+        elif isinstance(method, PuzzleMix) and keeps_rows(method):
+            asked, counts = f"saliency_every={method.saliency_every}", "keeps the saliency of an image"
+            does = "follows raw images through their augmentations"
         if is_stream:
             raise ValueError(
-                f"{asked} counts what it draws by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
+                f"{asked} {counts} by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
                 "`datasets.Dataset`, which stays on disk."
             )
         raise ValueError(
-            f"{asked} changes raw images, and `train_dataset` has none that the trainer knows how to read: give rows with a "
+            f"{asked} {does}, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."
         )
     return False
@@ -166,7 +213,7 @@ def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bo
     if resize is None:
         return {"augmentations": augmentations}
     if crops and resize.size is not None:
-        step: Any = partial(crops[0].to_size, size=resize.size, resample=resize.resample)
+        step = CropToSize(crops[0], resize.size, resize.resample)
         return {"augmentations": [a for a in before if a not in crops], "resize": step, "after_resize": after}
     return {"augmentations": before, "resize": partial(_resized, resize), "after_resize": after}
 

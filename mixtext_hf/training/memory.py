@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
+
+
+ARCHIVE = "archive.safetensors"
+"""The file of a checkpoint for what a method remembers of every row."""
 
 
 class Memory(TrainerCallback, ExportableState):
@@ -20,6 +25,7 @@ class Memory(TrainerCallback, ExportableState):
         head_learning_rate (`float`, *optional*): At which the head started to learn; `None`: as everything.
         skipped_steps (`int`): That were left out because their gradient was not finite.
         loss_sum (`float`, *optional*): Of the losses of all steps up to the last checkpoint; `None`: not known.
+        archive (`dict[str, torch.Tensor]`): Of the method, by name, of every row of the data; in a file of its own.
         loss_before (`float`, *optional*): The same when this process began to train; in no checkpoint.
     """
 
@@ -31,6 +37,7 @@ class Memory(TrainerCallback, ExportableState):
         loss_sum: float | None = None,
     ):
         self.tensors: dict[str, torch.Tensor] = {}
+        self.archive: dict[str, torch.Tensor] = {}
         self.loss_before: float | None = None
         self.load(values or {}, head_learning_rate, skipped_steps, loss_sum)
 
@@ -52,11 +59,21 @@ class Memory(TrainerCallback, ExportableState):
         """Remember what the checkpoint in `folder` holds."""
         state = TrainerState.load_from_json(str(Path(folder) / TRAINER_STATE_NAME))
         self.load(**state.stateful_callbacks.get(type(self).__name__, self.state())["args"])
+        path = Path(folder) / ARCHIVE
+        # Its manifest tells whether a checkpoint lacks it.
+        self.archive = load_file(path) if path.is_file() else {}
+
+    def save_archive(self, folder: str | Path) -> None:
+        """Write what is remembered of every row into a checkpoint, if anything is."""
+        if self.archive:
+            save_file(self.archive, Path(folder) / ARCHIVE)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Of a resumed run the state comes from the checkpoint. The optimiser is made already.
         kept = state.stateful_callbacks.get(type(self).__name__, self.state())["args"]
         self.load(**{**kept, "head_learning_rate": self.head_learning_rate})
+        if not state.global_step:
+            self.archive = {}
         self.loss_before = self.loss_sum if state.global_step else 0.0
 
     def loss_so_far(self, since: float, not_yet_added: float = 0.0) -> float | None:

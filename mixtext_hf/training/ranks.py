@@ -48,6 +48,15 @@ def mean_of_all(accelerator: Accelerator, value: torch.Tensor) -> torch.Tensor:
     return mean
 
 
+def rows_of_all(accelerator: Accelerator, value: torch.Tensor) -> torch.Tensor:
+    """The rows of a tensor `(n, ...)` of all processes, each with another `n`, one after the other; called by all of them."""
+    if accelerator.num_processes == 1:
+        return value
+    counts = accelerator.gather(torch.tensor([len(value)], device=value.device)).tolist()
+    gathered: torch.Tensor = accelerator.gather(accelerator.pad_across_processes(value))
+    return torch.cat([part[:count] for part, count in zip(gathered.split(max(counts)), counts, strict=True)])
+
+
 def share_of_global_mean(labels: torch.Tensor, labelled_rows: torch.Tensor, *, parts: int) -> torch.Tensor:
     """
     What turns the mean loss over a micro-batch into its share of the mean over the global batch, a scalar.

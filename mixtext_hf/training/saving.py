@@ -49,6 +49,8 @@ class SavingTrainer(EvaluatingTrainer):
         self._memory.loss_sum = self._memory.loss_so_far(self._total_loss_scalar, self._tr_loss.item())
         with self._written_whole(folder):
             super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                self._memory.save_archive(folder)
 
     @contextmanager
     def _written_whole(self, folder: Path) -> Iterator[None]:

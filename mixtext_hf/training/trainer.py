@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
 from .own_folder import in_own_folder
-from .ranks import mean_of_all
+from .ranks import mean_of_all, rows_of_all
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
 from .settling import loss_for, method_for, plan_for, recipe_of
@@ -403,7 +403,12 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             total=max(self.state.max_steps, 1),
             label_shares=self._label_shares,
             memory=self._memory.tensors,
+            archive=self._memory.archive,
+            visits=inputs.get("visits"),
+            frames=inputs.get("frames"),
+            num_rows=len(cast(Sized, self.train_dataset)) if "visits" in inputs else 0,
             average=partial(mean_of_all, self.accelerator),
+            gather=partial(rows_of_all, self.accelerator),
             note=self._terms.add,
             saliency_forward=forwards.saliency,
             attending_forward=None if self._attention is None else forwards.attending,

@@ -106,6 +106,37 @@ def resuming(folder: Path) -> dict[str, Any]:
     return {"resumes": True, "different": different, "weights": sums(whole.model)}
 
 
+def kept(folder: Path) -> dict[str, Any]:
+    """
+    PuzzleMix that keeps the saliency of 18 images for two epochs, each process mixing in steps of its own: what both keep in the end,
+    and the weights, uninterrupted and resumed in the epoch that measures nothing.
+    """
+    settings = {
+        "method": PuzzleMix(saliency_every=2, prob=0.6),
+        "image_augmentations": ["flip", "crop:2"],
+        "learning_rate": 1e-2,
+        "num_train_epochs": 4,
+        "save_strategy": "steps",
+        "save_steps": 4,
+    }
+    found: dict[str, Any] = {}
+    for name, resume in (("whole", None), ("resumed", str(folder / "kept whole" / "checkpoint-4"))):
+        trainer = resnet(folder / f"kept {name}", rows=image_rows(18), **settings)
+        try:
+            trainer.train(resume_from_checkpoint=resume)
+        except RuntimeError as error:
+            if "tagged with cpu:0" not in str(error):
+                raise
+            return {**found, "resumes": False}
+        archive = trainer._memory.archive
+        found[name] = {
+            "maps": archive["saliency"].double().sum(dim=(1, 2)).tolist(),
+            "epochs": archive["saliency_epoch"].tolist(),
+            "weights": sums(trainer.model),
+        }
+    return {**found, "resumes": True}
+
+
 def resnet(folder: Path, *, rows: Any = None, **settings: Any) -> Any:
     """A trainer of a network with batch norms."""
     rows = image_rows(32) if rows is None else rows
@@ -273,6 +304,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "texts": texts,
     "batch_norm": batch_norm,
     "resuming": resuming,
+    "kept": kept,
     "loss_of_rows": loss_of_rows,
     "sharded": sharded,
     "signals": signals,

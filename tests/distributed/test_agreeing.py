@@ -61,7 +61,7 @@ def results(folder: Path, *launched: subprocess.Popen) -> list[dict]:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_node")
-    parts = ["texts", "batch_norm", "resuming", "loss_of_rows", "sharded", "signals"]
+    parts = ["texts", "batch_norm", "resuming", "kept", "loss_of_rows", "sharded", "signals"]
     return results(folder, launch(folder, parts))
 
 
@@ -77,6 +77,17 @@ def test_puzzlemix_on_batch_norms_resumes_bit_for_bit_from_every_step(ranks):
     if not one["resumes"]:
         pytest.skip("this release of transformers cannot resume several processes on the CPU")
     assert one == other and one["different"] == {"1": [], "2": [], "3": []}
+
+
+def test_kept_saliency_is_that_of_all_processes(ranks):
+    """Though each draws mixes of its own, and some steps of one mix nothing."""
+    one, other = (rank["kept"] for rank in ranks)
+    assert one == other
+    epochs = one["whole"]["epochs"]
+    assert len(epochs) == 18 and min(epochs) >= 0 and max(epochs) > 1
+    if not one["resumes"]:
+        pytest.skip("this release of transformers cannot resume several processes on the CPU")
+    assert one["resumed"] == one["whole"]
 
 
 def test_the_loss_of_an_evaluation_counts_every_labelled_row_once(ranks, tmp_path):

@@ -554,7 +554,7 @@ def test_no_text_breaks_a_card(one, two, three):
     assert text.encode("utf-8").decode("utf-8") == text
     assert str(ModelCard(text)) == text and is_generated(text)
     assert [result.metric_value for result in card.data.eval_results if result.metric_type in METRICS]
-    assert [len(table) for table in tables_of(card)] == [7, 8, 2]
+    assert [len(table) for table in tables_of(card)] == [7, 9, 2]
     usual = [line for line in str(make_card(plain)).split("\n") if line.startswith("## ")]
     fence_free = re.sub(r"^(`{3,})\w*\n.*?\n\1$", "", text, flags=re.DOTALL | re.MULTILINE)
     assert [line for line in fence_free.split("\n") if line.startswith("## ")] == usual

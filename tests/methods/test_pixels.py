@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pixel_steps import LABELS, LOSS, NORMALISATION, Net, draw, images, make_step
 from scipy import stats
 from transformers import Trainer
 
-from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, Step, make_method
-from mixtext_hf.mixing import Blocks, Boxes, Cells, MixedLoss, MixPlan, PatchAttention
+from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, make_method
+from mixtext_hf.mixing import Blocks, Boxes, Cells, MixPlan
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.training import MixTrainingArguments
@@ -20,45 +21,6 @@ from mixtext_hf.training import MixTrainingArguments
 
 PIXEL_METHODS = [name for name, kind in METHODS.items() if kind.mixes_pixels]
 MIXING = [name for name in PIXEL_METHODS if METHODS[name].mixes]
-LABELS = torch.tensor([0, 2, 1, 2, 0, 1])
-LOSS = MixedLoss("single_label_classification", 3)
-
-
-class Net(torch.nn.Module):
-    """A convolution and a linear layer, smooth, so that the gradient at every pixel is something."""
-
-    def __init__(self, channels=3):
-        super().__init__()
-        torch.manual_seed(0)
-        self.convolution = torch.nn.Conv2d(channels, 4, 3, padding=1)
-        self.linear = torch.nn.Linear(4, 3)
-
-    def forward(self, pixel_values):
-        return self.linear(torch.tanh(self.convolution(pixel_values)).square().mean(dim=(2, 3)) * 5)
-
-
-def images(rows=6, channels=3, size=(16, 16)):
-    return torch.rand(rows, channels, *size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-
-
-def make_step(net, plan, pixels, *, labels=LABELS, **about):
-    seen, noted = [], {}
-
-    def forward(inputs, plan=None, *, dropout=True):
-        assert plan is None
-        seen.append(inputs)
-        return net(**inputs)
-
-    def attending(inputs):
-        return forward(inputs), PatchAttention(torch.ones(len(pixels), 4, 4), (4, 4))
-
-    about["attending_forward"] = attending
-    step = Step(forward, {"pixel_values": pixels}, labels, plan, LOSS, note=noted.update, **about)
-    return step, seen, noted
-
-
-def draw(method, *, rows=6, seed=0, size=(16, 16)):
-    return method.draw(rows, depth=3, rng=np.random.default_rng([7, seed]), image_size=size)
 
 
 def test_all_that_a_user_can_name_are_here():
@@ -377,8 +339,6 @@ def test_rows_without_a_label_have_no_part_in_augmix():
 
 
 # ---- PuzzleMix ----
-
-NORMALISATION = {"pixel_mean": torch.full((3,), 0.5), "pixel_std": torch.full((3,), 0.5)}
 
 
 def test_block_counts_fit_the_images():

@@ -16,6 +16,7 @@ from PIL import Image
 from mixtext_hf.data.named import make_named
 
 from .augmix import with_pil
+from .frames import WHOLE, Frame
 from .rand_augment import MAX_MAGNITUDE, rand_augment
 
 
@@ -47,8 +48,20 @@ class ImageAugmentation:
         """
         raise NotImplementedError
 
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        """
+        Which part of an image of `height` by `width` pixels the picture shows that `__call__` makes with such an `rng`: there is
+        one where [`tells_frame`] says so.
+        """
+        raise NotImplementedError
+
     def check_size(self, height: int, width: int) -> None:
         """Raise `ValueError` for an image that is too small for it."""
+
+
+def tells_frame(augmentation: ImageAugmentation) -> bool:
+    """Whether it can be said which part of the image its pictures show: it does no more than crop, stretch and mirror it."""
+    return type(augmentation).frame is not ImageAugmentation.frame
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,13 @@ class Flip(ImageAugmentation):
             raise ValueError(f"{self.name}: probability must be above 0 and at most 1, got {self.probability!r}.")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return np.ascontiguousarray(image[:, ::-1]) if rng.random() < self.probability else image
+        return np.ascontiguousarray(image[:, ::-1]) if self._draw(rng) else image
+
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        return Frame(0.0, 1.0, 1.0, -1.0) if self._draw(rng) else WHOLE
+
+    def _draw(self, rng: np.random.Generator) -> bool:
+        return rng.random() < self.probability
 
 
 @dataclass(frozen=True)
@@ -100,10 +119,18 @@ class Crop(ImageAugmentation):
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         height, width, channels = image.shape
         self.check_size(height, width)
-        top, left = rng.integers(2 * self.pad + 1, size=2)
+        top, left = self._draw(rng)
         framed = np.zeros((height + 2 * self.pad, width + 2 * self.pad, channels), dtype=image.dtype)
         framed[self.pad : self.pad + height, self.pad : self.pad + width] = image
         return np.ascontiguousarray(framed[top : top + height, left : left + width])
+
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        top, left = self._draw(rng)
+        return Frame((top - self.pad) / height, (left - self.pad) / width, 1.0, 1.0)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        top, left = rng.integers(2 * self.pad + 1, size=2)
+        return int(top), int(left)
 
 
 @dataclass(frozen=True)
@@ -143,6 +170,10 @@ class RandomResizedCrop(ImageAugmentation):
         box = (left, top, left + width, top + height)
         return with_pil(lambda whole: whole.resize((size[1], size[0]), resample, box=box))(image)
 
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        top, left, part_height, part_width = self._draw(height, width, rng)
+        return Frame(top / height, left / width, part_height / height, part_width / width)
+
     def _draw(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         low, high = _RATIOS_OF_CROPS
         for _ in range(_TRIALS):
@@ -154,6 +185,28 @@ class RandomResizedCrop(ImageAugmentation):
         # As large a piece of an allowed shape as there is, from the middle.
         w, h = min(width, max(1, round(height * high))), min(height, max(1, round(width / low)))
         return (height - h) // 2, (width - w) // 2, h, w
+
+
+@dataclass(frozen=True)
+class CropToSize(ImageAugmentation):
+    """
+    A random resized crop in place of the image processor's resizing.
+
+    Args:
+        crop ([`RandomResizedCrop`]): Draws the piece.
+        size (`tuple[int, int]`): Height and width of what comes out.
+        resample (`PIL.Image.Resampling`): The filter.
+    """
+
+    crop: RandomResizedCrop
+    size: tuple[int, int]
+    resample: Image.Resampling
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.crop.to_size(image, rng, self.size, self.resample)
+
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        return self.crop.frame(height, width, rng)
 
 
 @dataclass(frozen=True)
@@ -211,6 +264,9 @@ class Erasing(ImageAugmentation):
                 erased[top : top + h, left : left + w] = rng.integers(0, 256, (h, w, channels), dtype=np.uint8)
                 return erased
         return image
+
+    def frame(self, height: int, width: int, rng: np.random.Generator) -> Frame:
+        return WHOLE
 
 
 IMAGE_AUGMENTATIONS: dict[str, type[ImageAugmentation]] = {

@@ -14,6 +14,7 @@ from mixtext_hf.data.texts.collator import label_tensor
 from mixtext_hf.models.any_classifier import no_pixels
 
 from .arrays import to_array
+from .frames import VISIT, Visit
 from .resize import AT_SIZE, NO_RESIZE, SMALLEST_SIDE
 
 
@@ -78,7 +79,7 @@ class ImageCollator:
 
         Returns:
             `dict[str, torch.Tensor]`: `pixel_values`, float32 `(B, C, H, W)`; `views`, float32 `(B, V, C, H, W)`, if the
-            rows have any; and, where the rows have labels, `labels`: int64 `(B,)` for class ids, or as
+            rows have any; `visits`, int64 `(B, 2)`, and `frames`, float32 `(B, 4)`, if they say which they are and what they show; and, where the rows have labels, `labels`: int64 `(B,)` for class ids, or as
             [`MixDataCollator`] has them. A hidden label (`None`, or the class id -1) is -100.
 
         Raises:
@@ -93,6 +94,10 @@ class ImageCollator:
             batch = self._process_rows(features)
         for name, pixels in batch.items():
             check_finite_pixels(pixels, name)
+        if isinstance(features[0].get(VISIT), Visit):
+            visits = [row[VISIT] for row in features]
+            batch["visits"] = torch.tensor([[visit.row, visit.epoch] for visit in visits])
+            batch["frames"] = torch.tensor([visit.frame for visit in visits], dtype=torch.float32)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:
             batch["labels"] = label_tensor([row[label_column] for row in features], label_column)
@@ -160,7 +165,7 @@ class ImageCollator:
                 f"The image processor made images of {pixels.shape[1]} channels, and the model takes {self.num_channels}: "
                 "give it do_convert_rgb=False."
             )
-        if min(pixels.shape[-2:]) < SMALLEST_SIDE:
+        if max(pixels.shape[-2:]) < SMALLEST_SIDE:
             raise ValueError(
                 f"The image processor made images of {' x '.join(map(str, pixels.shape[-2:]))} pixels, of which nobody can tell what they "
                 f"show: give it a size of at least {SMALLEST_SIDE} (in commands that train: --image_size)."

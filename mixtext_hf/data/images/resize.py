@@ -88,6 +88,20 @@ def model_resize(image_processor: Any, num_channels: int | None) -> ModelResize 
     return ModelResize(image_processor, sizes.pop() if len(sizes) == 1 else None)
 
 
+def shows_all(resize: ModelResize, image: np.ndarray) -> bool:
+    """Whether an image `(H, W, C)` of this size is resized whole, and not cropped to its middle."""
+    height, width, channels = image.shape
+    for axis, length in ((0, height), (1, width)):
+        shape = [1, 1, 1]
+        shape[axis] = length
+        ramp = np.broadcast_to(np.linspace(0, 255, length).reshape(shape), (height, width, channels))
+        ends = resize(ramp.astype(np.uint8)).mean(axis=(1 - axis, 2))
+        # The first of so many pixels stands for as much of the image.
+        if ends[0] > 255 / len(ends) + 2:
+            return False
+    return True
+
+
 def _say_why(image_processor: Any, why: str) -> None:
     logger.warning(
         "%s does not resize images apart from the rest (%s): they are augmented and corrupted as they are, before it.",

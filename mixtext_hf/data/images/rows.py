@@ -5,6 +5,7 @@ What a row becomes is a pure function of (seed, epoch, row): the sampler says th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from mixtext_hf.data.tables.row_id import RowId
 from mixtext_hf.data.texts.two_streams import sized
 
 from .arrays import reading_error, to_array
+from .augmentations import ImageAugmentation, tells_frame
+from .frames import VISIT, WHOLE, Frame, Visit
 from .resize import AT_SIZE
 
 
@@ -39,6 +42,9 @@ class ImageRows(torch.utils.data.Dataset):
         views (`Callable`, *optional*):
             Makes a view of the augmented image, as [`AugMixChains`] does: `(image, rng)` to an image.
         num_views (`int`, *optional*, defaults to 0): How many views.
+        tells_visits (`bool`, *optional*, defaults to `False`):
+            Whether rows say which they are, in which epoch, and what is shown of the image then, see [`Visit`]. All augmentations
+            must be of this package and know that; `resize` is taken to show the whole image if it is not.
         seed (`int`, *optional*, defaults to 0):
             Row `i` in epoch `e` is augmented with `numpy.random.default_rng([seed, e, i, 0])`, and its view `k`, counted
             from 1, made with `numpy.random.default_rng([seed, e, i, k])`.
@@ -59,6 +65,7 @@ class ImageRows(torch.utils.data.Dataset):
         after_resize: Sequence[Augmentation] = (),
         views: Augmentation | None = None,
         num_views: int = 0,
+        tells_visits: bool = False,
         seed: int = 0,
     ):
         if sized(dataset, "dataset") == 0:
@@ -76,6 +83,12 @@ class ImageRows(torch.utils.data.Dataset):
         # In this order, all of one row's chance.
         self._changes = (*augmentations, *([] if resize is None else [resize]), *after_resize)
         self.views, self.num_views = views, num_views
+        self.tells_visits = tells_visits
+        unknown = [change for change in (*augmentations, *after_resize) if _frame_of(change) is None]
+        if tells_visits and unknown:
+            raise ValueError(
+                f"`tells_visits` is True, and nobody knows what {unknown[0]!r} shows of an image: leave one out."
+            )
         self.seed = seed
 
     def __len__(self) -> int:
@@ -84,24 +97,30 @@ class ImageRows(torch.utils.data.Dataset):
     def __getitem__(self, which: RowId) -> dict[str, Any]:
         """
         Returns:
-            `dict[str, Any]`: `"image"`, uint8 `(H, W, C)`; `"label"`, as the data has it; and, if there are any, `"views"`,
-            a list of `num_views` images of the same shape.
+            `dict[str, Any]`: `"image"`, uint8 `(H, W, C)`; `"label"`, as the data has it; if there are any, `"views"`, a list of
+            `num_views` images of the same shape; and a [`Visit`], if it is asked for.
 
         Raises:
             `ValueError`: if the image cannot be read or augmented; it names the row.
         """
         index, epoch = which.row, which.round
         image, label = self._read(index)
+        frame = WHOLE
         if self._changes:
             rng = self._rng(epoch, index, 0)
             try:
                 for change in self._changes:
+                    if self.tells_visits and (frame_of := _frame_of(change)) is not None:
+                        # Of the same chance: drawing a frame must not move what is drawn next.
+                        frame = frame.then(frame_of(image.shape[0], image.shape[1], copy.deepcopy(rng)))
                     image = change(image, rng)
             except ValueError as error:
                 raise ValueError(f"Row {index}, column {self.image_column!r}: {error}") from error
         row = {"image": image, "label": label}
         if self.resize is not None:
             row[AT_SIZE] = True
+        if self.tells_visits:
+            row[VISIT] = Visit(index, epoch, frame)
         if self.views is not None:
             row["views"] = [self.views(image, self._rng(epoch, index, view)) for view in range(1, self.num_views + 1)]
         return row
@@ -133,6 +152,11 @@ class ImageRows(torch.utils.data.Dataset):
 
     def _rng(self, epoch: int, index: int, view: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, epoch, index, view])
+
+
+def _frame_of(change: Augmentation) -> Callable[[int, int, np.random.Generator], Frame] | None:
+    """What tells which part of an image a change shows, if it is known."""
+    return change.frame if isinstance(change, ImageAugmentation) and tells_frame(change) else None
 
 
 def _plain(dataset: datasets.Dataset, image_column: str, label_column: str) -> datasets.Dataset:
