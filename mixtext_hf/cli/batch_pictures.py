@@ -70,12 +70,15 @@ class BatchSettings:
         },
     )
     step: int = field(
-        default=0, metadata={"help": "Whose batch: the first one of this step of the run. The steps before it are trained."}
+        default=0,
+        metadata={"help": "Whose batch: the first one of this step of the run. The steps before it are trained."},
     )
     rows: int = field(default=8, metadata={"help": "How many rows of it are drawn."})
     trained: bool = field(
         default=False,
-        metadata={"help": "With --run: take the weights that the run ended with, which the masks of puzzlemix depend on."},
+        metadata={
+            "help": "With --run: take the weights that the run ended with, which the masks of puzzlemix depend on."
+        },
     )
 
 
@@ -117,7 +120,9 @@ def show_batch(
     ```
     """
     if run is not None and arguments:
-        raise ValueError(f"{', '.join(arguments)} was given beside run={os.fspath(run)!r}, whose arguments are known: leave it out.")
+        raise ValueError(
+            f"{', '.join(arguments)} was given beside run={os.fspath(run)!r}, whose arguments are known: leave it out."
+        )
     settings = BatchSettings(None if run is None else os.fspath(run), step, rows, trained)
     verbosity, shows_bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     try:
@@ -209,14 +214,18 @@ class BatchPage:
             columns, rows = self._image_rows()
             draw_image_batch(rows, columns, path, Words(title, self._about(), self._foot()))
         else:
-            draw_text_batch([self._text_row(row) for row in self.rows], path, Words(title, self._about(), self._foot()))
+            draw_text_batch(
+                [self._text_row(row) for row in self.rows], path, Words(title, self._about(), self._foot())
+            )
 
     # ---- the words ----
 
     def _about(self) -> str:
         plan, count = self.plan, len(self.plan)
         mixed = [row for row in range(count) if self.batch.is_mixed(row)]
-        parts = [f"Step {self.settings.step}, seed {self.run.args.seed}; {len(self.rows)} of the {count} rows of the batch."]
+        parts = [
+            f"Step {self.settings.step}, seed {self.run.args.seed}; {len(self.rows)} of the {count} rows of the batch."
+        ]
         if not mixed:
             views = VIEWS in self.batch.inputs
             nothing = "The network sees the row and its views." if views else "Nothing is mixed."
@@ -238,11 +247,17 @@ class BatchPage:
         return " ".join(parts)
 
     def _foot(self) -> str:
-        begun = "the weights that the run ended with" if self.settings.trained else f"the weights of step {self.settings.step}"
+        begun = (
+            "the weights that the run ended with"
+            if self.settings.trained
+            else f"the weights of step {self.settings.step}"
+        )
         model = self.run.model_args.model_name_or_path or self.run.default_model
         foot = f"{self.run.unit.capitalize()} of {_source(self.run)}; {model}, {begun}."
         if self.method.name == "puzzlemix":
-            foot += f"\n{UNTRAINED}" + " --trained takes the weights that a run ended with." * (not self.settings.trained)
+            foot += f"\n{UNTRAINED}" + " --trained takes the weights that a run ended with." * (
+                not self.settings.trained
+            )
         if PIXELS in self.batch.inputs and self.batch.pixel_mean is None:
             foot += "\nNothing says how pixels were normalised: they are drawn from the darkest to the brightest of the batch."
         return foot

@@ -99,14 +99,14 @@ def _make_none(*, resume: bool) -> None:
     """In place of making guesses."""
 
 
-def _seen(
-    trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: Sequence[int] | None
-) -> MixedBatch:
+def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: Sequence[int] | None) -> MixedBatch:
     plan = trainer.draw_plan(inputs).to(trainer.args.device)
     labels, method = inputs["labels"], trainer.method
     texts = inputs.get("text_labels")
     batch = MixedBatch(
-        inputs={name: value.cpu() for name, value in without_labels(inputs).items() if isinstance(value, torch.Tensor)},
+        inputs={
+            name: value.cpu() for name, value in without_labels(inputs).items() if isinstance(value, torch.Tensor)
+        },
         labels=labels.cpu(),
         unlabeled=0 if texts is None else len(texts) * trainer.args.num_views,
         plan=(plan if method.uses_unlabeled else plan.among(has_label(labels))).to("cpu"),
@@ -159,7 +159,10 @@ def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Seque
     logits, weight = heard.asked[-1]
     images = next(pixels for given, pixels in reversed(passes) if given is logits)
     return replace(
-        batch, images=images.float().cpu(), weight=weight.float().cpu(), masks=_masks(batch, trainer, watched, shown, rows)
+        batch,
+        images=images.float().cpu(),
+        weight=weight.float().cpu(),
+        masks=_masks(batch, trainer, watched, shown, rows),
     )
 
 

@@ -80,7 +80,14 @@ def refused(capsys, *argv):
 
 def train(folder, argv):
     train_image.main(
-        [*argv, "--do_train", "--report_to=none", "--disable_tqdm=true", "--save_strategy=no", f"--output_dir={folder}"]
+        [
+            *argv,
+            "--do_train",
+            "--report_to=none",
+            "--disable_tqdm=true",
+            "--save_strategy=no",
+            f"--output_dir={folder}",
+        ]
     )
 
 
@@ -100,7 +107,7 @@ def test_a_batch_of_a_run_that_is_still_to_be_made(tmp_path, capsys, image_flags
 
 @pytest.mark.pictures
 def test_a_batch_of_texts(tmp_path, text_model):
-    rows = "".join(f"w{i} w{i + 1} $x,{'ab'[i % 2]}\n" for i in range(8))
+    rows = "".join(f"w{i} w{i + 1} $x,{'abc'[i % 3]}\n" for i in range(8))
     (tmp_path / "train.csv").write_text(f"text,label\n{rows}")
     data = {"train_file": tmp_path / "train.csv", "model_name_or_path": text_model}
     path = show_batch(tmp_path, kind="text", rows=4, mix_method="tmix", use_cpu=True, max_steps=1, **data)
@@ -117,7 +124,9 @@ def test_the_finished_run_is_made_again(tmp_path, drawn, image_flags):
     main(["--run", str(out), "--output_dir", str(tmp_path / "mixes"), "--trained"])
     first, third, trained = (page.batch for page in drawn)
     weights = [entry["mix_weight"] for entry in log if "mix_weight" in entry]
-    assert [first.weight.mean().item(), third.weight.mean().item()] == pytest.approx([weights[0], weights[2]], abs=1e-5)
+    assert [first.weight.mean().item(), third.weight.mean().item()] == pytest.approx(
+        [weights[0], weights[2]], abs=1e-5
+    )
     # The same rows and the same draws, seen by another network.
     assert torch.equal(first.inputs["pixel_values"], trained.inputs["pixel_values"])
     assert torch.equal(first.plan.lam, trained.plan.lam)
@@ -169,7 +178,7 @@ def test_pixels_that_nobody_normalised_are_drawn_all_the_same(page):
 
 
 def test_half_of_the_rows_are_unlabelled_where_there_are_some(tmp_path, drawn, text_model):
-    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"w{i},{'ab'[i % 2]}\n" for i in range(12)))
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"w{i},{'abc'[i % 3]}\n" for i in range(12)))
     (tmp_path / "more.csv").write_text("text\n" + "".join(f"w{i} w{i + 1}\n" for i in range(20)))
     show_batch(
         tmp_path, kind="text", rows=4, mix_method="mixtext", train_file=tmp_path / "train.csv", use_cpu=True, max_steps=2,
@@ -194,7 +203,7 @@ def test_half_of_the_rows_are_unlabelled_where_there_are_some(tmp_path, drawn, t
         (["image", "--trained"], "--trained takes the weights that a run ended with: name it by --run FOLDER"),
         (["image", "--run", "x"], "either --run FOLDER, or text or image and its arguments"),
         (["--run", "x", "--trained", "--step", "2"], "--step 2 trains the steps before it, and --trained"),
-        (["--run", "x", "--lam", "0.3"], "--lam is no argument of mixtext-hf show-mixes"),
+        (["--run", "x", "--lam", "0.3"], "--lam is for a pair, and --run draws a batch of a run"),
         (["image", "--mix_method", "mixup9"], "mixup9"),
     ],
 )

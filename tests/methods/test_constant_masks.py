@@ -34,9 +34,7 @@ def weighed(method, plan):
             return super().__call__(logits, labels, index, lam)
 
     loss = Recording("single_label_classification", 3)
-    step = Step(
-        forward, {"pixel_values": images()}, LABELS, plan, loss, note=noted.update, show=shown.__setitem__
-    )
+    step = Step(forward, {"pixel_values": images()}, LABELS, plan, loss, note=noted.update, show=shown.__setitem__)
     list(method.losses(step))
     return noted, weights[-1], shown
 
