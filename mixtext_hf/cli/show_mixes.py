@@ -52,8 +52,8 @@ def make_parser() -> HfArgumentParser:
     return parser
 
 
-def make_batch_parser() -> HfArgumentParser:
-    """The parser where a batch is drawn: what it does not know is an argument of the run."""
+def make_batch_parser(*, names_kind: bool = True) -> HfArgumentParser:
+    """The parser where a batch is drawn; where its `kind` is named, what it does not know is an argument of the run."""
     parser = Parser(
         [_BatchAlone],
         prog=_PROG,
@@ -61,7 +61,8 @@ def make_batch_parser() -> HfArgumentParser:
         description="A picture of a batch of your own run as it enters the network. All further arguments are those of the run: see "
         "`mixtext-hf train-text --help` and `train-image --help`.",
     )
-    parser.add_argument("kind", nargs="?", choices=KINDS, help="What a run classifies that is still to be made.")
+    if names_kind:
+        parser.add_argument("kind", choices=KINDS, help="What a run classifies that is still to be made.")
     return parser
 
 
@@ -74,9 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         _show_batch(make_batch_parser(), argv)
         return
     with errors_alone(), reporting_bad_input(parser):
-        is_batch = bool({"run", "step", "rows", "trained"} & given_names(parser, argv))
+        names = given_names(parser, argv)
+        is_batch = bool(names & set(BatchSettings.__dataclass_fields__))
+        of_pair = sorted(names & set(MixPicturesSettings.__dataclass_fields__) - {"output_dir"})
+        if is_batch and of_pair:
+            raise ValueError(
+                f"--{of_pair[0]} is for a pair, and --run draws a batch of a run: leave out one of the two."
+            )
     if is_batch:
-        _show_batch(make_batch_parser(), argv)
+        _show_batch(make_batch_parser(names_kind=False), argv)
         return
     with errors_alone(), reporting_bad_input(parser):
         (settings, *_) = parse(parser, argv)

@@ -107,7 +107,7 @@ def test_a_batch_of_a_run_that_is_still_to_be_made(tmp_path, capsys, image_flags
 
 @pytest.mark.pictures
 def test_a_batch_of_texts(tmp_path, text_model):
-    rows = "".join(f"w{i} w{i + 1} $x,{'ab'[i % 2]}\n" for i in range(8))
+    rows = "".join(f"w{i} w{i + 1} $x,{'abc'[i % 3]}\n" for i in range(8))
     (tmp_path / "train.csv").write_text(f"text,label\n{rows}")
     data = {"train_file": tmp_path / "train.csv", "model_name_or_path": text_model}
     path = show_batch(tmp_path, kind="text", rows=4, mix_method="tmix", use_cpu=True, max_steps=1, **data)
@@ -178,7 +178,7 @@ def test_pixels_that_nobody_normalised_are_drawn_all_the_same(page):
 
 
 def test_half_of_the_rows_are_unlabelled_where_there_are_some(tmp_path, drawn, text_model):
-    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"w{i},{'ab'[i % 2]}\n" for i in range(12)))
+    (tmp_path / "train.csv").write_text("text,label\n" + "".join(f"w{i},{'abc'[i % 3]}\n" for i in range(12)))
     (tmp_path / "more.csv").write_text("text\n" + "".join(f"w{i} w{i + 1}\n" for i in range(20)))
     show_batch(
         tmp_path, kind="text", rows=4, mix_method="mixtext", train_file=tmp_path / "train.csv", use_cpu=True, max_steps=2,
@@ -203,7 +203,7 @@ def test_half_of_the_rows_are_unlabelled_where_there_are_some(tmp_path, drawn, t
         (["image", "--trained"], "--trained takes the weights that a run ended with: name it by --run FOLDER"),
         (["image", "--run", "x"], "either --run FOLDER, or text or image and its arguments"),
         (["--run", "x", "--trained", "--step", "2"], "--step 2 trains the steps before it, and --trained"),
-        (["--run", "x", "--lam", "0.3"], "--lam is no argument of mixtext-hf show-mixes"),
+        (["--run", "x", "--lam", "0.3"], "--lam is for a pair, and --run draws a batch of a run"),
         (["image", "--mix_method", "mixup9"], "mixup9"),
     ],
 )
