@@ -15,7 +15,7 @@ from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, part
 from tiny import tiny_model
 from two_processes import consistency, fgsm_accuracy
 
-from mixtext_hf.methods import PuzzleMix
+from mixtext_hf.methods import PuzzleMix, TransMix
 
 
 pytestmark = pytest.mark.distributed
@@ -61,6 +61,13 @@ def test_puzzlemix_makes_the_trajectory_of_one_process(ranks, tmp_path, clean_la
     reference = run_images(tmp_path, 16, 1, PuzzleMix(clean_lam=clean_lam))
     for pieces in ("8x1", "4x2"):
         assert_same_trajectory(reference, ranks[0]["runs"][f"puzzlemix {clean_lam} {pieces}"])
+
+
+def test_transmix_makes_the_trajectory_of_one_process(ranks, tmp_path):
+    """The attention is that of the pass through the wrapper of the processes."""
+    reference = run_images(tmp_path, 16, 1, TransMix())
+    for pieces in ("8x1", "4x2"):
+        assert_same_trajectory(reference, ranks[0]["runs"][f"transmix {pieces}"])
 
 
 def test_ranks_with_fewer_labels_weigh_less(ranks, tmp_path):
