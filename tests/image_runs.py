@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from runs import arguments, group_plan, series
 from tiny import IMAGE_SIZE, tiny_image_model
 
-from mixtext_hf.methods import MixMethod
-from mixtext_hf.mixing import Blocks, MixPlan
+from mixtext_hf.methods import MixMethod, PuzzleMix
+from mixtext_hf.mixing import Blocks, Boxes, MixPlan
 from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer
 
@@ -47,18 +48,23 @@ def make_image_trainer(
     )
 
 
-class GivenBlocksTrainer(MixTrainer):
-    """Mixes by `group_plan`, in four blocks a side: the same mix however a batch is cut into pieces of 4 k rows."""
+class GivenPlanTrainer(MixTrainer):
+    """
+    Mixes by `group_plan`, in four blocks a side or a box at one place: the same mix however a batch is cut into pieces of 4 k
+    rows.
+    """
 
     def draw_plan(self, inputs: dict[str, Any]) -> MixPlan:
-        return replace(group_plan(len(inputs["labels"])), layer=None, detail=Blocks(4))
+        plan = replace(group_plan(len(inputs["labels"])), layer=None)
+        boxes = Boxes(torch.tensor([[8, 40, 4, 24]] * len(plan)))
+        return replace(plan, detail=Blocks(4) if isinstance(self.method, PuzzleMix) else boxes)
 
 
 def run_images(output_dir: str | Path, batch: int, accumulation: int, method: MixMethod) -> dict[str, list[float]]:
     """Losses and gradient norms of an epoch."""
     trainer = make_image_trainer(
         output_dir,
-        kind=GivenBlocksTrainer,
+        kind=GivenPlanTrainer,
         method=method,
         per_device_train_batch_size=batch,
         gradient_accumulation_steps=accumulation,

@@ -15,7 +15,7 @@ from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, part
 from tiny import tiny_model
 from two_processes import consistency, fgsm_accuracy
 
-from mixtext_hf.methods import Mixup, PuzzleMix, TMix
+from mixtext_hf.methods import Mixup, PuzzleMix, TMix, TransMix
 
 
 pytestmark = pytest.mark.distributed
@@ -69,6 +69,13 @@ def test_clean_rows_beside_mixed_ones_make_the_trajectory_of_one_process(ranks, 
         assert_same_trajectory(on_images, ranks[0]["runs"][f"mixup 0.5 {pieces}"])
         on_texts = run(tmp_path, 16, 1, method=TMix(clean_lam=0.5))
         assert_same_trajectory(on_texts, ranks[0]["runs"][f"tmix 0.5 {pieces}"])
+
+
+def test_transmix_makes_the_trajectory_of_one_process(ranks, tmp_path):
+    """The attention is that of the pass through the wrapper of the processes."""
+    reference = run_images(tmp_path, 16, 1, TransMix())
+    for pieces in ("8x1", "4x2"):
+        assert_same_trajectory(reference, ranks[0]["runs"][f"transmix {pieces}"])
 
 
 def test_ranks_with_fewer_labels_weigh_less(ranks, tmp_path):

@@ -31,7 +31,7 @@ from tiny import tiny_model
 
 from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import adversarial_accuracy, fgsm
-from mixtext_hf.methods import MixText, Mixup, PuzzleMix, TMix
+from mixtext_hf.methods import MixText, Mixup, PuzzleMix, TMix, TransMix
 from mixtext_hf.mixing import MixPlan
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import shared as shared_guesses
@@ -55,6 +55,8 @@ def main() -> None:
             mixup, tmix = Mixup(clean_lam=clean_lam), TMix(clean_lam=clean_lam)
             runs[f"mixup {clean_lam} {batch}x{accumulation}"] = run_images(folder, batch, accumulation, mixup)
             runs[f"tmix {clean_lam} {batch}x{accumulation}"] = run(folder, batch, accumulation, method=tmix)
+    for batch, accumulation in ((8, 1), (4, 2)):
+        runs[f"transmix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, TransMix())
     results = {
         "runs": runs,
         "random": random_plans(folder),

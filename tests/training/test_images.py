@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from image_runs import GivenBlocksTrainer, image_rows, make_image_trainer, run_images
+from image_runs import GivenPlanTrainer, image_rows, make_image_trainer, run_images
 from PIL import Image
 from runs import (
     RecordingTrainer,
@@ -204,7 +204,7 @@ def test_augmentations_differ_between_epochs_and_not_between_workers(tmp_path):
 def test_reduced_precision_takes_the_saliency_in_float32(tmp_path):
     """Under bf16 the pass for the saliency sees and makes float32, and the mixed images are trained on all the same."""
     trainer = make_image_trainer(
-        tmp_path, image_rows(8), kind=GivenBlocksTrainer, method=PuzzleMix(n_labels=2), bf16=True, max_steps=1
+        tmp_path, image_rows(8), kind=GivenPlanTrainer, method=PuzzleMix(n_labels=2), bf16=True, max_steps=1
     )
     dtypes = []
     layer = trainer.model.vit.layers[0] if hasattr(trainer.model.vit, "layers") else trainer.model.vit.encoder.layer[0]
@@ -242,7 +242,7 @@ def test_a_compiled_model_has_the_saliency_of_the_plain_one(tmp_path, clean_lam)
         trainer = make_image_trainer(
             tmp_path,
             image_rows(8),
-            kind=GivenBlocksTrainer,
+            kind=GivenPlanTrainer,
             model=tiny_image_model("resnet"),
             method=PuzzleMix(n_labels=2, clean_lam=clean_lam),
             max_steps=2,
