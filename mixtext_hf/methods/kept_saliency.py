@@ -74,8 +74,10 @@ def kept_saliency(step: Step, measure: Measure, *, every: int, grid: int, mixes:
 
 def _archive(step: Step, grid: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The maps `(N, grid, grid)` float16 and the epochs `(N,)` int32 in which they were made, of all rows, on the host."""
-    if _MAPS not in step.archive:
-        step.archive[_MAPS] = torch.ones(step.num_rows, grid, grid, dtype=torch.float16)
+    shape = (step.num_rows, grid, grid)
+    # A run may be resumed on other data, or with other blocks, if its user insists.
+    if _MAPS not in step.archive or step.archive[_MAPS].shape != shape:
+        step.archive[_MAPS] = torch.ones(shape, dtype=torch.float16)
         step.archive[_EPOCHS] = torch.full((step.num_rows,), -1, dtype=torch.int32)
     return step.archive[_MAPS], step.archive[_EPOCHS]
 

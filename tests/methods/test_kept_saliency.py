@@ -148,6 +148,14 @@ def test_a_step_that_does_not_mix_measures_nothing():
     assert ask(pixels, visit(range(4), 0), archive, mixes=False, average=lambda value: value + 0.5)[1] == [0]
 
 
+def test_maps_of_other_data_are_not_taken():
+    archive, pixels = {}, torch.rand(4, 3, 16, 16)
+    ask(pixels, visit(range(4), 0), archive)
+    about = visit(range(4), 1) | {"num_rows": ROWS + 1}
+    assert ask(pixels, about, archive)[1] == [0, 1, 2, 3]
+    assert len(archive["saliency"]) == len(archive["saliency_epoch"]) == ROWS + 1
+
+
 def test_nothing_is_learnt_of_a_map_without_information():
     archive, pixels = {}, torch.rand(2, 3, 16, 16)
     ask(pixels, visit([0, 1], 0), archive)
