@@ -112,7 +112,7 @@ def make_cases(folder: Path) -> list[Case]:
         *common,
         "--per_device_train_batch_size=4",
         "--max_train_samples=24",
-        "--max_eval_samples=20",
+        "--max_predict_samples=20",
     )
     image = (*image, "--model_name_or_path=small-resnet")
     return [

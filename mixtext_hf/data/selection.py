@@ -64,7 +64,14 @@ class Selection:
         }
         for name, (kind, is_there) in there.items():
             if not is_there and self.limits[name] is not None:
-                raise ValueError(f"`{name}` is {self.limits[name]}, but there is no {kind} split: leave it out.")
+                other = (
+                    ", or limit the test split by `max_predict_samples`"
+                    if kind == "validation" and splits.test
+                    else ""
+                )
+                raise ValueError(
+                    f"`{name}` is {self.limits[name]}, but there is no {kind} split: leave it out{other}."
+                )
 
     def choose(self, splits: Splits, *, by_class: bool = True) -> Dataset | None:
         """

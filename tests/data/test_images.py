@@ -331,7 +331,11 @@ def test_numbers_that_are_no_images_are_refused(write):
         ({"train_file": "GOOD", "validation_split_fraction": 1.0}, ValueError, "between 0 and 1"),
         ({"test_file": "GOOD", "validation_split_fraction": 0.5}, ValueError, "there is no training split"),
         ({"test_file": "GOOD", "labeled_per_class": 2}, ValueError, "there is no training split"),
-        ({"test_file": "GOOD", "max_eval_samples": 2}, ValueError, "there is no validation split"),
+        (
+            {"test_file": "GOOD", "max_eval_samples": 2},
+            ValueError,
+            "validation split: leave it out, or limit the test split by `max_predict",
+        ),
         ({"train_file": "GOOD", "max_predict_samples": 2}, ValueError, "there is no test split"),
         ({"train_file": "GOOD", "image_column": "img"}, ValueError, "`image_column` is 'img'"),
         ({"train_file": "GOOD", "test_file": "OTHER"}, ValueError, "'image' of the split 'test' does not exist"),
