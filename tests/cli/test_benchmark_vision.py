@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from tiny import tiny_image_model
+from transformers import ViTConfig
 
 import mixtext_hf
 from mixtext_hf.cli.benchmark import mixes
@@ -56,7 +58,7 @@ def test_a_table_names_the_model_and_the_baseline_is_always_there(tiny_steps, ca
 
 
 def test_a_vision_transformer_knows_attention(tiny_steps, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark_vision, "vit", lambda size: tiny_image_model("vit", image_size=size, num_labels=4))
+    monkeypatch.setattr(benchmark_vision, "ViTConfig", partial(ViTConfig, num_hidden_layers=1))
     rows = json.loads(printed(capsys, *SMALL, "--network", "vit", "--methods", "transmix", "--json"))
     assert [row["method"] for row in rows] == ["erm", "transmix"]
     assert printed(capsys, *SMALL, "--network", "vit", "--methods", "maskmix").startswith(
