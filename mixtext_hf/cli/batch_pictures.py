@@ -318,7 +318,8 @@ class BatchPage:
 
     def _text(self, row: int) -> str:
         """A text as its tokens have it; the two of a pair with a bar between them."""
-        inputs, tokenizer = self.batch.inputs, self.run.trainer.processing_class
+        inputs = self.batch.inputs
+        tokenizer: Any = self.run.trainer.processing_class
         ids = inputs["input_ids"][row]
         if "attention_mask" in inputs:
             ids = ids[inputs["attention_mask"][row].bool()]
