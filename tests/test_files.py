@@ -122,6 +122,7 @@ _OTHERS = {
     ("evaluation/prediction_file.py", "pq.ParquetWriter"),
     ("evaluation/prediction_file.py", "self._parquet.write_table"),
     ("evaluation/report/plots.py", "figure.savefig"),  # into memory
+    ("training/memory.py", "save_file"),  # into a checkpoint, whose manifest comes last
     ("training/guesses/shared.py", "mark.write_text"),  # gone in a moment
 }
 

@@ -69,11 +69,10 @@ class ClsAttention:
     Example:
 
     ```python
-    >>> attention = ClsAttention(model)
-    >>> with attention.watching():
-    ...     logits = model(pixel_values=images).logits
-    >>> attention.take(images.shape[-2:]).weights.shape
-    torch.Size([4, 14, 14])
+    attention = ClsAttention(model)
+    with attention.watching():
+        logits = model(pixel_values=images).logits
+    weights = attention.take(images.shape[-2:]).weights  # (B, 14, 14) for patches of 16 in 224 pixels
     ```
     """
 

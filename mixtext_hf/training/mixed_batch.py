@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mixtext_hf.methods import PIXELS, PixelMix, Step
-from mixtext_hf.mixing import MixedLoss, MixPlan, has_label
+from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, has_label
 
 from .evaluating import without_labels
 from .terms import total
@@ -122,9 +122,9 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
 
 @dataclass(frozen=True)
 class _Heard(MixedLoss):
-    """The loss, and what it was asked: the logits, and the weights `(B,)` where the labels were mixed."""
+    """The loss, and what it was asked: the weights `(B,)` where the labels were mixed."""
 
-    asked: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    asked: list[torch.Tensor] = field(default_factory=list)
 
     def of_rows(
         self,
@@ -134,30 +134,42 @@ class _Heard(MixedLoss):
         lam: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if lam is not None:
-            self.asked.append((logits, lam))
+            self.asked.append(lam)
         return super().of_rows(logits, labels, index, lam)
 
 
 def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:
     """The batch with what the method makes of its images, which is seen where it hands them to the model."""
-    passes: list[tuple[torch.Tensor, torch.Tensor]] = []
+    passes: list[torch.Tensor] = []
     shown: dict[str, torch.Tensor] = {}
     loss = trainer.loss
     heard = _Heard(loss.problem_type, loss.num_labels, loss.label_smoothing)
 
     def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
-        logits = step.forward(inputs, plan, dropout=dropout)
-        passes.append((logits, inputs[PIXELS].detach()))
-        return logits
+        passes.append(inputs[PIXELS].detach())
+        return step.forward(inputs, plan, dropout=dropout)
 
-    watched = replace(step, forward=forward, loss=heard, note=lambda terms: None, show=shown.__setitem__)
+    def attending(inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]:
+        assert step.attending_forward is not None
+        passes.append(inputs[PIXELS].detach())
+        return step.attending_forward(inputs)
+
+    watched = replace(
+        step,
+        forward=forward,
+        attending_forward=None if step.attending_forward is None else attending,
+        loss=heard,
+        note=lambda terms: None,
+        show=shown.__setitem__,
+    )
     number = trainer.method.passes(step.plan)
     losses = trainer.method.losses(watched)
     for _ in range(number - 1):
         trainer.accelerator.backward(total(next(losses)))
     next(losses)
-    logits, weight = heard.asked[-1]
-    images = next(pixels for given, pixels in reversed(passes) if given is logits)
+    weight = heard.asked[-1]
+    # Mixed rows come in the last pass, and in it before clean ones.
+    images = passes[-1][: len(batch.labels)]
     return replace(
         batch,
         images=images.float().cpu(),

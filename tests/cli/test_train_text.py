@@ -668,7 +668,7 @@ def test_help_names_every_argument_of_mixing(capsys):
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     fields = [name for name in MixTrainingArguments.__dataclass_fields__ if name.startswith("mix_")]
-    assert len(fields) == 10
+    assert len(fields) == 11
     more = ("view_columns", "augmenters", "per_device_unlabeled_batch_size", "unlabeled_file", "unlabeled_per_class")
     for name in (*fields, *more, "head_learning_rate", "labeled_per_class", "config", "overwrite_output_dir"):
         assert f"--{name}" in text

@@ -209,5 +209,5 @@ def test_a_layer_without_projections_of_its_own_is_refused():
         for name in ("q_proj", "query"):
             if name in module._modules:
                 module.qkv = module._modules.pop(name)
-    with pytest.raises(ValueError, match="has no projections of queries and keys"):
+    with pytest.raises(ValueError, match="has no two projections that are called"):
         ClsAttention(model)

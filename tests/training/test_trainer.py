@@ -617,7 +617,7 @@ def test_the_arguments_survive_json_and_pickling(tmp_path):
         head_learning_rate=0.01,
     )
     mix = {f.name for f in dataclasses.fields(args) if f.name.startswith(("mix_", "head_"))}
-    assert len(mix) == 11
+    assert len(mix) == 12
     names = {f.name for f in dataclasses.fields(args) if f.init}
     settings = {name: value for name, value in json.loads(args.to_json_string()).items() if name in names}
     expected = TMix(alpha=0.5, layers=(1, 2), fold=False, per="example", prob=0.9, pad="keep", partner="same_class")
