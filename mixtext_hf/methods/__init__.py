@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .augmix import AugMix
-from .base import AttendingForward, Citation, Forward, MixMethod, Preset, Step, Watch, scaled_layers
+from .base import AttendingForward, Forward, MixMethod, Preset, Step, Watch, scaled_layers
+from .citation import Citation
 from .cutmix import CutMix
 from .embed_mixup import EmbedMixup
 from .erm import ERM
@@ -90,7 +91,12 @@ def find_preset(name: str, preset: str) -> Preset:
     """
     presets = METHODS[name].presets if name in METHODS else {}
     if preset not in presets:
-        known = f"choose from {', '.join(presets)}" if presets else "it has none; mixtext, mixup and puzzlemix have"
+        others = [method for method, kind in METHODS.items() if kind.presets]
+        known = (
+            f"choose from {', '.join(presets)}"
+            if presets
+            else f"it has none; {', '.join(others[:-1])} and {others[-1]} have"
+        )
         raise ValueError(f"mix_preset={preset!r} is no preset of {name}: {known}.")
     return presets[preset]
 

@@ -10,7 +10,8 @@ import torch
 
 from mixtext_hf.mixing import has_label, jensen_shannon_divergence
 
-from .base import Citation, MixMethod, Step
+from .base import MixMethod, Step, is_whole
+from .citation import Citation
 from .pixels import PIXELS, check_not_negative
 
 
@@ -63,7 +64,7 @@ class AugMix(MixMethod):
             value = getattr(self, name)
             if name == "chain_depth" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
         if self.severity > 10:
             raise ValueError(f"severity must lie in 1..10, got {self.severity}.")

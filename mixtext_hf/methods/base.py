@@ -7,8 +7,6 @@ model card are derived from it. A method knows tensors and a `forward` callable,
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
@@ -18,6 +16,8 @@ import torch
 
 from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan, has_label
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
+
+from .citation import Citation
 
 
 class Forward(Protocol):
@@ -125,67 +125,6 @@ class Step:
     frames: torch.Tensor | None = None
     num_rows: int = 0
     gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
-
-
-@dataclass(frozen=True)
-class Citation:
-    """
-    A paper: what a model card and `CITATION.cff` say of a method.
-
-    Args:
-        authors (`str`): As `"Chen, J., Yang, Z. and Yang, D."`.
-        title (`str`): Its title.
-        venue (`str`): The conference or the journal; `"arXiv"` if neither.
-        year (`int`): When it appeared there.
-        url (`str`): Where to read it.
-        kind (`"inproceedings"`, `"article"` or `"misc"`): What BibTeX calls it.
-    """
-
-    authors: str
-    title: str
-    venue: str
-    year: int
-    url: str
-    kind: Literal["inproceedings", "article", "misc"] = "inproceedings"
-
-    def __str__(self) -> str:
-        return f"{self.authors} ({self.year}). {self.title}. {self.venue}. {self.url}"
-
-    def author_list(self) -> list[str]:
-        """
-        The authors one by one, each as `"Family, Initials"`.
-
-        Raises:
-            `ValueError`: if `authors` is no list of such names.
-        """
-        parts = self.authors.replace(" and ", ", ").split(", ")
-        if len(parts) % 2 or not all(parts):
-            raise ValueError(f"authors must be as 'Chen, J., Yang, Z. and Yang, D.', got {self.authors!r}.")
-        return [f"{family}, {initials}" for family, initials in zip(parts[::2], parts[1::2], strict=True)]
-
-    @property
-    def short_authors(self) -> str:
-        """The authors as a text refers to them: `"Chen et al."`."""
-        families = [name.split(", ")[0] for name in self.author_list()]
-        return " and ".join(families) if len(families) < 3 else f"{families[0]} et al."
-
-    def bibtex(self) -> str:
-        """The entry for a bibliography, its title with all its capitals."""
-        first = self.author_list()[0].split(", ")[0]
-        words = re.findall(r"\w+", self.title)
-        word = next((word for word in words if word.lower() not in ("a", "an", "on", "the")), "")
-        held_by = {"inproceedings": "booktitle", "article": "journal", "misc": "howpublished"}[self.kind]
-        entries = {
-            "title": f"{{{_tex(self.title)}}}",
-            "author": _tex(" and ".join(self.author_list())),
-            held_by: _tex(self.venue),
-            "year": str(self.year),
-            "url": self.url,
-        }
-        width = max(map(len, entries))
-        lines = [f"@{self.kind}{{{_ascii(first)}{self.year}{_ascii(word)},"]
-        lines += [f"  {name:<{width}} = {{{value}}}," for name, value in entries.items()]
-        return "\n".join([*lines, "}"])
 
 
 REGMIXUP = Citation(
@@ -420,23 +359,22 @@ class MixMethod:
 
 def _followed_by(mixed: Any, clean: Any, rows: int) -> Any:
     """Both, one below the other, where they are of a value for each of the `rows`; what is one for all stays."""
-    has_rows = isinstance(mixed, torch.Tensor) and mixed.dim() > 0 and len(mixed) == rows
-    return torch.cat([mixed, clean]) if has_rows else mixed
+    return torch.cat([mixed, clean]) if is_by_row(mixed, rows) else mixed
 
 
-def _tex(text: str) -> str:
-    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text)
-
-
-def _ascii(text: str) -> str:
-    """The letters and digits of a word for a key: lower case, without accents."""
-    decomposed = unicodedata.normalize("NFKD", text).lower()
-    return "".join(character for character in decomposed if character.isascii() and character.isalnum())
+def is_by_row(value: Any, rows: int) -> TypeGuard[torch.Tensor]:
+    """Whether an input of the model has a value for each of so many rows."""
+    return isinstance(value, torch.Tensor) and value.shape[:1] == (rows,)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether it is a finite number; truth values are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether it is a whole number; truth values are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def scaled_layers(layers: Sequence[int], depth: int, of: int = 12) -> tuple[int, ...]:

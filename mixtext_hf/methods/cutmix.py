@@ -12,7 +12,8 @@ import torch
 from mixtext_hf.mixing import Boxes, MixPlan
 from mixtext_hf.mixing.boxes import cutmix_box, inner_box, paste_boxes, share_outside
 
-from .base import Citation, is_number
+from .base import is_number
+from .citation import Citation
 from .pixels import PixelMix, boxes_of, draw_centre, is_identity, size_for
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .base import Citation, MixMethod
+from .base import MixMethod
+from .citation import Citation
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from mixtext_hf.mixing import Cells, MixPlan, PatchAttention
 from mixtext_hf.mixing.patches import patches_in_cells, replace_cells
 
 from .attention_labels import AttentionLabels
-from .base import Citation
+from .base import is_whole
+from .citation import Citation
 from .pixels import is_identity, size_for
 
 
@@ -51,7 +52,7 @@ class MaskMix(AttentionLabels):
     def __post_init__(self) -> None:
         super().__post_init__()
         size: Any = self.cell_size
-        if size != "auto" and not (isinstance(size, int) and not isinstance(size, bool) and size >= 1):
+        if size != "auto" and not (is_whole(size) and size >= 1):
             raise ValueError(f'cell_size must be "auto" or a whole number of pixels >= 1, got {self.cell_size!r}.')
 
     def grid(self, image_size: tuple[int, int], patch_size: tuple[int, int] = (1, 1)) -> tuple[int, int, int]:

@@ -9,7 +9,8 @@ import torch
 
 from mixtext_hf.mixing import MixPlan, mix_tensors
 
-from .base import Citation, Preset
+from .base import Preset
+from .citation import Citation
 from .pixels import PixelMix
 
 

@@ -10,7 +10,7 @@ import torch
 
 from mixtext_hf.mixing import Boxes, MixPlan, draw_plan, mix_tensors
 
-from .base import Citation
+from .citation import Citation
 from .cutmix import CutMix
 from .pixels import check_not_negative
 

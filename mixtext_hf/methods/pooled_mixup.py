@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 from mixtext_hf.mixing import HEAD
 
-from .base import Citation, MixMethod
+from .base import MixMethod
+from .citation import Citation
 
 
 @dataclass(frozen=True)

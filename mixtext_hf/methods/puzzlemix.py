@@ -17,7 +17,8 @@ from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
 from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral_residual
 
-from .base import Citation, Preset, Step, is_number
+from .base import Preset, Step, is_by_row, is_number, is_whole
+from .citation import Citation
 from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
 from .kept_saliency import kept_saliency
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
@@ -156,15 +157,15 @@ class PuzzleMix(PixelMix):
                 "one of them."
             )
         for name, least in (("n_labels", 2), ("neigh_size", 1), ("saliency_every", 1)):
-            if not _is_whole(getattr(self, name)) or getattr(self, name) < least:
+            if not is_whole(getattr(self, name)) or getattr(self, name) < least:
                 raise ValueError(f"{name} must be a whole number >= {least}, got {getattr(self, name)!r}.")
         t_size: Any = self.t_size
-        if t_size not in (None, "auto") and not (_is_whole(t_size) and (t_size == -1 or t_size >= 1)):
+        if t_size not in (None, "auto") and not (is_whole(t_size) and (t_size == -1 or t_size >= 1)):
             raise ValueError(
                 f't_size must be "auto", -1 (a block), a number of pixels, or null (no transport), got {self.t_size!r}.'
             )
         is_list = isinstance(self.block_nums, Sequence) and not isinstance(self.block_nums, str)
-        if not is_list or not self.block_nums or not all(_is_whole(b) and b >= 1 for b in self.block_nums):
+        if not is_list or not self.block_nums or not all(is_whole(b) and b >= 1 for b in self.block_nums):
             raise ValueError(f"block_nums must be a list of whole numbers >= 1, got {self.block_nums!r}.")
         object.__setattr__(self, "block_nums", tuple(self.block_nums))
         for name, why in (
@@ -333,16 +334,12 @@ class PuzzleMix(PixelMix):
         return kept_saliency(step, measure, every=self.saliency_every, grid=grid, mixes=mixes)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _rows_of(step: Step, rows: torch.Tensor) -> Step:
     """A step with some rows `(n,)` of the batch alone."""
     count = len(step.labels)
 
     def some(value: Any) -> Any:
-        return value[rows] if isinstance(value, torch.Tensor) and value.shape[:1] == (count,) else value
+        return value[rows] if is_by_row(value, count) else value
 
     return replace(step, inputs={name: some(value) for name, value in step.inputs.items()}, labels=step.labels[rows])
 

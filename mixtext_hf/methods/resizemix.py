@@ -11,7 +11,7 @@ import torch
 from mixtext_hf.mixing import Boxes, MixPlan
 from mixtext_hf.mixing.boxes import paste_resized, resizemix_box
 
-from .base import Citation
+from .citation import Citation
 from .pixels import PixelMix, boxes_of, check_not_negative, draw_centre, is_identity, size_for
 
 

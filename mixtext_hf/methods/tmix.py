@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .base import Citation, MixMethod, scaled_layers
+from .base import MixMethod, scaled_layers
+from .citation import Citation
 
 
 @dataclass(frozen=True)

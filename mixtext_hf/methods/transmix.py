@@ -11,7 +11,7 @@ from mixtext_hf.mixing import MixPlan, PatchAttention
 from mixtext_hf.mixing.patches import patches_in_boxes
 
 from .attention_labels import AttentionLabels
-from .base import Citation
+from .citation import Citation
 from .cutmix import CutMix
 from .pixels import boxes_of
 

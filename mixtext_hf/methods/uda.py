@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
-from .base import Citation, MixMethod, Preset
+from .base import MixMethod, Preset
+from .citation import Citation
 from .mixtext import MixText
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -143,7 +143,7 @@ def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Seque
     passes: list[torch.Tensor] = []
     shown: dict[str, torch.Tensor] = {}
     loss = trainer.loss
-    heard = _Heard(loss.problem_type, loss.num_labels, loss.label_smoothing)
+    heard = _Heard(**{one.name: getattr(loss, one.name) for one in fields(MixedLoss)})
 
     def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
         passes.append(inputs[PIXELS].detach())
