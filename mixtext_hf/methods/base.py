@@ -62,7 +62,7 @@ class Step:
     What a method is told of one step.
 
     Args:
-        forward ([`Forward`]): Runs the model; with `dropout=False` as in evaluation.
+        forward ([`Forward`]): Runs the model; with `dropout=False` as in evaluation ([`~MixMethod.needs_evaluation`]).
         inputs (`dict[str, torch.Tensor]`): The batch without its labels.
         labels (`torch.Tensor` of shape `(B,)`, or `(B, C)` with a number for each class):
             The labels of the unmixed rows, -100 (of floats: NaN) where there is none.
@@ -219,6 +219,14 @@ class MixMethod:
     @property
     def needs_attention(self) -> bool:
         """Whether labels are weighed by what [CLS] attends to in the last layer, which a model must have then."""
+        return False
+
+    @property
+    def needs_evaluation(self) -> bool:
+        """
+        Whether a step may run the model as in evaluation. Several processes give each other the statistics of its batch norms
+        before every step then: a plan is drawn by each alone, and not all of them may come to that pass.
+        """
         return False
 
     def draw(

@@ -30,8 +30,8 @@ def kept_saliency(step: Step, measure: Measure, *, every: int, grid: int, mixes:
     """
     The saliency of the images of a batch: of those that are due it is measured and kept, that of the others was kept earlier.
 
-    With several processes all of them call this in every step, and either all of them measure or none: the pass through the
-    network begins with a message to all. A map that one has made the others keep as well, for the row may be theirs next.
+    With several processes all of them call this in every step, and either all of them measure or none: a map that one has made
+    the others keep as well, for the row may be theirs next.
 
     Args:
         step ([`Step`]): Of which the visits and frames of the rows must be known.

@@ -258,6 +258,10 @@ class MixText(TMix):
             return super().pairing(batch_size, labels, lengths, unlabeled)
         return {"partner": "same_class", "labels": np.arange(batch_size) >= batch_size - unlabeled}
 
+    @property
+    def needs_evaluation(self) -> bool:
+        return self.online and not self.guess_dropout
+
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         if step.text_labels is None:
             raise ValueError(f"{self.name} was given a batch without unlabelled texts: give `unlabeled_dataset`.")

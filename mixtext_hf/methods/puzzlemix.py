@@ -220,6 +220,10 @@ class PuzzleMix(PixelMix):
         return 2 if self.clean_lam > 0 and self.saliency == "gradient" else 1
 
     @property
+    def needs_evaluation(self) -> bool:
+        return self.saliency == "gradient" and not self.clean_lam
+
+    @property
     def sees_clean_rows(self) -> bool:
         # Where the saliency is the gradient of their loss, they have a pass of their own before there is anything mixed.
         return super().sees_clean_rows and self.saliency != "gradient"
@@ -234,7 +238,7 @@ class PuzzleMix(PixelMix):
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         plan = self.pairs_of(step)
         images = step.inputs[PIXELS]
-        # Before anything that the processes do not do alike: each draws a plan of its own.
+        # Before anything that the processes do not do alike: each draws a plan of its own, and what one measures all of them keep.
         kept = self._kept_saliency(step, plan) if self.saliency_every > 1 else None
         if not isinstance(plan.detail, Blocks):
             yield self.mixed_loss(step, plan, images, plan.lam)

@@ -4,7 +4,6 @@ of the inputs alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -29,20 +28,20 @@ class Forwards:
         model (`nn.Module`): The classifier in training, in its wrappers.
         mixer ([`Classifier`]): Of the same model: it applies the plans.
         accelerator (`Accelerator`): Which knows the wrappers.
-        share_buffers (`Callable`): Gives all processes the same buffers; called before a pass as in evaluation, which reads them.
+        evaluates (`bool`): Whether all processes have been given the same buffers in this step, which a pass as in evaluation reads.
         attention ([`ClsAttention`], *optional*): Of the same model, where the method needs it.
     """
 
     model: nn.Module
     mixer: Classifier
     accelerator: Accelerator
-    share_buffers: Callable[[], None]
+    evaluates: bool
     attention: ClsAttention | None = None
 
     def training(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
         """The logits `(B, C)` of a step of training; with `dropout=False` as in evaluation."""
         if not dropout:
-            self.share_buffers()
+            self._check_evaluates()
         with self.mixer.applying(plan), nullcontext() if dropout else evaluating(self.model):
             return logits_of(self.model(**inputs))
 
@@ -66,8 +65,16 @@ class Forwards:
         own: neither here.
         """
         inner = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        self.share_buffers()
+        self._check_evaluates()
         inputs = {**inputs, PIXELS: inputs[PIXELS].to(inner.dtype)}
         mode = nullcontext() if dropout else evaluating(inner)
         with self.mixer.applying(plan), mode, full_precision(inner):
             return logits_of(inner(**inputs))
+
+    def _check_evaluates(self) -> None:
+        # Asked for here, by the one process whose plan needs it, the buffers would meet another message of the others.
+        if not self.evaluates and self.accelerator.num_processes > 1:
+            raise TypeError(
+                "The method runs the model as in evaluation, which several processes must agree on before a step, and its "
+                "`needs_evaluation` says that it does not."
+            )

@@ -378,18 +378,16 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         rng = np.random.default_rng(
             [self.args.seed, self.state.global_step, self._micro_step, self.args.process_index]
         )
+        patch_size, num_views = self._patch_size, self.args.num_views
         return plan_for(
-            self.method,
-            inputs,
-            depth=self.mixer.depth,
-            num_views=self.args.num_views,
-            rng=rng,
-            patch_size=self._patch_size,
+            self.method, inputs, depth=self.mixer.depth, num_views=num_views, rng=rng, patch_size=patch_size
         )
 
     def _step(self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
         """What the method is told."""
-        forwards = Forwards(model, self.mixer, self.accelerator, self._share_buffers, self._attention)
+        if evaluates := self.method.needs_evaluation:
+            self._share_buffers()
+        forwards = Forwards(model, self.mixer, self.accelerator, evaluates, self._attention)
         return Step(
             forward=forwards.training,
             inputs=without_labels(inputs),

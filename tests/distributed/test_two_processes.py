@@ -93,6 +93,15 @@ def test_every_rank_draws_its_own_plans(ranks):
     assert one["index"] != other["index"]
 
 
+@pytest.mark.parametrize("saliency", ["of a pass of its own", "of the clean loss"])
+def test_a_rank_that_mixes_alone_keeps_no_other_waiting(ranks, saliency):
+    """The statistics of batch norms go round before every step, whoever mixes in it."""
+    one, other = (rank["chance"][("of a pass of its own", "of the clean loss").index(saliency)] for rank in ranks)
+    assert len(one["mixed"]) == 12
+    assert any(mixed != of_other for mixed, of_other in zip(one["mixed"], other["mixed"], strict=True))
+    assert one["state"] == other["state"]
+
+
 def test_logged_terms_are_averages_over_steps_and_ranks(ranks):
     one, other = ranks[0]["random"], ranks[1]["random"]
     for drawn, logged in (("lam", "logged_lam"), ("layer", "logged_layer")):

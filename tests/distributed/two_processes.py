@@ -27,7 +27,7 @@ from runs import (
     tiny_rows,
     weights,
 )
-from tiny import tiny_model
+from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import adversarial_accuracy, fgsm
@@ -60,6 +60,7 @@ def main() -> None:
     results = {
         "runs": runs,
         "random": random_plans(folder),
+        "chance": [mixes_by_chance(folder, clean_lam) for clean_lam in (0.0, 1.0)],
         "two streams": two_streams(folder),
         "rounds": rounds(folder),
         "column": guesses_of_a_column(folder),
@@ -92,6 +93,22 @@ def random_plans(folder: Path) -> dict[str, object]:
         "logged_layer": series(trainer, "mix_layer"),
         "weights": {name: value.double().sum().item() for name, value in weights(trainer.model).items()},
     }
+
+
+def mixes_by_chance(folder: Path, clean_lam: float) -> dict[str, object]:
+    """PuzzleMix of a network with batch norms: whether each step of this rank mixed, and where weights and statistics ended."""
+    torch.manual_seed(0)
+    trainer = make_image_trainer(
+        folder,
+        image_rows(96),
+        model=tiny_image_model("resnet"),
+        kind=RecordingTrainer,
+        method=PuzzleMix(prob=0.5, clean_lam=clean_lam),
+        per_device_train_batch_size=4,
+    )
+    trainer.train()
+    state = {name: value.double().sum().item() for name, value in trainer.model.state_dict().items()}
+    return {"mixed": [plan.detail is not None for _, _, plan in trainer.plans], "state": state}
 
 
 def consistency(folder: Path, batch: int) -> dict[str, list[float]]:
