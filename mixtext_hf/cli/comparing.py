@@ -72,7 +72,8 @@ def compare(
     Args:
         kind (`str`): What is classified, `"text"` or `"image"`.
         methods (`Iterable[str]`): Methods to compare; with `"erm"`, the others are compared to it. For texts also `"frozen"` and
-            `"frozen_gaussian"`: what the untouched encoder's features tell.
+            `"frozen_gaussian"`: what the untouched encoder's features tell. `"label=method"` compares a method under a name of its
+            own, with `method_arguments` of its own.
         output_dir (`str` or `os.PathLike`): Folder of the runs, the table and the figures.
         seeds (`Iterable[int]`, *optional*, defaults to `(0, 1, 2, 3, 4)`): The seeds themselves: each draws its own labelled
             rows, head, batches and mixes.
@@ -80,7 +81,8 @@ def compare(
         alphas (`Iterable[float]`, *optional*): Values of `mix_alpha`, for the methods that have one: each is a line of its own.
         layer_sets (`Iterable[Iterable[int]]`, *optional*): Values of `mix_layers`, such as `[[7, 9, 12], [3, 4]]`, for the methods
             that draw a layer.
-        method_arguments (`Mapping[str, Mapping[str, Any]]`, *optional*): Further training arguments of single methods, such as
+        method_arguments (`Mapping[str, Mapping[str, Any]]`, *optional*): Further training arguments of single methods, by their labels
+            if they have one, such as
             `{"mixtext": {"augmenters": ["word_dropout:0.5"]}}`.
         step_costs (`Mapping[str, float]`, *optional*): Equal cost in place of equal steps: what a step of a method costs, in steps of
             those that are not named, such as `{"puzzlemix": 1.7}`. `num_train_epochs` or `max_steps` is then that of the dearest
@@ -338,7 +340,7 @@ def _check_steps(plans: Sequence[PlannedRun], results: Sequence[Mapping[str, Any
     for plan, result in zip(plans, results, strict=True):
         if plan.baseline is not None:
             continue
-        alike = plan.setting.labeled_per_class, None if equal else plan.setting.variant.method
+        alike = plan.setting.labeled_per_class, None if equal else plan.setting.variant.called
         steps.setdefault(alike, {}).setdefault(result["global_step"], plan.setting.name)
     for taken in steps.values():
         if len(taken) > 1:

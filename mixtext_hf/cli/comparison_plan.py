@@ -15,7 +15,7 @@ import numpy as np
 from transformers import TrainingArguments
 
 from mixtext_hf._messages import check_at_least
-from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants
+from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants, split_label
 from mixtext_hf.methods import METHODS, ResizeMix
 from mixtext_hf.methods.base import is_number
 
@@ -68,7 +68,8 @@ class ComparisonSettings:
     methods: list[str] = field(
         metadata={
             "help": f"Methods to compare; with {BASELINE}, the others are compared to it. For texts also frozen and "
-            "frozen_gaussian: what the untouched encoder's features tell."
+            "frozen_gaussian: what the untouched encoder's features tell. LABEL=METHOD compares a method under a name of its own, "
+            "with --method_arguments of its own."
         }
     )
     output_dir: str = field(metadata={"help": "Folder of the runs, the table and the figures."})
@@ -89,7 +90,8 @@ class ComparisonSettings:
     method_arguments: dict[str, Any] | str | None = field(
         default=None,
         metadata={
-            "help": "Further training arguments of single methods, as a JSON object (in the YAML file: a mapping), such as "
+            "help": "Further training arguments of single methods, by their labels if they have one, as a JSON object (in the YAML file: a "
+            "mapping), such as "
             '\'{"mixtext": {"augmenters": ["word_dropout:0.5"]}}\'.'
         },
     )
@@ -151,9 +153,14 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
         if name in names:
             raise ValueError(f"--{name} is not for a comparison: {_TAKEN[name]}.")
     known = [*METHODS, *(FROZEN if kind.name == "text" else ())]
-    unknown = [method for method in a.methods if method not in known]
-    if unknown:
-        raise ValueError(f"--methods: there is no method {unknown[0]!r}, choose from {', '.join(known)}.")
+    for text in a.methods:
+        label, method = split_label(text) if isinstance(text, str) else (None, text)
+        if method not in known:
+            raise ValueError(f"--methods: there is no method {method!r}, choose from {', '.join(known)}.")
+        if label in known and label != method:
+            raise ValueError(
+                f"--methods: {label}={method} calls one method by the name of another: choose another label."
+            )
     method_arguments = _method_arguments(a)
     costs = _step_costs(a)
     variants = make_variants(
@@ -168,7 +175,7 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
         variant = setting.variant
         argv = [
             *flags,
-            *as_flags(method_arguments.get(variant.method, {})),
+            *as_flags(method_arguments.get(variant.called, {})),
             *to_flags({"mix_alpha": variant.alpha, "mix_layers": variant.layers and [*variant.layers]}),
             *to_flags({"labeled_per_class": setting.labeled_per_class}),
             *(
@@ -180,7 +187,7 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
         ]
         with naming_the_run(setting.name):
             if costs and variant.method not in FROZEN:
-                longer = max(costs.values()) / costs[variant.method]
+                longer = max(costs.values()) / costs[variant.called]
                 argv += _trained_longer(kind.parse(argv, Path(a.output_dir) / RUNS).args, longer)
             plans.append(PlannedRun(kind, setting, argv, Path(a.output_dir) / RUNS, a.max_predict_samples))
     return plans
@@ -242,19 +249,25 @@ def _step_costs(settings: ComparisonSettings) -> dict[str, float]:
     example = "'{\"puzzlemix\": 1.7}'"
     given = _object(settings.step_costs, "step_costs", example)
     _check_are_compared(given, "step_costs", settings)
-    for method, cost in given.items():
+    methods = _methods(settings)
+    for called, cost in given.items():
         if not (is_number(cost) and cost > 0):
-            raise ValueError(f"--step_costs: {method} must cost a number above 0 such as in {example}, got {cost!r}.")
-        if method in FROZEN:
-            raise ValueError(f"--step_costs: {method} takes no steps: leave it out.")
-    return {method: float(given.get(method, 1)) for method in settings.methods if method not in FROZEN}
+            raise ValueError(f"--step_costs: {called} must cost a number above 0 such as in {example}, got {cost!r}.")
+        if methods[called] in FROZEN:
+            raise ValueError(f"--step_costs: {called} takes no steps: leave it out.")
+    return {called: float(given.get(called, 1)) for called, method in methods.items() if method not in FROZEN}
+
+
+def _methods(settings: ComparisonSettings) -> dict[str, str]:
+    """The methods by what they are called."""
+    return {label or method: method for label, method in map(split_label, settings.methods)}
 
 
 def _trained_longer(args: TrainingArguments, times: float) -> list[str]:
-    """The flags that make a run so many times as long."""
+    """The flags that make a run so many times as long, to a thousandth."""
     if args.max_steps > 0:
         return [f"--max_steps={round(times * args.max_steps)}"]
-    return [f"--num_train_epochs={times * args.num_train_epochs:.6g}"]
+    return [f"--num_train_epochs={times * args.num_train_epochs:.4g}"]
 
 
 def _object(given: Mapping[str, Any] | str | None, name: str, example: str) -> dict[str, Any]:
@@ -270,9 +283,10 @@ def _object(given: Mapping[str, Any] | str | None, name: str, example: str) -> d
 
 
 def _check_are_compared(given: Mapping[str, Any], name: str, settings: ComparisonSettings) -> None:
+    called = _methods(settings)
     for method in given:
-        if method not in settings.methods:
-            raise ValueError(f"--{name}: {method!r} is not among --methods, {', '.join(settings.methods)}.")
+        if method not in called:
+            raise ValueError(f"--{name}: {method!r} is not among --methods, {', '.join(called)}.")
 
 
 def _layers(text: str) -> list[int]:

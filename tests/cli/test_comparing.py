@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -149,6 +150,26 @@ def test_equal_cost_in_place_of_equal_steps(tmp_path, given):
     assert alone.runs[0]["run"] == report.runs[0]["run"] and "Equal cost" not in alone.table
 
 
+def test_arguments_and_costs_of_one_method_under_two_names(tmp_path, given):
+    report = compare(
+        "text",
+        ["erm", "tmix", "deep=tmix"],
+        tmp_path,
+        seeds=[0],
+        method_arguments={"deep": {"mix_layers": [2]}},
+        step_costs={"deep": 2.0},
+        **given,
+    )
+    assert {run["variant"]: run["steps"] for run in report.runs} == {"erm": 4, "tmix": 4, "deep": 2}
+    assert "Optimiser steps: deep 2; erm 4; tmix 4." in report.table
+    runs = {plan.name: json.loads((plan / "result.json").read_text()) for plan in (tmp_path / "runs").glob("*0-*/")}
+    layers = {
+        name.rpartition("-seed0")[0]: run["configuration"]["training_arguments"]["mix_layers"]
+        for name, run in runs.items()
+    }
+    assert layers == {"erm": None, "tmix": None, "deep": [2]}
+
+
 def test_epochs_are_made_more_as_steps_are(tmp_path, given, monkeypatch):
     planned = []
 
@@ -195,6 +216,14 @@ def test_its_arguments_are_the_flags():
             TypeError,
             "model_name_or_path is a Bert.*give it as the command",
         ),
+        (
+            {"methods": ["erm", "frozen=tmix"]},
+            ValueError,
+            "--methods: frozen=tmix calls one method by the name of another",
+        ),
+        ({"methods": ["a=tmax"]}, ValueError, "--methods: there is no method 'tmax'"),
+        ({"methods": ["a=tmix"], "method_arguments": {"tmix": {}}}, ValueError, "'tmix' is not among --methods, a"),
+        ({"methods": ["a=frozen"], "step_costs": {"a": 1}}, ValueError, "--step_costs: a takes no steps"),
         ({"step_costs": {"uda": 2}}, ValueError, "--step_costs: 'uda' is not among --methods"),
         ({"step_costs": {"tmix": 0}}, ValueError, "--step_costs: tmix must cost a number above 0 .*, got 0"),
         ({"step_costs": {"tmix": "twice"}}, ValueError, "--step_costs: tmix must cost a number .*, got 'twice'"),

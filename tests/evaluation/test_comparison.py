@@ -219,6 +219,13 @@ def test_alphas_and_layers_multiply_the_methods_they_are_for():
     assert make_variants(["erm", "tmix"], with_alpha=["tmix"]) == [Variant("erm"), Variant("tmix")]
 
 
+def test_a_method_is_compared_twice_under_a_name_of_its_own():
+    variants = make_variants(["tmix", "deep=tmix"], alphas=[2], with_alpha=["tmix"])
+    assert [v.name for v in variants] == ["tmix, alpha 2", "deep, alpha 2"]
+    assert [v.method for v in variants] == ["tmix", "tmix"]
+    assert [setting.name for setting in make_grid(variants[1:], [10], [4])] == ["deep-alpha2-labels10-seed4"]
+
+
 def test_the_grid_goes_seed_by_seed():
     variants = [Variant("erm"), Variant("tmix", 2, (7, 9))]
     names = [setting.name for setting in make_grid(variants, [10, None], [4, 1])]
@@ -231,6 +238,12 @@ def test_the_grid_goes_seed_by_seed():
     [
         (lambda: make_variants([]), "`methods` is empty"),
         (lambda: make_variants(["erm", "erm"]), "names something twice, got erm erm"),
+        (lambda: make_variants(["a=erm", "a=tmix"]), "names something twice, got a a"),
+        (
+            lambda: make_variants(["a-b=erm"]),
+            "'a-b=erm': a label is of letters, digits, _ . and +, such as strong=erm",
+        ),
+        (lambda: make_variants(["=erm"]), "a label is of letters, digits, _ . and +, such as strong=erm, got ''"),
         (lambda: make_variants(["tmix"], alphas=[2, 2.0], with_alpha=["tmix"]), "`alphas` names something twice"),
         (lambda: make_variants(["erm"], alphas=[2], with_alpha=["tmix"]), "is for none of erm: drop it, or add"),
         (
