@@ -31,7 +31,7 @@ from mixtext_hf.methods import PIXELS
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import Checkpoint
 from mixtext_hf.models.class_names import name_classes
-from mixtext_hf.models.embedded import SMALL_RESNET, small_image_processor, small_resnet
+from mixtext_hf.models.embedded import IMAGE_MODELS, SMALL_RESNET, small_image_processor
 from mixtext_hf.models.modality import check_modality
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
@@ -59,7 +59,7 @@ class ModelArguments(HubArguments):
     model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "Hub id or folder of an image classifier; 'small-resnet' (the default) starts from scratch."
+            "help": "Hub id or folder of an image classifier; 'small-resnet' (the default) and 'small-vit' start from scratch."
         },
     )
     image_processor_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})
@@ -126,7 +126,7 @@ class ImageRun(Run):
     data: ImageDatasets
     unit = "images"
     default_model = SMALL_RESNET
-    base_models: ClassVar[dict[str, str | None]] = {SMALL_RESNET: None}
+    base_models: ClassVar[dict[str, str | None]] = dict.fromkeys(IMAGE_MODELS)
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
         super().__init__(model_args, data_args, training_args)
@@ -138,7 +138,7 @@ class ImageRun(Run):
             )
         self._check_fgsm_arguments()
         source = model_args.model_name_or_path or SMALL_RESNET
-        self.is_new = source == SMALL_RESNET and not Path(SMALL_RESNET).exists()
+        self.is_new = source in IMAGE_MODELS and not Path(source).exists()
         self.model_name = source
         if self.is_new and not training_args.do_train:
             raise ValueError(
@@ -152,7 +152,8 @@ class ImageRun(Run):
         check_modality(source, self.config, "image")
         self.data = self._load_data()
         if self.is_new:
-            self.config = small_resnet(self.data.num_channels, self.data.num_labels)
+            self.config = IMAGE_MODELS[source](self.data.num_channels, self._new_size())
+            self.config.num_labels = self.data.num_labels
         self.check_splits()
         self.summarise(self.data)
         self.processor = self._load_processor()
@@ -188,15 +189,19 @@ class ImageRun(Run):
             skip_broken_images=a.skip_broken_images,
         )
 
+    def _new_size(self) -> tuple[int, int]:
+        """Height and width of the images of a model from scratch."""
+        height, width, _ = self.data.image_shape
+        side = self.data_args.image_size
+        return (side or height, side or width)
+
     def _load_processor(self) -> Any:
         a, side = self.model_args, self.data_args.image_size
         if self.is_new and a.image_processor_name is None:
-            height, width, _ = self.data.image_shape
+            size = self._new_size()
             if side is None:
-                logger.info(
-                    "Images are resized to %d x %d pixels, as the first one has: see --image_size.", height, width
-                )
-            return small_image_processor((side or height, side or width), self.config.num_channels)
+                logger.info("Images are resized to %d x %d pixels, as the first one has: see --image_size.", *size)
+            return small_image_processor(size, self.config.num_channels)
         of_timm = pretrained_cfg(self.config)
         if of_timm is not None and a.image_processor_name is None:
             if side is not None:

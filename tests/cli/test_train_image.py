@@ -13,10 +13,11 @@ import torch
 import transformers
 from PIL import Image
 from tiny import tiny_image_model, tiny_model
-from transformers import AutoModelForImageClassification
+from transformers import AutoModelForImageClassification, ViTForImageClassification
 
 from mixtext_hf.cli import train_image
 from mixtext_hf.cli.train_image import main, make_parser, make_run
+from mixtext_hf.models.embedded import small_vit
 from mixtext_hf.training.card import told_arguments
 
 
@@ -107,6 +108,28 @@ def test_images_are_resized(tmp_path, folder, monkeypatch):
     assert batch["pixel_values"].shape == (1, 3, 48, 48)
 
 
+@pytest.mark.parametrize(("size", "patch"), [((32, 32), 4), ((16, 48), 2), ((56, 112), 7)])
+def test_a_vit_from_scratch_whose_shorter_side_has_eight_patches(size, patch):
+    model = ViTForImageClassification(small_vit(3, size)).eval()
+    assert model.config.patch_size == patch and min(size) // patch == 8
+    with torch.no_grad():
+        assert model(pixel_values=torch.rand(2, 3, *size)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [(24, 40), (40, 30), (4, 4)])
+def test_a_vit_from_scratch_says_which_size_it_wants(size):
+    with pytest.raises(ValueError, match=f"they have {size[0]} x {size[1]} pixels: resize them by --image_size"):
+        small_vit(3, size)
+
+
+def test_a_vit_from_scratch_is_trained_by_what_its_attention_says(tmp_path, folder):
+    flags = ["--model_name_or_path=small-vit", "--image_size=32", "--mix_method=transmix", "--do_train"]
+    run = make_run([*QUICK, f"--dataset_name={folder}", f"--output_dir={tmp_path / 'out'}", *flags])
+    run()
+    assert run.config.model_type == "vit" and "mix_weight" in run.trainer.state.log_history[0]
+    assert "base_model" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
 def saved(path, family, processor):
     tiny_image_model(family, num_labels=2).save_pretrained(path)
     processor.save_pretrained(path)
@@ -180,6 +203,10 @@ def test_arguments():
     [
         (["--do_eval"], "model_name_or_path='small-resnet' starts from scratch: add --do_train"),
         (["--do_train", "--mix_method=tmixx"], "Unknown mix_method 'tmixx'"),
+        (
+            ["--do_train", "--model_name_or_path=small-vit", "--image_size=30"],
+            "they have 30 x 30 pixels: resize them by --image_size 32, or to another multiple of 8",
+        ),
         (["--do_train", "--mix_method=mixtext"], "mixtext learns from texts"),
         (["--do_train", "--image_augmentations", "rotate"], "rotate"),
         (["--do_train", "--image_size=0"], "--image_size must be at least 4, got 0"),
