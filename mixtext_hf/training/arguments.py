@@ -86,8 +86,8 @@ class MixTrainingArguments(TrainingArguments):
         image_augmentations (`list[str]`, *optional*):
             Augmentations of raw training images, in this order: `"flip"`, `"crop:4"` (padded by 4 pixels, cropped to its
             size), whose pixels are those of the data; `"random_resized_crop:0.08"` (a piece of at least that share), in place
-            of the image processor's resizing; then, at the size of the model, `"rand_augment:9"` (magnitude of 30) and
-            `"erasing:0.25"` (probability). Drawn for each image and epoch, whatever the number of workers.
+            of the image processor's resizing; then, at the size of the model, `"rand_augment:9"` (magnitude of 30), `"augmix:3"`
+            (severity) and `"erasing:0.25"` (probability). Drawn for each image and epoch, whatever the number of workers.
         pixel_mean, pixel_std (`list[float]`, *optional*):
             What pixels in `[0, 1]` were normalised by, a number a channel, where images come ready from a transform of your own:
             PuzzleMix compares pixels, and its adversarial noise is in grey levels. Not given: those of the image processor.
@@ -203,7 +203,7 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Augmentations of raw training images: flip, crop:4 (pad by 4 pixels, then crop), random_resized_crop:0.08 (smallest "
-            "share); after they are resized: rand_augment:9 (magnitude of 30), erasing:0.25 (probability)."
+            "share); after they are resized: rand_augment:9 (magnitude of 30), augmix:3 (severity), erasing:0.25 (probability)."
         },
     )
     pixel_mean: list[float] | None = field(

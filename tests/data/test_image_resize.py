@@ -129,7 +129,9 @@ def test_corruptions_are_made_after_the_resizing():
 
 
 @pytest.mark.parametrize("shape", [(40, 60, 3), (9, 80, 3), (80, 9, 1), (1, 1, 3), (20, 20, 4)], ids=str)
-@pytest.mark.parametrize("spec", ["random_resized_crop", "random_resized_crop:1", "rand_augment:30", "erasing:1"])
+@pytest.mark.parametrize(
+    "spec", ["random_resized_crop", "random_resized_crop:1", "rand_augment:30", "augmix", "augmix:10", "erasing:1"]
+)
 def test_shape_and_type_stay_and_the_image_is_not_written_into(spec, shape):
     augment = make_image_augmentation(spec)
     image = picture(*shape)
@@ -183,6 +185,15 @@ def test_operations_get_stronger(name):
         assert change[0] == 0
     else:
         assert change[0] < 0.6 and change[0] < change[1] < change[2]
+
+
+@pytest.mark.parametrize(("spec", "severity"), [("augmix", 3), ("augmix:7", 7)])
+def test_a_view_of_augmix_is_one_of_its_views(spec, severity):
+    for seed in range(5):
+        view = make_image_augmentation(spec)(picture(24, 24), np.random.default_rng(seed))
+        np.testing.assert_array_equal(view, AugMixChains(severity)(picture(24, 24), np.random.default_rng(seed)))
+    with pytest.raises(ValueError, match=r"augmix: severity must be above 0\.1 and at most 10, got 0\.1"):
+        make_image_augmentation("augmix:0.1")
 
 
 def test_rand_augment_draws_all_operations():

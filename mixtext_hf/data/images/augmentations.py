@@ -15,7 +15,7 @@ from PIL import Image
 
 from mixtext_hf.data.named import make_named
 
-from .augmix import with_pil
+from .augmix import PARAMETER_MAX, AugMixChains, with_pil
 from .frames import WHOLE, Frame
 from .rand_augment import MAX_MAGNITUDE, rand_augment
 
@@ -232,6 +232,31 @@ class RandAugment(ImageAugmentation):
 
 
 @dataclass(frozen=True)
+class AugMixView(ImageAugmentation):
+    """
+    One view of AugMix in place of the image, Hendrycks et al. (2020), see `augmix.py`: for methods that mix, which train on both partners'
+    views; the method `augmix` compares several of the same image.
+
+    Args:
+        severity (`float`, *optional*, defaults to 3.0): Strength of the operations, above 0.1 and at most 10.
+    """
+
+    severity: float = 3.0
+
+    name: ClassVar[str] = "augmix"
+    after_resize: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0.1 < self.severity <= PARAMETER_MAX:
+            raise ValueError(
+                f"{self.name}: severity must be above 0.1 and at most {PARAMETER_MAX}, got {self.severity!r}."
+            )
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return AugMixChains(self.severity)(image, rng)
+
+
+@dataclass(frozen=True)
 class Erasing(ImageAugmentation):
     """
     A box of 2% to 33% of the image is filled with random pixels: random erasing, Zhong et al. (2020).
@@ -270,7 +295,7 @@ class Erasing(ImageAugmentation):
 
 
 IMAGE_AUGMENTATIONS: dict[str, type[ImageAugmentation]] = {
-    kind.name: kind for kind in (Flip, Crop, RandomResizedCrop, RandAugment, Erasing)
+    kind.name: kind for kind in (Flip, Crop, RandomResizedCrop, RandAugment, AugMixView, Erasing)
 }
 
 
