@@ -1,8 +1,8 @@
 """The tables of README.md and docs/results.md, made again from the `runs.csv` files in docs/results.
 
 Between `<!-- table: FOLDER -->` and `<!-- end -->` stands the table of the runs in `docs/results/FOLDER`, in files `runs*.csv` that
-`mixtext-hf compare` wrote; `<!-- table: FOLDER by labels -->` has a line for each number of labels too. `python scripts/tables.py` writes the tables,
-`--check` says which would change.
+`mixtext-hf compare` wrote; `<!-- table: FOLDER by labels -->` has a line for each number of labels too, `<!-- table: FOLDER with steps -->` says
+how many optimiser steps the runs took. `python scripts/tables.py` writes the tables, `--check` says which would change.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/results.md")
-_BLOCK = re.compile(r"(<!-- table: (?P<folder>[\w/-]+)(?P<by> by labels)? -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<!-- table: (?P<folder>[\w/-]+)(?P<by> by labels)?(?P<steps> with steps)? -->\n).*?(?P<end><!-- end -->)",
+    re.DOTALL,
+)
 
 
-def table(runs: Path, *, by_labels: bool = False) -> str:
+def table(runs: Path, *, by_labels: bool = False, with_steps: bool = False) -> str:
     """
     Mean and standard deviation over the seeds, a line a method; the best mean of each metric is bold.
 
     Args:
         runs (`Path`): A folder with files `runs*.csv` of `mixtext-hf compare`.
         by_labels (`bool`): A line for each number of labels too.
+        with_steps (`bool`): A column of the optimiser steps.
 
     Raises:
         `ValueError`: if there are no runs, or methods were run with different seeds.
@@ -49,10 +53,11 @@ def table(runs: Path, *, by_labels: bool = False) -> str:
         raise ValueError(f"{runs}: the methods have other seeds: {seeds}.")
     values = {key: {name: [float(row[name]) for row in found] for name in METRICS} for key, found in cells.items()}
     labels_first = ["labels a class"] if by_labels else []
-    header = [*labels_first, "method", *METRICS]
+    header = [*labels_first, "method", *(["steps"] if with_steps else []), *METRICS]
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for (labels, variant), metrics in values.items():
-        told = []
+        # Those of the runs of a line are the same, or `compare` makes no table.
+        told = [cells[labels, variant][0]["steps"]] if with_steps else []
         for name, more_is_better in METRICS.items():
             means = [np.mean(of[name]) for (other, _), of in values.items() if other == labels]
             best = max(means) if more_is_better else min(means)
@@ -67,7 +72,8 @@ def rewritten(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         runs = ROOT / "docs" / "results" / found["folder"]
-        return f"{found[1]}{table(runs, by_labels=found['by'] is not None)}{found[4]}"
+        found_table = table(runs, by_labels=bool(found["by"]), with_steps=bool(found["steps"]))
+        return f"{found[1]}{found_table}{found['end']}"
 
     return _BLOCK.sub(block, text)
 

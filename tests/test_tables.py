@@ -40,6 +40,23 @@ def test_a_table_of_two_files(tmp_path):
         "| tmix | **0.750 ± 0.000** | 0.200 ± 0.000 | **0.600 ± 0.141** |",
     ]
     assert "| 10 | erm |" in tables.table(tmp_path, by_labels=True)
+    header, _, erm, _ = tables.table(tmp_path, with_steps=True).splitlines()
+    assert header.startswith("| method | steps | accuracy |") and erm.startswith("| erm | 2 | 0.600")
+
+
+def test_a_page_says_which_table_it_wants(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    folder = tmp_path / "docs" / "results" / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "runs.csv").write_text(RUNS)
+    for asked, settings in (
+        ("", {}),
+        (" by labels", {"by_labels": True}),
+        (" with steps", {"with_steps": True}),
+        (" by labels with steps", {"by_labels": True, "with_steps": True}),
+    ):
+        page = f"before\n<!-- table: a/b{asked} -->\nan old table\n<!-- end -->\nafter\n"
+        assert tables.rewritten(page) == page.replace("an old table\n", tables.table(folder, **settings))
 
 
 def test_runs_that_do_not_go_together_and_none(tmp_path):
