@@ -15,9 +15,9 @@ import numpy as np
 from transformers import TrainingArguments
 
 from mixtext_hf._messages import check_at_least
+from mixtext_hf._numbers import is_number
 from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants, split_label
 from mixtext_hf.methods import METHODS, ResizeMix
-from mixtext_hf.methods.base import is_number
 
 from .frozen import FROZEN
 from .parsing import given_names, is_bad_input, to_flags

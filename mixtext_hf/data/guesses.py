@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixtext_hf._files import write_json
+from mixtext_hf._numbers import is_index
 from mixtext_hf.guessing import surest_rows
 
 from .in_batches import write_rows
@@ -175,7 +176,7 @@ def guesses_of_column(
             rows[number] = np.asarray(value, dtype=np.float64)
         elif isinstance(value, str) and value in ids:
             rows[number, ids[value]] = 1
-        elif isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < len(label_names):
+        elif is_index(value) and 0 <= value < len(label_names):
             rows[number, value] = 1
         else:
             raise ValueError(

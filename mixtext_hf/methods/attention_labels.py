@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from mixtext_hf._numbers import is_number
 from mixtext_hf.mixing import MixPlan, PatchAttention
 from mixtext_hf.mixing.patches import attended_weight
 
-from .base import Step, is_number
+from .base import Step
 from .pixels import PIXELS, PixelMix
 
 

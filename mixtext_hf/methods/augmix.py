@@ -8,9 +8,10 @@ from typing import ClassVar
 
 import torch
 
+from mixtext_hf._numbers import is_whole
 from mixtext_hf.mixing import has_label, jensen_shannon_divergence
 
-from .base import MixMethod, Step, is_whole
+from .base import MixMethod, Step
 from .citation import Citation
 from .pixels import PIXELS, check_not_negative
 

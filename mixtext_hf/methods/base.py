@@ -6,7 +6,6 @@ model card are derived from it. A method knows tensors and a `forward` callable,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeGuard, get_args
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_number
 from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan, has_label
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
@@ -373,16 +373,6 @@ def _followed_by(mixed: Any, clean: Any, rows: int) -> Any:
 def is_by_row(value: Any, rows: int) -> TypeGuard[torch.Tensor]:
     """Whether an input of the model has a value for each of so many rows."""
     return isinstance(value, torch.Tensor) and value.shape[:1] == (rows,)
-
-
-def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a finite number; truth values are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether it is a whole number; truth values are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def scaled_layers(layers: Sequence[int], depth: int, of: int = 12) -> tuple[int, ...]:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_number
 from mixtext_hf.mixing import Boxes, MixPlan
 from mixtext_hf.mixing.boxes import cutmix_box, inner_box, paste_boxes, share_outside
 
-from .base import is_number
 from .citation import Citation
 from .pixels import PixelMix, boxes_of, draw_centre, is_identity, size_for
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_whole
 from mixtext_hf.mixing import Cells, MixPlan, PatchAttention
 from mixtext_hf.mixing.patches import patches_in_cells, replace_cells
 
 from .attention_labels import AttentionLabels
-from .base import is_whole
 from .citation import Citation
 from .pixels import is_identity, size_for
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_number, is_whole
 from mixtext_hf.mixing import (
     HIDDEN_SCORE,
     MixPlan,
@@ -27,7 +28,7 @@ from mixtext_hf.mixing import (
 )
 from mixtext_hf.mixing.balance import align, confidence_weights, running_mean
 
-from .base import Preset, Step, is_number
+from .base import Preset, Step
 from .collapse import CollapseWatch
 from .tmix import TMix
 
@@ -159,7 +160,7 @@ class MixText(TMix):
             if not is_number(value) or value < 0:
                 raise ValueError(f"{name} must be a number >= 0, got {value!r}.")
         steps = self.ramp_steps
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 0):
+        if steps is not None and (not is_whole(steps) or steps < 0):
             raise ValueError(f"ramp_steps must be a whole number >= 0, or null for the whole run, got {steps!r}.")
         for name in ("online", "guess_dropout", "balanced_sharpening", "confidence_weights"):
             if not isinstance(getattr(self, name), bool):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_number
 from mixtext_hf.mixing import Boxes, MixPlan, PatchAttention, has_label
 
 from .base import MixMethod, Step
@@ -130,5 +131,5 @@ def is_identity(plan: MixPlan) -> bool:
 def check_not_negative(**values: Any) -> None:
     """Raise `ValueError` for a hyper-parameter that is no number >= 0."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value) or value < 0:
+        if not is_number(value) or value < 0:
             raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_number, is_whole
 from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
 from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral_residual
 
-from .base import Preset, Step, is_by_row, is_number, is_whole
+from .base import Preset, Step, is_by_row
 from .citation import Citation
 from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
 from .kept_saliency import kept_saliency

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from mixtext_hf._numbers import is_whole
+
 from .details import Detail
 from .devices import to_device
 
@@ -30,7 +32,7 @@ HEAD: Literal["head"] = "head"
 
 def is_layer(layer: object) -> bool:
     """Whether `layer` can name a place inside a model: an int >= 0 or `"head"`."""
-    return layer == HEAD or (isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0)
+    return layer == HEAD or (is_whole(layer) and layer >= 0)
 
 
 # Tensors have no truth value to compare plans by.

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import seed_worker
 
+from mixtext_hf._numbers import is_whole
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.images.rows import EpochSampler
 from mixtext_hf.data.in_batches import column_values
@@ -156,7 +157,7 @@ def data_seed(args: MixTrainingArguments) -> int:
 def check_all_labelled(labelled: Any, collator: Any, num_labels: int) -> None:
     """Every row of the labelled data must have a class: each counts as one in the loss."""
     for number, label in enumerate(column_values(labelled, label_columns(collator))):
-        if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
+        if label is not None and not is_whole(label):
             raise ValueError(
                 f"The label of row {number} of `train_dataset` is {label!r} ({type(label).__name__}): beside unlabelled texts "
                 "labels are class ids, whole numbers from 0."

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from mixtext_hf._numbers import is_whole
 from mixtext_hf.data.named import make_named
 
 from .augmix import PARAMETER_MAX, AugMixChains, with_pil
@@ -106,7 +107,7 @@ class Crop(ImageAugmentation):
     name: ClassVar[str] = "crop"
 
     def __post_init__(self) -> None:
-        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 1:
+        if not is_whole(self.pad) or self.pad < 1:
             raise ValueError(f"{self.name}: pad must be a whole number of pixels, at least 1, got {self.pad!r}.")
 
     def check_size(self, height: int, width: int) -> None:

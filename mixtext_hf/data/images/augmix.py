@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from mixtext_hf._numbers import is_whole
+
 
 # The largest severity: the strengths below are reached there.
 PARAMETER_MAX = 10
@@ -207,7 +209,7 @@ class AugMixChains:
             raise ValueError(f"severity must be above 0.1 and at most {PARAMETER_MAX}, got {self.severity!r}.")
         # One operation where the depth is drawn: it is at least that.
         for name, value in (("width", self.width), ("depth", 1 if self.depth is None else self.depth)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}.")
         if not (self.alpha > 0 and np.isfinite(self.alpha)):
             raise ValueError(f"alpha must be a finite number above 0, got {self.alpha!r}.")

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixtext_hf._numbers import is_number
+
 from . import metrics
 from .mistakes import remarks, surest_mistakes
 from .temperature import apply_temperature, fit_temperature
@@ -381,5 +383,4 @@ def _number(value: float) -> float | None:
 
 
 def _finite(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    return float(value) if is_number(value) else None

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mixtext_hf._numbers import is_index
+
 
 # A float32 softmax over a few thousand classes is off by some 1e-6; a row that is off by more than this is no
 # distribution (logits, or a softmax taken in half precision).
@@ -164,7 +166,7 @@ def check_top_k(k: int, n_classes: int) -> None:
     Raises:
         ValueError: If `k` is no whole number from 1 to `n_classes - 1`.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+    if not is_index(k) or k < 1:
         raise ValueError(f"`k` must be a whole number from 1 on, got {k!r}. 1 is plain accuracy; ImageNet's is 5.")
     if k >= n_classes:
         raise ValueError(
@@ -183,7 +185,7 @@ def check_n_bins(n_bins: int) -> None:
     Raises:
         ValueError: If `n_bins` is no whole number from 1 on.
     """
-    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer):
+    if not is_index(n_bins):
         raise ValueError(f"`n_bins` must be a whole number, got {n_bins!r}. Guo et al. use 15.")
     if n_bins < 1:
         raise ValueError(f"`n_bins` must be at least 1, got {n_bins}. Guo et al. use 15.")

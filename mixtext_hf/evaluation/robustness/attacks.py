@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mixtext_hf._numbers import is_whole
 from mixtext_hf.evaluation.measures.metrics import accuracy
 
 from .attack_steps import (
@@ -386,7 +387,7 @@ def check_steps(step_size: float, steps: int) -> None:
             f"`step_size` must lie in (0, 1], where 1 is the whole range of a pixel, got {step_size}. Grey levels are to be "
             "divided by 255: 2 / 255."
         )
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    if not is_whole(steps) or steps < 0:
         raise ValueError(f"`steps` must be a whole number, at least 0, got {steps!r}: 7 are usual.")
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mixtext_hf._numbers import is_index
 from mixtext_hf.data.images.arrays import to_array
 
 
@@ -93,7 +94,7 @@ def corrupt(image: Any, name: str, severity: int, *, seed: int = 0, index: int =
     if isinstance(severity, bool) or severity not in SEVERITIES:
         raise ValueError(f"`severity` must be a whole number from 1 to 5, got {severity!r}.")
     for argument, number in (("seed", seed), ("index", index)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+        if not is_index(number) or number < 0:
             raise ValueError(f"`{argument}` must be a whole number, at least 0, got {number!r}.")
     array = to_array(image)
     channels = array.shape[2]

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixtext_hf._numbers import is_index
 from mixtext_hf.data.texts.augmenters import WordDropout
 
 
@@ -80,7 +81,7 @@ def add_noise(text: str, name: str, level: int, *, seed: int = 0, index: int = 0
     if isinstance(level, bool) or level not in LEVELS:
         raise ValueError(f"`level` must be a whole number from 1 to 5, got {level!r}.")
     for argument, number in (("seed", seed), ("index", index)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
+        if not is_index(number) or number < 0:
             raise ValueError(f"`{argument}` must be a whole number, at least 0, got {number!r}.")
     if not text.split():
         return text
