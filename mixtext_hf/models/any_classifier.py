@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import MixPlan
 
+from .watched_states import WatchedStates
+
 
 PIXELS = "pixel_values"
 
@@ -103,6 +105,35 @@ class Classifier:
             self.check_layer(plan.layer)
             check_plan_without_layer(plan)
         yield
+
+    @contextmanager
+    def watching(self, layer: int = 0) -> Iterator[WatchedStates]:
+        """
+        Watch the hidden states of the forward pass made inside this context, for their gradient.
+
+        Args:
+            layer (`int`): 0 = what the embeddings of the tokens are; a [`Mixer`] knows the layers of its model too.
+
+        Raises:
+            `ValueError`: for other layers, and for a model that does not say which its embeddings are.
+        """
+        embeddings = self._embeddings(layer)
+        watched = WatchedStates(layer)
+        handle = embeddings.register_forward_hook(lambda module, args, output: watched.see(output))
+        try:
+            yield watched
+        finally:
+            handle.remove()
+
+    def _embeddings(self, layer: int) -> nn.Module:
+        self.check_layer(layer or None)
+        try:
+            return self.model.get_input_embeddings()
+        except NotImplementedError as error:
+            raise ValueError(
+                f"{type(self.model).__name__} does not say which of its modules embeds the tokens (get_input_embeddings), so that there "
+                "is no gradient for the saliency of a token: take a method that needs none."
+            ) from error
 
     def reset(self) -> None:
         """Nothing is left by a forward pass."""

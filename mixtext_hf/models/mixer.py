@@ -26,6 +26,7 @@ from mixtext_hf.mixing import HEAD, MixPlan, mix_tensors, union_mask
 
 from .any_classifier import Classifier, check_plan_without_layer, takes_pixels
 from .stack import EncoderStack, mask_position
+from .watched_states import WatchedStates
 
 
 class Mixer(Classifier):
@@ -53,6 +54,7 @@ class Mixer(Classifier):
         super().__init__(stack.model)
         self.stack = stack
         self.plan: MixPlan | None = None
+        self._to_watch: WatchedStates | None = None
         self.roots: list[nn.Module] = [stack.model]
         self.handles: list[RemovableHandle] = []
         self._layers_seen: set[Any] = set()
@@ -64,6 +66,7 @@ class Mixer(Classifier):
         catches. (Inside an activation checkpoint it would be taken for a second one that waits.)
         """
         self.active: MixPlan | None = None
+        self._watched: WatchedStates | None = None
         self._attention_mask: torch.Tensor | None = None
         self._given_mask: torch.Tensor | None = None
         self._unions: list[tuple[Any, Any]] = []
@@ -131,6 +134,16 @@ class Mixer(Classifier):
         finally:
             self.plan = previous
 
+    @contextmanager
+    def watching(self, layer: int = 0) -> Iterator[WatchedStates]:
+        """As [`Classifier.watching`], at any layer from 0 to `L`: what a plan of this layer mixes, before it is mixed."""
+        self.check_layer(layer)
+        watched = self._to_watch = WatchedStates(layer)
+        try:
+            yield watched
+        finally:
+            self._to_watch = None
+
     def _make_room_for_graphs(self, plan: MixPlan) -> None:
         """
         Each mixing layer is one more compiled graph (one for each layer where layers are compiled one by one); past its
@@ -158,6 +171,7 @@ class Mixer(Classifier):
         if not torch.compiler.is_compiling():
             self._note_pending(plan)
         self.active = plan
+        self._watched = self._to_watch
         self.calls = 0
         self._unions = []
         self._attention_mask = None
@@ -219,10 +233,13 @@ class Mixer(Classifier):
         """A layer starts whose input is the representation `number`: mix it if it is this plan's, and unite the mask."""
         if _in_backward():
             self._check_recomputation()
-        plan = self.active
+        plan, watched = self.active, self._watched
+        begins_here = not (number == 0 and self.stack.embeddings is not None)
+        if watched is not None and watched.layer == number and begins_here:
+            args = (watched.see(args[0]), *args[1:])
         if plan is None or plan.layer is None or plan.layer == HEAD or number < plan.layer:
-            return None
-        if number == plan.layer and not (number == 0 and self.stack.embeddings is not None):
+            return None if watched is None else (args, kwargs)
+        if number == plan.layer and begins_here:
             args = (self.mix(args[0], plan), *args[1:])
         return self.unite(plan, args, kwargs, position)
 
@@ -249,8 +266,12 @@ class Mixer(Classifier):
         """A module has produced the representation `number` (embeddings or last layer): mix it if it is this plan's."""
         if _in_backward():
             self._check_recomputation()
-        plan = self.active
-        return self._mix_output(output, plan) if plan is not None and plan.layer == number else None
+        plan, watched = self.active, self._watched
+        if watched is not None and watched.layer == number:
+            output = watched.see(output)
+        if plan is not None and plan.layer == number:
+            return self._mix_output(output, plan)
+        return None if watched is None else output
 
     def _mix_output(self, output: Any, plan: MixPlan) -> Any:
         """The hidden states are what a module returns, or come first in its tuple."""
@@ -280,7 +301,7 @@ class Mixer(Classifier):
         memo[id(self)] = copy
         copy.stack = deepcopy(self.stack, memo)
         copy.model = copy.stack.model
-        copy.plan = None
+        copy.plan = copy._to_watch = None
         copy.roots = deepcopy(self.roots, memo)
         copy.handles = deepcopy(self.handles, memo)
         copy._layers_seen = set(self._layers_seen)
