@@ -34,6 +34,24 @@ class AttendingForward(Protocol):
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]: ...
 
 
+class Watched(Protocol):
+    """The hidden states `(B, T, H)` of a pass without a graph and, after backward on a loss of it, their gradient `(B, T, H)`, float32."""
+
+    states: torch.Tensor | None
+
+    @property
+    def gradient(self) -> torch.Tensor: ...
+
+
+class WatchingForward(Protocol):
+    """
+    Runs the model unmixed, as it is trained: its logits `(B, C)`, and the hidden states of a layer (0: the embeddings, of which
+    alone there are any in a model that is not mixable).
+    """
+
+    def __call__(self, inputs: dict[str, Any], layer: int = 0) -> tuple[torch.Tensor, Watched]: ...
+
+
 class Watch(Protocol):
     """
     Looks at a logging window: the averages over it and all processes, over how many values each was taken, and how much of the run is
@@ -88,6 +106,8 @@ class Step:
             with respect to the inputs alone.
         attending_forward ([`AttendingForward`], *optional*):
             For methods whose label weights follow from the pass itself ([`~MixMethod.needs_attention`]); others have none.
+        watching_forward ([`WatchingForward`], *optional*):
+            For methods that ask how much a token matters to the loss ([`~MixMethod.watches_states`]).
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*):
             What images were normalised with: pixels in `[0, 1]` are `images * std + mean`.
         archive (`dict[str, torch.Tensor]`):
@@ -118,6 +138,7 @@ class Step:
     show: Callable[[str, torch.Tensor], None] = _show_nothing
     saliency_forward: Forward | None = None
     attending_forward: AttendingForward | None = None
+    watching_forward: WatchingForward | None = None
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
     archive: dict[str, torch.Tensor] = field(default_factory=dict)

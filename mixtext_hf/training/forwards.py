@@ -17,6 +17,7 @@ from mixtext_hf.mixing import MixPlan, PatchAttention
 from mixtext_hf.models.any_classifier import Classifier, logits_of
 from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.modes import evaluating, full_precision
+from mixtext_hf.models.watched_states import WatchedStates
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Forwards:
             logits = self.training(inputs)
         height, width = inputs[PIXELS].shape[-2:]
         return logits, self.attention.take((height, width))
+
+    def watching(self, inputs: dict[str, Any], layer: int = 0) -> tuple[torch.Tensor, WatchedStates]:
+        """The logits `(B, C)` of a step of training, unmixed, and the hidden states of a layer in that pass."""
+        with self.mixer.watching(layer) as watched:
+            return self.training(inputs), watched
 
     def saliency(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False) -> torch.Tensor:
         """

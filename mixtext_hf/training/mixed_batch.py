@@ -115,7 +115,7 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
         pixel_std=None if trainer._pixel_std is None else trainer._pixel_std.cpu(),
     )
     if method.mixes and method.mixes_pixels:
-        batch = _with_images(batch, trainer, trainer._step(model, inputs, plan), rows)
+        batch = _with_images(batch, trainer, trainer.make_step(model, inputs, plan), rows)
     alone = batch.plan.index == torch.arange(len(batch.plan))
     return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sized
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +44,7 @@ from .checks import (
     check_task,
 )
 from .data_handed_over import as_rows, as_splits, check_model, check_processor
-from .evaluating import without_labels
 from .finite import FiniteWatch
-from .forwards import Forwards
 from .guesses import make_guesses
 from .head_rate import head_rate, set_head_rate
 from .hub import HubTrainer
@@ -55,8 +52,8 @@ from .images import check_images, check_normalisation, normalisation
 from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .memory import Memory
+from .one_step import step_of
 from .own_folder import in_own_folder
-from .ranks import mean_of_all, rows_of_all
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
 from .settling import loss_for, method_for, plan_for, recipe_of
@@ -348,7 +345,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """Runs backward on each loss of the method but the last, which the Trainer does; returns what they add up to."""
         plan = self.draw_plan(inputs).to(self.args.device)
         self._micro_step += 1
-        step = self._step(model, inputs, plan)
+        step = self.make_step(model, inputs, plan)
         scale = self._share_of_batch(step.labels)
         losses = self.method.losses(step)
         passes = self.method.passes(plan)
@@ -383,36 +380,9 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             self.method, inputs, depth=self.mixer.depth, num_views=num_views, rng=rng, patch_size=patch_size
         )
 
-    def _step(self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
-        """What the method is told."""
-        if evaluates := self.method.needs_evaluation:
-            self._share_buffers()
-        forwards = Forwards(model, self.mixer, self.accelerator, evaluates, self._attention)
-        return Step(
-            forward=forwards.training,
-            inputs=without_labels(inputs),
-            labels=inputs["labels"],
-            plan=plan,
-            loss=self.loss,
-            text_labels=inputs.get("text_labels"),
-            text_guesses=inputs.get("text_guesses"),
-            views=self.args.num_views,
-            number=self.state.global_step,
-            total=max(self.state.max_steps, 1),
-            label_shares=self._label_shares,
-            memory=self._memory.tensors,
-            archive=self._memory.archive,
-            visits=inputs.get("visits"),
-            frames=inputs.get("frames"),
-            num_rows=len(cast(Sized, self.train_dataset)) if "visits" in inputs else 0,
-            average=partial(mean_of_all, self.accelerator),
-            gather=partial(rows_of_all, self.accelerator),
-            note=self._terms.add,
-            saliency_forward=forwards.saliency,
-            attending_forward=None if self._attention is None else forwards.attending,
-            pixel_mean=self._pixel_mean,
-            pixel_std=self._pixel_std,
-        )
+    def make_step(self, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
+        """What the method is told of a batch."""
+        return step_of(self, model, inputs, plan)
 
     def _see(self, terms: dict[str, torch.Tensor], step: Step) -> None:
         self._finite.see_terms(terms, step.inputs)

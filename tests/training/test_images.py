@@ -324,7 +324,7 @@ def test_the_normalisation_may_be_given(tmp_path, has_processor):
     processor = small_image_processor(IMAGE_SIZE, 3) if has_processor else None
     trainer = ready_trainer(tmp_path, processor, mix_kwargs={"adv_p": 1.0}, pixel_mean=mean, pixel_std=std)
     trainer.train()
-    step = trainer._step(trainer.model, next(iter(trainer.get_train_dataloader())), MixPlan.identity(8))
+    step = trainer.make_step(trainer.model, next(iter(trainer.get_train_dataloader())), MixPlan.identity(8))
     assert torch.equal(step.pixel_mean, torch.tensor(mean)) and torch.equal(step.pixel_std, torch.tensor(std))
 
 

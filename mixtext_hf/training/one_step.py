@@ -1,0 +1,61 @@
+"""From a batch of the trainer to what a method is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from torch import nn
+
+from mixtext_hf.methods import Step
+from mixtext_hf.mixing import MixPlan
+
+from .evaluating import without_labels
+from .forwards import Forwards
+from .ranks import mean_of_all, rows_of_all
+
+
+if TYPE_CHECKING:
+    from .trainer import MixTrainer
+
+
+def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan: MixPlan) -> Step:
+    """
+    A step of training.
+
+    Args:
+        trainer ([`MixTrainer`]): In training.
+        model (`nn.Module`): The classifier in its wrappers.
+        inputs (`dict[str, Any]`): The batch, on the device.
+        plan ([`MixPlan`]): What it mixes, on the device.
+    """
+    if evaluates := trainer.method.needs_evaluation:
+        trainer._share_buffers()
+    forwards = Forwards(model, trainer.mixer, trainer.accelerator, evaluates, trainer._attention)
+    return Step(
+        forward=forwards.training,
+        inputs=without_labels(inputs),
+        labels=inputs["labels"],
+        plan=plan,
+        loss=trainer.loss,
+        text_labels=inputs.get("text_labels"),
+        text_guesses=inputs.get("text_guesses"),
+        views=trainer.args.num_views,
+        number=trainer.state.global_step,
+        total=max(trainer.state.max_steps, 1),
+        label_shares=trainer._label_shares,
+        memory=trainer._memory.tensors,
+        archive=trainer._memory.archive,
+        visits=inputs.get("visits"),
+        frames=inputs.get("frames"),
+        num_rows=len(cast(Sized, trainer.train_dataset)) if "visits" in inputs else 0,
+        average=partial(mean_of_all, trainer.accelerator),
+        gather=partial(rows_of_all, trainer.accelerator),
+        note=trainer._terms.add,
+        saliency_forward=forwards.saliency,
+        attending_forward=None if trainer._attention is None else forwards.attending,
+        watching_forward=forwards.watching,
+        pixel_mean=trainer._pixel_mean,
+        pixel_std=trainer._pixel_std,
+    )
