@@ -49,7 +49,7 @@ class ByHand(MixTrainer):
 
     def _training_loss(self, model, inputs):
         state = torch.get_rng_state()
-        plan = self.method.pairs_of(self._step(model, inputs, self.draw_plan(inputs)))
+        plan = self.method.pairs_of(self.make_step(model, inputs, self.draw_plan(inputs)))
         images = inputs["pixel_values"].clone()
         for row, partner in enumerate(plan.index.tolist()):
             y0, y1, x0, x1 = plan.detail.edges[row].tolist()
