@@ -1,4 +1,4 @@
-"""What a plan has to say beyond partners and weights, for the methods that mix the pixels of images."""
+"""What a plan has to say beyond partners and weights, for the methods that mix the pixels of images or the tokens of texts."""
 
 from __future__ import annotations
 
@@ -66,4 +66,23 @@ class Blocks:
         return self
 
 
-Detail = Boxes | Cells | Blocks
+@dataclass(frozen=True, eq=False)
+class TokenShares:
+    """
+    How much of its own state each token of a text keeps, where hidden states are mixed token by token.
+
+    Args:
+        own (`torch.Tensor` of shape `(B, T)`, float32): In `[0, 1]`; in place of the weight of the row.
+    """
+
+    own: torch.Tensor
+
+    def to(self, device: torch.device) -> TokenShares:
+        return TokenShares(to_device(self.own, device))
+
+    def extended(self, rows: int) -> TokenShares:
+        """With so many rows more, which keep themselves."""
+        return TokenShares(torch.cat([self.own, self.own.new_ones(rows, self.own.shape[1])]))
+
+
+Detail = Boxes | Cells | Blocks | TokenShares

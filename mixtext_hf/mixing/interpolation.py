@@ -30,16 +30,16 @@ def mix_tensors(
     Args:
         inputs (`torch.Tensor` of shape `(B, ...)`, floating): Anything with examples in the first dimension.
         index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
-        lam (`torch.Tensor` of shape `(B,)`, floating): The weight of the original row.
+        lam (`torch.Tensor` of shape `(B,)`, floating): The weight of the original row; of shape `(B, L)`, of each of its tokens.
         attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*):
-            1 or `True` at real tokens; only `pad="keep"` looks at it. `None` = every token is real.
+            1 or `True` at real tokens; only `pad="keep"` looks at it, where there is one weight a row. `None` = every token is real.
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`): See [`MixPlan`].
 
     Returns:
         `torch.Tensor` of the shape and dtype of `inputs`. Rows with `lam = 1` are returned bit for bit.
     """
-    weight = lam.to(inputs.dtype).view(-1, *[1] * (inputs.dim() - 1))
-    if pad == "keep" and attention_mask is not None:
+    weight = lam.to(inputs.dtype).view(*lam.shape, *[1] * (inputs.dim() - lam.dim()))
+    if pad == "keep" and attention_mask is not None and lam.dim() == 1:
         weight = _keep_real_tokens(weight, attention_mask.bool(), index)
     # The weight is cast because a float32 lambda would promote bfloat16 hidden states. lerp(end, start, w) returns
     # `start` exactly at w = 1, unless 0 * (start - end) is not 0: a partner of infinite or undefined values.

@@ -18,7 +18,7 @@ import torch
 
 from mixtext_hf._numbers import is_whole
 
-from .details import Detail
+from .details import Detail, TokenShares
 from .devices import to_device
 
 
@@ -56,8 +56,9 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
-        detail ([`Boxes`], [`Cells`] or [`Blocks`], *optional*):
-            What a method that mixes pixels draws besides; `None` where it needs nothing or mixes nothing.
+        detail ([`Boxes`], [`Cells`], [`Blocks`] or [`TokenShares`], *optional*):
+            What a method that mixes pixels draws besides, or how much of itself each token keeps at `layer`; `None` where a method needs
+            nothing or mixes nothing.
 
     Raises:
         `ValueError`: if shapes or dtypes are wrong, or (checked on the CPU only, to avoid a device synchronisation)
@@ -87,6 +88,11 @@ class MixPlan:
                 raise ValueError(f"`index` must lie in 0..{len(self.index) - 1}, got {self.index.tolist()}.")
             if not bool(((self.lam >= 0) & (self.lam <= 1)).all()):
                 raise ValueError(f"`lam` must lie in [0, 1], got {self.lam.tolist()}.")
+        if isinstance(self.detail, TokenShares) and (self.layer in (None, HEAD) or len(self.detail.own) != len(self)):
+            raise ValueError(
+                f"`detail` weighs the tokens of {len(self.detail.own)} rows, and the plan mixes {len(self)} at layer {self.layer!r}: "
+                "there must be as many, and the layer a number, where there is a state for each token."
+            )
         own = torch.arange(len(self.index), device=self.index.device)
         object.__setattr__(self, "index", torch.where(self.lam == 1, own, self.index))
 
@@ -132,7 +138,8 @@ class MixPlan:
         device = self.index.device
         own = torch.arange(len(self), len(self) + rows, device=device)
         ones = torch.ones(rows, dtype=self.lam.dtype, device=device)
-        return self._with(index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]))
+        detail = self.detail.extended(rows) if isinstance(self.detail, TokenShares) else self.detail
+        return self._with(index=torch.cat([self.index, own]), lam=torch.cat([self.lam, ones]), detail=detail)
 
     def to(self, device: torch.device | str) -> MixPlan:
         """The same plan with its tensors on `device`, without waiting for it; itself if they are there already."""

@@ -106,7 +106,7 @@ def two_stream_logits(
     layer: int,
     pad: str = "mix",
 ) -> torch.Tensor:
-    """Logits `(B, C)` of the mixed batch; `lam` `(B,)`."""
+    """Logits `(B, C)` of the mixed batch; `lam` `(B,)`, or `(B, T)` for each token."""
     encoder = model.base_model
     depth = model.config.num_hidden_layers
     kind = model.config.model_type
@@ -137,7 +137,7 @@ def two_stream_logits(
             model(**union)
         masks, masked_masks = dict(tap.masks), dict(tap.masked_masks)
 
-        weight = lam.view(-1, 1, 1)
+        weight = lam.view(*lam.shape, *[1] * (3 - lam.dim()))
         mixed = weight * states[0] + (1 - weight) * states[1]
         if pad == "keep":
             for row in range(len(index)):
