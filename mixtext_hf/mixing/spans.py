@@ -245,7 +245,7 @@ def _drawn_window(is_free: torch.Tensor, width: torch.Tensor, draw: torch.Tensor
     """The free window `(B, T)` bool that `draw` `(B, 1)` in `[0, 1)` says."""
     starts = _window_starts(is_free, width)
     count = starts.sum(dim=1, keepdim=True)
-    # Rounding may make a whole of a draw close to 1.
+    # A draw close to 1 is 1 when it has been rounded to float32.
     chosen = torch.minimum((draw * count).long(), count - 1)
     start = (starts.cumsum(dim=1) > chosen).int().argmax(dim=1, keepdim=True)
     return _window(start, width, starts)

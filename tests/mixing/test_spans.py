@@ -398,8 +398,12 @@ def test_the_largest_draw_is_the_last_window():
         for length in (1, 2, 3, 7, 9, 100):
             ids = torch.arange(5, 5 + 2 * length).view(2, length)
             draws = torch.full((2, 1, 2), largest, dtype=dtype)
-            pasted = paste_spans(ids, torch.tensor([1, 0]), torch.ones_like(ids), sentences=1, draws=draws, share=1e-9)
-            assert pasted.source.tolist() == [[-1] * (length - 1) + [length - 1]] * 2
+            # What a float32 makes of the largest float64 is 1.
+            for some in (draws, torch.ones_like(draws)):
+                pasted = paste_spans(
+                    ids, torch.tensor([1, 0]), torch.ones_like(ids), sentences=1, draws=some, share=1e-9
+                )
+                assert pasted.source.tolist() == [[-1] * (length - 1) + [length - 1]] * 2
 
 
 def test_drawn_windows_are_uniform():
@@ -457,12 +461,30 @@ def test_padding_and_the_order_of_rows_change_nothing(batch, left, right, contig
     assert all(one.equal(other[order]) for one, other in zip(shuffled, plain, strict=True))
 
 
-def test_sums_of_windows_are_exact_where_float_sums_are_not():
-    # A large value before them rounds what small windows sum to; these two are equal, so the first one is taken.
+@pytest.mark.parametrize(
+    ("saliency", "width", "first"),
+    [
+        # A large value before them rounds what small windows sum to; of two that are equal the first one is taken.
+        ([1e6, 0.1, 0.7, 0.7, 0.1], 2, 1),
+        ([1e6, 0.2, 0.19999, 1.0, 1.0], 1, 2),
+        ([0.1, 0.1, 0.1, -0.1, 1.0], 1, 3),
+        # Below the smallest normal float32.
+        ([6.5e-39, 6.5e-39, 12e-39, 0.0, 1e-37], 2, 2),
+        ([3e-45, 1e-45, 3e-45, 3e-45, 3e-45], 1, 1),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], 2, 0),
+        ([3.4e38, 3.4e38, 3.4e38, 3.3e38, 3.4e38], 4, 0),
+        ([3.4e38, 3.4e38, 3.4e38, 3.4e38, 3.3e38], 4, 1),
+    ],
+    ids=str,
+)
+def test_windows_are_compared_exactly(saliency, width, first):
     ids = torch.arange(5, 15).view(2, 5)
-    saliency = torch.tensor([[1e6, 0.1, 0.7, 0.7, 0.1], [1.0, 1.0, 1.0, 1.0, 1.0]])
-    pasted = paste_spans(ids, torch.tensor([1, 0]), torch.ones_like(ids), sentences=1, saliency=saliency, share=0.4)
-    assert pasted.source.tolist()[0] == [-1, 0, 1, -1, -1]
+    both = torch.tensor([saliency, [-value for value in saliency]])
+    segments, index = torch.ones_like(ids), torch.tensor([1, 0])
+    pasted = paste_spans(ids, index, segments, sentences=1, saliency=both, share=width / 5)
+    span = list(range(first, first + width))
+    # The lowest of the first row is the highest of the second, and is pasted over itself.
+    assert pasted.source[0].tolist() == [i if i in span else -1 for i in range(5)]
 
 
 def test_a_pair_is_weighted_by_its_lengths():
