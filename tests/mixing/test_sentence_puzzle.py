@@ -85,12 +85,15 @@ def energy(z, row, batch, options):
 
 
 def problem(rng, length, batch_size, pad, special, saliency_power=2.0):
-    """Sentences and pairs of any lengths with special tokens, padded behind."""
+    """Sentences and pairs of any lengths, most with special tokens, padded behind."""
     segments, real = np.zeros((2, batch_size, length), np.int64)
+    shortest = rng.choice([1, length])
     for row in range(batch_size):
-        end = rng.integers(1, length + 1)
+        end = rng.integers(shortest, length + 1)
         real[row, :end] = 1
-        segments[row, 1 : end - 1] = 1
+        segments[row, :end] = 1
+        if rng.random() < 0.7:
+            segments[row, [0, end - 1]] = 0
         if rng.random() < 0.5 and end > 4:
             middle = rng.integers(2, end - 1)
             segments[row, middle:end] = 2
@@ -154,6 +157,7 @@ def test_no_mask_costs_less_by_the_formula(case):
         found = energy(z[row].tolist(), row, batch, options)
         # The prior is that of float32.
         assert found <= least + 1e-6
+        assert step > 1 or found >= least - 1e-6
 
 
 @given(cases(st.integers(20, 60), st.integers(2, 5)), st.integers(0, 2**32 - 1))
