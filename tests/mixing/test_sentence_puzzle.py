@@ -88,18 +88,20 @@ def energy(z, row, batch, options):
 
 
 def problem(rng, length, batch_size, pad, special):
-    """Sentences and pairs of any lengths, with special tokens or without, padded behind."""
+    """Sentences and pairs of any lengths, with special tokens or without, padded behind or before."""
     segments, real = np.zeros((2, batch_size, length), np.int64)
     shortest = rng.choice([1, length])
     for row in range(batch_size):
         end = rng.integers(shortest, length + 1)
         real[row, :end] = 1
         segments[row, :end] = 1
-        is_pair, has_special = rng.random() < 0.5, rng.random() < 0.7
+        is_pair, has_special = rng.random() < 0.5, rng.random() < 0.5
         middle = rng.integers(0, end)
         segments[row, middle:end] += is_pair
         if has_special:
             segments[row, [0, middle if is_pair else 0, end - 1]] = 0
+        if rng.random() < 0.3:
+            segments[row], real[row] = np.roll(segments[row], length - end), np.roll(real[row], length - end)
     saliency = rng.random((batch_size, length)) ** 2 * (rng.random((batch_size, 1)) < 0.9)
     batch = {
         "segments": segments,
@@ -172,7 +174,7 @@ def random_labels(rng, length, n_labels):
 
 
 @given(cases(st.integers(1, 40), st.integers(2, 5)), st.integers(0, 2**32 - 1))
-@examples(deep=100)
+@examples(deep=400)
 def test_every_mask_costs_what_the_formula_says(case, seed):
     batch, options = case
     rng = np.random.default_rng(seed)
