@@ -349,7 +349,7 @@ def _check_tensors(
 ) -> None:
     if segments.dim() != 2 or segments.dtype != torch.int64:
         raise ValueError(f"`segments` must be int64 of shape (B, T), got {segments.dtype} {tuple(segments.shape)}.")
-    shapes = {
+    shapes: dict[str, tuple[torch.Tensor, tuple[int, ...]]] = {
         "saliency": (saliency, segments.shape),
         "index": (index, segments.shape[:1]),
         "lam": (lam, segments.shape[:1]),
