@@ -2,7 +2,7 @@
 
 from .details import Blocks, Boxes, Cells, TokenShares
 from .devices import to_device
-from .interpolation import mix_tensors, union_mask
+from .interpolation import mix_tensors, mix_tokens, union_mask
 from .patches import PatchAttention
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
@@ -36,6 +36,7 @@ __all__ = [
     "jensen_shannon_divergence",
     "mix_targets",
     "mix_tensors",
+    "mix_tokens",
     "mixed_cross_entropy",
     "sharpen",
     "soft_cross_entropy",

@@ -73,16 +73,27 @@ class TokenShares:
 
     Args:
         own (`torch.Tensor` of shape `(B, T)`, float32): In `[0, 1]`; in place of the weight of the row.
+        sources (pair of `torch.Tensor` of shape `(B, T)`, int64, *optional*):
+            Which token of the row, and which of its partner, stands at each position; `None` = the one that is there.
     """
 
     own: torch.Tensor
+    sources: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def to(self, device: torch.device) -> TokenShares:
-        return TokenShares(to_device(self.own, device))
+        sources = (
+            None if self.sources is None else (to_device(self.sources[0], device), to_device(self.sources[1], device))
+        )
+        return TokenShares(to_device(self.own, device), sources)
 
     def extended(self, rows: int) -> TokenShares:
         """With so many rows more, which keep themselves."""
-        return TokenShares(torch.cat([self.own, self.own.new_ones(rows, self.own.shape[1])]))
+        length, device = self.own.shape[1], self.own.device
+        own = torch.cat([self.own, self.own.new_ones(rows, length)])
+        if self.sources is None:
+            return TokenShares(own)
+        stays = torch.arange(length, device=device).expand(rows, -1)
+        return TokenShares(own, (torch.cat([self.sources[0], stays]), torch.cat([self.sources[1], stays])))
 
 
 Detail = Boxes | Cells | Blocks | TokenShares

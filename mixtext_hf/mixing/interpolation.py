@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from .details import TokenShares
 from .plan import Padding
+from .token_transport import move_tokens
 
 
 def mix_tensors(
@@ -30,20 +32,44 @@ def mix_tensors(
     Args:
         inputs (`torch.Tensor` of shape `(B, ...)`, floating): Anything with examples in the first dimension.
         index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
-        lam (`torch.Tensor` of shape `(B,)`, floating): The weight of the original row; of shape `(B, L)`, of each of its tokens.
+        lam (`torch.Tensor` of shape `(B,)`, floating): The weight of the original row.
         attention_mask (`torch.Tensor` of shape `(B, L)`, *optional*):
-            1 or `True` at real tokens; only `pad="keep"` looks at it, where there is one weight a row. `None` = every token is real.
+            1 or `True` at real tokens; only `pad="keep"` looks at it. `None` = every token is real.
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`): See [`MixPlan`].
 
     Returns:
         `torch.Tensor` of the shape and dtype of `inputs`. Rows with `lam = 1` are returned bit for bit.
     """
-    weight = lam.to(inputs.dtype).view(*lam.shape, *[1] * (inputs.dim() - lam.dim()))
-    if pad == "keep" and attention_mask is not None and lam.dim() == 1:
+    weight = lam.to(inputs.dtype).view(-1, *[1] * (inputs.dim() - 1))
+    if pad == "keep" and attention_mask is not None:
         weight = _keep_real_tokens(weight, attention_mask.bool(), index)
+    return _interpolated(inputs, inputs.index_select(0, index), weight)
+
+
+def mix_tokens(hidden_states: torch.Tensor, index: torch.Tensor, shares: TokenShares) -> torch.Tensor:
+    r"""
+    Interpolate each token of each row with the token of the partner that is shown at its place: `own * h + (1 - own) * h[index]`.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(B, T, H)`, floating): Of a batch of texts.
+        index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
+        shares ([`TokenShares`]): What each token keeps, and which tokens are shown where.
+
+    Returns:
+        `torch.Tensor` of the shape and dtype of `hidden_states`. What is kept whole is returned bit for bit.
+    """
+    weight = shares.own.to(hidden_states.dtype).unsqueeze(2)
+    partner = hidden_states.index_select(0, index)
+    if shares.sources is not None:
+        of_own, of_partner = shares.sources
+        hidden_states, partner = move_tokens(hidden_states, of_own), move_tokens(partner, of_partner)
+    return _interpolated(hidden_states, partner, weight)
+
+
+def _interpolated(inputs: torch.Tensor, partner: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     # The weight is cast because a float32 lambda would promote bfloat16 hidden states. lerp(end, start, w) returns
     # `start` exactly at w = 1, unless 0 * (start - end) is not 0: a partner of infinite or undefined values.
-    return torch.where(weight == 1, inputs, torch.lerp(inputs.index_select(0, index), inputs, weight))
+    return torch.where(weight == 1, inputs, torch.lerp(partner, inputs, weight))
 
 
 def _keep_real_tokens(weight: torch.Tensor, is_real: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from mixtext_hf.mixing import HEAD, MixPlan, TokenShares, mix_tensors, union_mask
+from mixtext_hf.mixing import HEAD, MixPlan, TokenShares, mix_tensors, mix_tokens, union_mask
 
 from .any_classifier import Classifier, check_plan_without_layer, takes_pixels
 from .stack import EncoderStack, mask_position
@@ -288,10 +288,11 @@ class Mixer(Classifier):
     def mix(self, hidden_states: torch.Tensor, plan: MixPlan) -> torch.Tensor:
         self._check_batch_size(hidden_states, plan)
         device = hidden_states.device
+        if isinstance(plan.detail, TokenShares):
+            return mix_tokens(hidden_states, plan.index.to(device), plan.detail.to(device))
         mask = self._attention_mask if hidden_states.dim() == 3 else None
         pad = plan.pad if self.stack.pads_are_defined else "keep"
-        lam = plan.detail.own if isinstance(plan.detail, TokenShares) else plan.lam
-        return mix_tensors(hidden_states, plan.index.to(device), lam.to(device), attention_mask=mask, pad=pad)
+        return mix_tensors(hidden_states, plan.index.to(device), plan.lam.to(device), attention_mask=mask, pad=pad)
 
     # ---- copying ----
 

@@ -8,7 +8,7 @@ from tiny import DEPTH, has_family, tiny_batch, tiny_model
 from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixPlan, make_mixable
-from mixtext_hf.mixing import TokenShares, mix_tensors
+from mixtext_hf.mixing import TokenShares, mix_tokens
 
 
 INDEX = torch.tensor([2, 0, 3, 1])
@@ -49,13 +49,17 @@ def test_the_same_share_for_all_tokens_is_the_weight_of_the_row(pad):
 def test_shares_are_weights_of_a_sum_and_one_keeps_a_token_bit_for_bit():
     states = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(1))
     own = torch.tensor([0.0, 0.5, 1.0])[torch.randint(3, (4, 6), generator=torch.Generator().manual_seed(2))]
-    mixed = mix_tensors(states, INDEX, own)
-    for row in range(4):
-        for token in range(6):
-            share = own[row, token]
-            expected = share * states[row, token] + (1 - share) * states[INDEX[row], token]
-            torch.testing.assert_close(mixed[row, token], expected)
-            assert share < 1 or torch.equal(mixed[row, token], states[row, token])
+    of_own, of_partner = (torch.randint(6, (4, 6), generator=torch.Generator().manual_seed(s)) for s in (3, 4))
+    stays = torch.arange(6).expand(4, -1)
+    for sources in (None, (of_own, of_partner)):
+        mixed = mix_tokens(states, INDEX, TokenShares(own, sources))
+        first, second = sources or (stays, stays)
+        for row in range(4):
+            for token in range(6):
+                share = own[row, token]
+                kept, taken = states[row, first[row, token]], states[INDEX[row], second[row, token]]
+                torch.testing.assert_close(mixed[row, token], share * kept + (1 - share) * taken)
+                assert share < 1 or torch.equal(mixed[row, token], kept)
 
 
 def test_a_plan_with_shares_goes_on_and_is_checked():
@@ -64,6 +68,9 @@ def test_a_plan_with_shares_goes_on_and_is_checked():
     assert longer.detail.own.shape == (6, 5) and (longer.detail.own[4:] == 1).all()
     assert torch.equal(longer.detail.own[:4], plan.detail.own)
     assert plan.to("meta").detail.own.device.type == "meta"
+    moving = TokenShares(torch.rand(4, 5), (torch.zeros(4, 5, dtype=torch.int64), torch.ones(4, 5, dtype=torch.int64)))
+    for source, value in zip(moving.extended(1).sources, (0, 1), strict=True):
+        assert source[:4].eq(value).all() and source[4].tolist() == [0, 1, 2, 3, 4]
     for layer, rows in ((None, 4), ("head", 4), (1, 3)):
         with pytest.raises(ValueError, match=f"`detail` weighs the tokens of {rows} rows"):
             MixPlan(INDEX, LAM, layer=layer, detail=TokenShares(torch.rand(rows, 5)))
