@@ -136,7 +136,7 @@ def sentence_puzzle(
     otherwise = (1 - _special_share(lam, special)).where(~is_own.squeeze(1), 1)
     weight = kept_by_count(z, index, segments, otherwise)
     if label_weight == "saliency":
-        weight = kept_by_saliency(z, index, share, weight)
+        weight = kept_by_saliency(z, share, share[index], weight)
     return z, weight
 
 
@@ -270,22 +270,22 @@ def kept_by_count(
 
 
 def kept_by_saliency(
-    z: torch.Tensor, index: torch.Tensor, share: torch.Tensor, otherwise: torch.Tensor
+    z: torch.Tensor, share: torch.Tensor, partner_share: torch.Tensor, otherwise: torch.Tensor
 ) -> torch.Tensor:
     r"""
     The label weight of the original by saliency: `sum (1 - z) s0 / (sum (1 - z) s0 + sum z s1)`.
 
     Args:
         z (`torch.Tensor` of shape `(B, T)`): The share of the partner at each position.
-        index (`torch.Tensor` of shape `(B,)`, int64): The partner of each row.
-        share (`torch.Tensor` of shape `(B, T)`, float32): See [`token_shares`].
+        share (`torch.Tensor` of shape `(B, T)`, float32): Of the row's own tokens, where they are shown, see [`token_shares`].
+        partner_share (`torch.Tensor` of shape `(B, T)`, float32): Of those of its partner.
         otherwise (`torch.Tensor` of shape `(B,)`): The weight of rows where nothing that is shown has saliency.
 
     Returns:
         `torch.Tensor` of shape `(B,)`, float32.
     """
-    z, share = z.double(), share.double()
-    kept, taken = ((1 - z) * share).sum(dim=1), (z * share[index]).sum(dim=1)
+    z = z.double()
+    kept, taken = ((1 - z) * share.double()).sum(dim=1), (z * partner_share.double()).sum(dim=1)
     return torch.where(kept + taken > 0, kept / (kept + taken), otherwise).float()
 
 
