@@ -56,13 +56,13 @@ test-minimum: ## the tests with the oldest releases that pyproject.toml allows (
 	$(PYTHON) -m venv --clear $(MINIMUM)
 	$(PYTHON) scripts/lower_bounds.py $(INSTEAD:%=--instead %) > $(MINIMUM)/constraints.txt
 	$(MINIMUM)/bin/pip install --quiet -c $(MINIMUM)/constraints.txt -e '.[test]'
-	OMP_NUM_THREADS=1 $(MINIMUM)/bin/python -m pytest -n 2 $(TESTS)
+	$(TESTED) $(MINIMUM)/bin/python -m pytest -n 2 $(TESTS)
 
 test-upstream: ## the tests with transformers as it stands on its main branch (TESTS="tests/models": only those)
 	$(PYTHON) -m venv --clear $(UPSTREAM)
 	$(UPSTREAM)/bin/pip install --quiet -e '.[test]'
 	$(UPSTREAM)/bin/pip install --quiet 'transformers @ git+https://github.com/huggingface/transformers@main'
-	OMP_NUM_THREADS=1 $(UPSTREAM)/bin/python -m pytest -n 2 $(TESTS)
+	$(TESTED) $(UPSTREAM)/bin/python -m pytest -n 2 $(TESTS)
 
 lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ COMMANDS = {
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),
     "guess-labels": ("guess_labels", "guess the classes of unlabelled texts into columns beside them"),
     "benchmark": ("benchmark.command", "time and memory of each method against a plain step"),
-    "show-mixes": ("show_mixes", "pictures of what each method makes of two images and two texts"),
+    "show-mixes": ("show_mixes", "pictures of what each method makes of two examples, or of a batch of a run"),
 }
 
 # What they have finished is kept, and they do the rest when they are started again.
