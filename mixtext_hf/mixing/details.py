@@ -85,4 +85,19 @@ class TokenShares:
         return TokenShares(torch.cat([self.own, self.own.new_ones(rows, self.own.shape[1])]))
 
 
-Detail = Boxes | Cells | Blocks | TokenShares
+@dataclass(frozen=True, eq=False)
+class SpanDraws:
+    """
+    Chance in place of saliency, where tokens of one text come into another: the `draws` of [`~.spans.paste_spans`].
+
+    Args:
+        numbers (`torch.Tensor` of shape `(B, sentences, 2)` or `(B, at least T)`, float32): In `[0, 1)`.
+    """
+
+    numbers: torch.Tensor
+
+    def to(self, device: torch.device) -> SpanDraws:
+        return SpanDraws(to_device(self.numbers, device))
+
+
+Detail = Boxes | Cells | Blocks | TokenShares | SpanDraws

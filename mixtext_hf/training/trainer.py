@@ -30,6 +30,7 @@ from mixtext_hf.models.class_names import agree_on_names
 from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import patch_size_of, unwrap
+from mixtext_hf.models.token_kinds import TokenKinds
 
 from .arguments import MixTrainingArguments
 from .best_model import check_best_metric
@@ -42,6 +43,7 @@ from .checks import (
     check_layers,
     check_partners,
     check_task,
+    check_watching,
 )
 from .data_handed_over import as_rows, as_splits, check_model, check_processor
 from .finite import FiniteWatch
@@ -61,6 +63,7 @@ from .steps import warn_of_steps
 from .stopping import StopWell
 from .terms import Terms, total
 from .unlabeled import SetEpoch, check_semi_supervised
+from .words import kinds_for
 
 
 logger = logging.getLogger(__name__)
@@ -110,6 +113,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     _pixel_mean: torch.Tensor | None = None
     _pixel_std: torch.Tensor | None = None
     _attention: ClsAttention | None = None
+    _token_kinds: TokenKinds | None = None
 
     def __init__(
         self,
@@ -211,6 +215,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
             check_partners(self.method, self.args, self.train_dataset)
+            check_watching(self.method, self.mixer, self.args)
         self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
         if isinstance(self.method, MixText) and self._trains:
@@ -220,6 +225,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
         self._choose_collator(collator)
         self._check_unlabeled()
+        self._token_kinds = kinds_for(self)
         if self._takes_pixels:
             rows, collator = self.train_dataset, self.data_collator
             check_images(rows, collator, self.method, self.args, patch_size=self._patch_size)
@@ -278,6 +284,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._settle()
         if self._in_search:
             check_batches(self)  # of the size that the trial has drawn
+        self._token_kinds = kinds_for(self)
         self._start_anew()
         self._config.mixtext = recipe_of(self.method)
 
