@@ -25,10 +25,17 @@ def token_kinds(tokenizer: PreTrainedTokenizerBase) -> TokenKinds:
     Which ids are no words: cls, sep, bos, eos and pad, those that there are, end a sentence; the other special tokens do not. An
     unknown word is a word.
 
-    Example:
+    Example, SSMix in a loop of one's own:
 
     ```python
-    >>> segments = text_segments(input_ids, attention_mask, *token_kinds(tokenizer), sentences=2)  # doctest: +SKIP
+    segments = text_segments(batch["input_ids"], batch["attention_mask"], *token_kinds(tokenizer), sentences=2)
+    with make_mixable(model).watching() as watched:
+        clean = cross_entropy(model(**batch).logits, labels)
+    (clean / 2).backward()
+    saliency = token_saliency(watched.gradient, segments)
+    mixed = paste_spans(batch["input_ids"], plan.index, segments, sentences=2, saliency=saliency)
+    logits = model(**{**batch, "input_ids": mixed.input_ids}).logits
+    (mixed_cross_entropy(logits, labels, plan.index, mixed.weight) / 2).backward()
     ```
     """
     boundaries = {
