@@ -44,7 +44,8 @@ class SSMix(MixMethod):
     of texts. Special tokens and padding stay where they are.
 
     The saliency comes from the backward pass of the loss on the texts as they are, which is trained on too: no further pass is made.
-    It says little before the model has learnt something: give `mix_start`, or a model that is trained already, as the paper does
+    It is the gradient with respect to the output of the embeddings, as in the official code; in models that cannot be mixed inside, with
+    respect to the word embeddings. It says little before the model has learnt something: give `mix_start`, or a model that is trained already, as the paper does
     (preset `paper`). There is no lambda: `alpha` has no part in it, but that 0 mixes nothing.
 
     Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,10 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         )
         if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
             self.mixer = make_mixable(self._adopted)
+        elif self.method.watches_states:
+            # All that the embeddings do is seen there; of other models what their tokens are looked up as, whoever asks.
+            with suppress(ValueError):
+                self.mixer = make_mixable(self._adopted)
         check_layers(self.method, self.mixer)
         self._attention = attention_for(self.method, self.mixer.model, self.args)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
