@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .methods import PooledMixup as PooledMixup
     from .methods import PuzzleMix as PuzzleMix
     from .methods import ResizeMix as ResizeMix
+    from .methods import SSMix as SSMix
     from .methods import TMix as TMix
     from .methods import TransMix as TransMix
     from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
@@ -73,6 +74,7 @@ _HOMES = {
         "PooledMixup",
         "PuzzleMix",
         "ResizeMix",
+        "SSMix",
         "TMix",
         "TransMix",
     ),

@@ -15,8 +15,10 @@ from .mixing import (
 )
 from .mixing.graph_cut import solve_grid_cut
 from .mixing.puzzle import puzzle_mix
+from .mixing.spans import paste_spans, text_segments, token_saliency
 from .mixing.transport import transport
 from .models import Mixer, make_mixable
+from .models.token_kinds import token_kinds
 
 
 __all__ = [
@@ -28,9 +30,13 @@ __all__ = [
     "mix_targets",
     "mix_tensors",
     "mixed_cross_entropy",
+    "paste_spans",
     "puzzle_mix",
     "soft_cross_entropy",
     "solve_grid_cut",
+    "text_segments",
+    "token_kinds",
+    "token_saliency",
     "transport",
     "union_mask",
 ]

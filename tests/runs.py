@@ -36,6 +36,14 @@ def tiny_rows(count: int, labels: str = "classes", seed: int = 3) -> list[dict[s
     return rows
 
 
+def rows_that_end(count: int) -> list[dict[str, Any]]:
+    """Rows that encoder-decoders take: each ends in the one token (2) that says so."""
+    rows = tiny_rows(count)
+    for row in rows:
+        row["input_ids"], row["attention_mask"] = [*row["input_ids"], 2], [*row["attention_mask"], 1]
+    return rows
+
+
 def partly_labelled_rows() -> list[dict[str, Any]]:
     """32 rows; of every 16, the last four have no label, so that of two halves one has fewer."""
     rows = tiny_rows(32)

@@ -232,7 +232,11 @@ class BatchPage:
             parts.append("This step draws no mix." if self.method.mixes else nothing)
             return " ".join(parts)
         lams = plan.lam[mixed]
-        if bool((lams == lams[0]).all()):
+        if self.batch.tokens is not None:
+            parts.append(
+                "Tokens of each text are those of its partner. The labels get the weights that the mixed text shows."
+            )
+        elif bool((lams == lams[0]).all()):
             parts.append(f"λ\u00a0=\u00a0{lams[0]:.2f}, drawn for the whole batch.")
         else:
             parts.append("λ is drawn for each row.")
@@ -268,7 +272,7 @@ class BatchPage:
             return Labels(self._label(row), 1.0, None, about)
         partner, lam = int(self.plan.index[row]), float(self.plan.lam[row])
         weight = float(self.batch.weight[row])
-        drawn = "" if abs(weight - lam) < 0.005 else f"λ = {lam:.2f} was drawn"
+        drawn = "" if abs(weight - lam) < 0.005 or self.batch.tokens is not None else f"λ = {lam:.2f} was drawn"
         return Labels(self._label(row), weight, self._label(partner), f"row {row}, with row {partner}", drawn)
 
     def _label(self, row: int) -> str:

@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from mixtext_hf._messages import check_at_least
 from mixtext_hf._numbers import is_number
 from mixtext_hf.evaluation.comparison.grid import BASELINE, make_grid, make_variants, split_label
-from mixtext_hf.methods import METHODS, ResizeMix
+from mixtext_hf.methods import METHODS
 
 from .frozen import FROZEN
 from .parsing import given_names, is_bad_input, to_flags
@@ -28,7 +28,7 @@ from .run_arguments import SelectionArguments
 RUNS = "runs"
 
 # Methods that draw a lambda from Beta(alpha, alpha), and methods that draw their layer from several.
-WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind is not ResizeMix)
+WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind.draws_lambda)
 WITH_LAYERS = tuple(name for name, kind in METHODS.items() if kind.mixes and len(kind().layer_set(12) or ()) > 1)
 
 # Arguments of the training command that are not for the user to give, and what is.

@@ -174,7 +174,9 @@ def _facts(data: CardData) -> dict[str, Any]:
 def _hyperparameters(method: MixMethod) -> list[tuple[str, str, str, bool]]:
     """Name, value, default, and whether the two differ; without those that have no part in the method."""
     common = set(MixMethod.field_names())
-    idle = (common if not method.mixes else {"layers", "pad"} if method.mixes_pixels else set()) & common
+    mixes_inputs = method.mixes_pixels or method.reads_tokens
+    without = ({"layers", "pad"} if mixes_inputs else set()) | (set() if method.draws_lambda else {"alpha", "fold"})
+    idle = common & without if method.mixes else common
     rows = []
     for parameter in fields(method):
         if parameter.name in idle:

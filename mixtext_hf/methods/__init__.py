@@ -20,6 +20,7 @@ from .pixels import PIXELS, PixelMix
 from .pooled_mixup import PooledMixup
 from .puzzlemix import PuzzleMix
 from .resizemix import ResizeMix
+from .ssmix import TOKENS, SSMix
 from .tmix import TMix
 from .transmix import TransMix
 from .uda import UDA
@@ -33,6 +34,7 @@ METHODS: dict[str, type[MixMethod]] = {
         ManifoldMixup,
         EmbedMixup,
         PooledMixup,
+        SSMix,
         MixText,
         UDA,
         Mixup,
@@ -105,6 +107,7 @@ __all__ = [
     "ERM",
     "METHODS",
     "PIXELS",
+    "TOKENS",
     "UDA",
     "AttendingForward",
     "AugMix",
@@ -123,6 +126,7 @@ __all__ = [
     "Preset",
     "PuzzleMix",
     "ResizeMix",
+    "SSMix",
     "Step",
     "TMix",
     "TransMix",

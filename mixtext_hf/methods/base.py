@@ -108,6 +108,9 @@ class Step:
             For methods whose label weights follow from the pass itself ([`~MixMethod.needs_attention`]); others have none.
         watching_forward ([`WatchingForward`], *optional*):
             For methods that ask how much a token matters to the loss ([`~MixMethod.watches_states`]).
+        segments (`torch.Tensor` of shape `(B, T)`, int64, *optional*):
+            For methods that mix the tokens themselves ([`~MixMethod.reads_tokens`]): which sentence each belongs to, 0 = none, see
+            [`~mixtext_hf.functional.text_segments`].
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*):
             What images were normalised with: pixels in `[0, 1]` are `images * std + mean`.
         archive (`dict[str, torch.Tensor]`):
@@ -139,6 +142,7 @@ class Step:
     saliency_forward: Forward | None = None
     attending_forward: AttendingForward | None = None
     watching_forward: WatchingForward | None = None
+    segments: torch.Tensor | None = None
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
     archive: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -200,6 +204,8 @@ class MixMethod:
     citation: ClassVar[Citation | None] = None
     mixes: ClassVar[bool] = True
     mixes_pixels: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False  # mixes ids of tokens, and must know which of them are words
+    draws_lambda: ClassVar[bool] = True  # from Beta(alpha, alpha)
     uses_unlabeled: ClassVar[bool] = False
     aliases: ClassVar[dict[str, str]] = {}  # other names of hyper-parameters, as timm has them
     presets: ClassVar[dict[str, Preset]] = {}
@@ -240,6 +246,11 @@ class MixMethod:
     @property
     def needs_attention(self) -> bool:
         """Whether labels are weighed by what [CLS] attends to in the last layer, which a model must have then."""
+        return False
+
+    @property
+    def watches_states(self) -> bool:
+        """Whether a step asks for the gradient of hidden states in a pass that is made anyhow, which a compiled one does not show."""
         return False
 
     @property

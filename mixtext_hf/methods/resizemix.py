@@ -29,6 +29,7 @@ class ResizeMix(PixelMix):
     tau_max: float = 0.8
 
     name: ClassVar[str] = "resizemix"
+    draws_lambda: ClassVar[bool] = False
     equation: ClassVar[str] = "x <- x_i with Resize(x_j, tau) pasted,  lam = 1 - tau^2,  tau ~ U(tau_min, tau_max)"
     citation: ClassVar[Citation] = Citation(
         authors="Qin, J., Fang, J., Zhang, Q., Liu, W., Wang, X. and Wang, X.",

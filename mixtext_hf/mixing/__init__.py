@@ -1,6 +1,6 @@
 """The ground floor: tensors in, tensors out. Knows no model and no trainer."""
 
-from .details import Blocks, Boxes, Cells, TokenShares
+from .details import Blocks, Boxes, Cells, SpanDraws, TokenShares
 from .devices import to_device
 from .interpolation import mix_tensors, mix_tokens, union_mask
 from .patches import PatchAttention
@@ -30,6 +30,7 @@ __all__ = [
     "MixPlan",
     "MixedLoss",
     "PatchAttention",
+    "SpanDraws",
     "TokenShares",
     "draw_plan",
     "has_label",

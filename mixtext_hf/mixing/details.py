@@ -96,4 +96,19 @@ class TokenShares:
         return TokenShares(own, (torch.cat([self.sources[0], stays]), torch.cat([self.sources[1], stays])))
 
 
-Detail = Boxes | Cells | Blocks | TokenShares
+@dataclass(frozen=True, eq=False)
+class SpanDraws:
+    """
+    Chance in place of saliency, where tokens of one text come into another: the `draws` of [`~.spans.paste_spans`].
+
+    Args:
+        numbers (`torch.Tensor` of shape `(B, sentences, 2)` or `(B, at least T)`, float32): In `[0, 1)`.
+    """
+
+    numbers: torch.Tensor
+
+    def to(self, device: torch.device) -> SpanDraws:
+        return SpanDraws(to_device(self.numbers, device))
+
+
+Detail = Boxes | Cells | Blocks | TokenShares | SpanDraws

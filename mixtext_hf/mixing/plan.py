@@ -56,9 +56,9 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
-        detail ([`Boxes`], [`Cells`], [`Blocks`] or [`TokenShares`], *optional*):
-            What a method that mixes pixels draws besides, or how much of itself each token keeps at `layer`; `None` where a method needs
-            nothing or mixes nothing.
+        detail ([`Boxes`], [`Cells`], [`Blocks`], [`SpanDraws`] or [`TokenShares`], *optional*):
+            What a method that mixes pixels or tokens draws besides, or how much of itself each token keeps at `layer`; `None` where a
+            method needs nothing or mixes nothing.
 
     Raises:
         `ValueError`: if shapes or dtypes are wrong, or (checked on the CPU only, to avoid a device synchronisation)

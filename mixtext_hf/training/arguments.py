@@ -33,13 +33,13 @@ class MixTrainingArguments(TrainingArguments):
 
     Args:
         mix_method (`str`, *optional*):
-            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, or with unlabelled texts `"mixtext"`
-            or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"`, `"maskmix"`,
+            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, for texts `"ssmix"`, or with unlabelled texts
+            `"mixtext"` or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"`, `"maskmix"`,
             `"manifold_mixup"`, or for vision transformers `"transmix"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`
             (`"mixup"` for a model of images).
         mix_preset (`str`, *optional*):
             Hyper-parameters of the method under a name, behind those given here: `"paper"`, `"official_code"` or `"ours"`
-            for `"mixtext"`; `"cifar"`, `"tiny_imagenet"` (each also with `_adversarial` behind) or `"imagenet"` for
+            for `"mixtext"`; `"paper"` for `"ssmix"`; `"cifar"`, `"tiny_imagenet"` (each also with `_adversarial` behind) or `"imagenet"` for
             `"puzzlemix"`. The training arguments that belong to them, such as learning rates, are set by the command line
             alone; in Python: `MixTrainingArguments(..., **find_preset(method, preset).training_arguments)`.
         mix_alpha (`float`, *optional*): `lam ~ Beta(alpha, alpha)`; not given: the method's own.
@@ -114,7 +114,7 @@ class MixTrainingArguments(TrainingArguments):
     mix_method: str | None = field(
         default=None,
         metadata={
-            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; with unlabelled texts mixtext or uda; for images "
+            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; for texts ssmix; with unlabelled texts mixtext or uda; for images "
             "mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, maskmix, manifold_mixup, and for vision transformers "
             "transmix. Not given: the method that the model was last trained with, else tmix (mixup for images)."
         },
@@ -123,7 +123,7 @@ class MixTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Hyper-parameters and training arguments under a name; others given win. mixtext: paper, official_code, ours; "
-            "mixup: regmixup; puzzlemix: cifar, tiny_imagenet (and each with _adversarial behind), imagenet."
+            "ssmix: paper; mixup: regmixup; puzzlemix: cifar, tiny_imagenet (and each with _adversarial behind), imagenet."
         },
     )
     mix_alpha: float | None = field(

@@ -4,6 +4,7 @@ wrong, and what would be right. What an argument may be by itself: `ranges.py`.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel, Trainer, get_scheduler
 
-from mixtext_hf.methods import AugMix, MixMethod, MixText
+from mixtext_hf.methods import TOKENS, AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
 from mixtext_hf.models.cls_attention import ClsAttention
@@ -66,6 +67,14 @@ def check_named_once(given: MixMethod | None, args: MixTrainingArguments) -> Non
 def check_kind_of_model(method: MixMethod, model: PreTrainedModel) -> None:
     """Raise `ValueError` where a method for images meets a model of texts, or the other way round, and for images as patches."""
     of_images, name, kind = takes_pixels(model), type(model).__name__, model.config.model_type
+    if method.reads_tokens and of_images:
+        raise ValueError(
+            f"{method.name} replaces tokens of texts, and {name} reads images: use mixup, cutmix, puzzlemix or manifold_mixup."
+        )
+    if method.reads_tokens and TOKENS not in inspect.signature(model.forward).parameters:
+        raise ValueError(
+            f"{method.name} replaces the {TOKENS} of texts, and {name} takes none: use erm, or a model that reads ids of tokens."
+        )
     if method.mixes_pixels and not of_images:
         what = "ids of colours: use erm" if kind == "imagegpt" else "texts: use embed_mixup, tmix or manifold_mixup"
         raise ValueError(f"{method.name} mixes the pixels of images, and {name} reads {what}.")
@@ -128,6 +137,32 @@ def attention_for(method: MixMethod, model: PreTrainedModel, args: MixTrainingAr
         ) from error
 
 
+def check_watching(method: MixMethod, mixer: Classifier, args: MixTrainingArguments) -> None:
+    """
+    Raise where nobody sees the states of a pass that the method asks the gradient of.
+
+    Raises:
+        `ValueError`: for compiled models, those that read a text twice, and those that do not say what embeds its tokens.
+    """
+    if not method.watches_states:
+        return
+    without = "take a method that needs none" + (
+        ', such as ssmix with saliency="random".' if method.name == "ssmix" else "."
+    )
+    if args.torch_compile:
+        raise ValueError(
+            f"{method.name} takes the saliency of a token from the gradient of its embedding, and nothing in a compiled pass shows a "
+            f"gradient of its inside: leave out torch_compile=True, or {without}"
+        )
+    if mixer.model.config.is_encoder_decoder:
+        raise ValueError(
+            f"{method.name} takes the saliency of a token from the gradient of its embedding, and {type(mixer.model).__name__} reads "
+            f"each token twice, in its encoder and in its decoder: {without}"
+        )
+    with mixer.watching():
+        pass  # raises where it cannot
+
+
 def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) -> None:
     """
     Raise where every backward pass is a step of the optimiser, and there would be several in one step of training.
@@ -148,7 +183,7 @@ def check_backward_passes(args: MixTrainingArguments, name: str, passes: int) ->
         ("DeepSpeed", "train by DDP or FSDP") if not steps_by_itself else (f"optim={optim!r}", "name another")
     )
     raise ValueError(
-        f"{where} steps at every backward pass, and {name} makes {passes} of a batch (PuzzleMix does for clean_lam > 0): {remedy}, "
+        f"{where} steps at every backward pass, and {name} makes {passes} of a batch (PuzzleMix and SSMix do for clean_lam > 0): {remedy}, "
         "or choose a method with one loss."
     )
 

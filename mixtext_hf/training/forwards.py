@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mixtext_hf.methods import PIXELS
+from mixtext_hf.methods import PIXELS, TOKENS
 from mixtext_hf.mixing import MixPlan, PatchAttention
 from mixtext_hf.models.any_classifier import Classifier, logits_of
 from mixtext_hf.models.cls_attention import ClsAttention
@@ -58,9 +58,21 @@ class Forwards:
         return logits, self.attention.take((height, width))
 
     def watching(self, inputs: dict[str, Any], layer: int = 0) -> tuple[torch.Tensor, WatchedStates]:
-        """The logits `(B, C)` of a step of training, unmixed, and the hidden states of a layer in that pass."""
+        """
+        The logits `(B, C)` of a step of training, unmixed, and the hidden states of a layer in that pass.
+
+        Raises:
+            `ValueError`: for texts whose states are not in the order of their tokens.
+        """
         with self.mixer.watching(layer) as watched:
-            return self.training(inputs), watched
+            logits = self.training(inputs)
+        if TOKENS in inputs and watched.states is not None and watched.states.shape[:2] != inputs[TOKENS].shape:
+            raise ValueError(
+                f"The hidden states of layer {layer} of {type(self.mixer.model).__name__} are of shape {tuple(watched.states.shape)} for "
+                f"{TOKENS} of {tuple(inputs[TOKENS].shape)}: they do not say which token they are of, and so there is no saliency of a "
+                "token. Take a method that needs none."
+            )
+        return logits, watched
 
     def saliency(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False) -> torch.Tensor:
         """

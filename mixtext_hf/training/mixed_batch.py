@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixtext_hf.methods import PIXELS, PixelMix, Step
+from mixtext_hf.methods import PIXELS, TOKENS, PixelMix, Step
 from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, has_label
 
 from .evaluating import without_labels
@@ -30,6 +30,7 @@ class MixedBatch:
         plan ([`MixPlan`]): As drawn, but that a row without a label, or whose partner has none, is its own partner.
         weight (`torch.Tensor` of shape `(B,)`, float32): What a row's own label got; the rest is its partner's.
         images (`torch.Tensor` of shape `(B, C, H, W)`, *optional*): What the network sees, where that is mixed.
+        tokens (`torch.Tensor` of shape `(B, L)`, int64, *optional*): The ids that the network sees, where these are mixed.
         masks (`dict[int, torch.Tensor]`): The share of the own image, `(h, w)`, of the rows that were asked for.
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*): What images were normalised with.
     """
@@ -40,6 +41,7 @@ class MixedBatch:
     plan: MixPlan
     weight: torch.Tensor
     images: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
     masks: dict[int, torch.Tensor] = field(default_factory=dict)
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
@@ -116,6 +118,9 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
     )
     if method.mixes and method.mixes_pixels:
         batch = _with_images(batch, trainer, trainer.make_step(model, inputs, plan), rows)
+    elif method.mixes and method.reads_tokens and not plan.is_identity:
+        mixed = _run(trainer, trainer.make_step(model, inputs, plan), TOKENS)
+        batch = replace(batch, tokens=mixed.inputs.cpu(), weight=mixed.weight.float().cpu())
     alone = batch.plan.index == torch.arange(len(batch.plan))
     return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
 
@@ -138,20 +143,29 @@ class _Heard(MixedLoss):
         return super().of_rows(logits, labels, index, lam)
 
 
-def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:
-    """The batch with what the method makes of its images, which is seen where it hands them to the model."""
+@dataclass(frozen=True, eq=False)
+class _Mixed:
+    """What a method made of a step: the mixed `inputs` `(B, ...)`, the `weight` `(B,)` of each row's own label, and what it showed."""
+
+    inputs: torch.Tensor
+    weight: torch.Tensor
+    shown: dict[str, torch.Tensor]
+
+
+def _run(trainer: MixTrainer, step: Step, name: str) -> _Mixed:
+    """What the method makes of the input `name` of a step, which is seen where it hands it to the model."""
     passes: list[torch.Tensor] = []
     shown: dict[str, torch.Tensor] = {}
     loss = trainer.loss
     heard = _Heard(**{one.name: getattr(loss, one.name) for one in fields(MixedLoss)})
 
     def forward(inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = True) -> torch.Tensor:
-        passes.append(inputs[PIXELS].detach())
+        passes.append(inputs[name].detach())
         return step.forward(inputs, plan, dropout=dropout)
 
     def attending(inputs: dict[str, Any]) -> tuple[torch.Tensor, PatchAttention]:
         assert step.attending_forward is not None
-        passes.append(inputs[PIXELS].detach())
+        passes.append(inputs[name].detach())
         return step.attending_forward(inputs)
 
     watched = replace(
@@ -167,14 +181,18 @@ def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Seque
     for _ in range(number - 1):
         trainer.accelerator.backward(total(next(losses)))
     next(losses)
-    weight = heard.asked[-1]
     # Mixed rows come in the last pass, and in it before clean ones.
-    images = passes[-1][: len(batch.labels)]
+    return _Mixed(passes[-1][: len(step.labels)], heard.asked[-1], shown)
+
+
+def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:
+    """The batch with what the method makes of its images."""
+    mixed = _run(trainer, step, PIXELS)
     return replace(
         batch,
-        images=images.float().cpu(),
-        weight=weight.float().cpu(),
-        masks=_masks(batch, trainer, watched, shown, rows),
+        images=mixed.inputs.float().cpu(),
+        weight=mixed.weight.float().cpu(),
+        masks=_masks(batch, trainer, step, mixed.shown, rows),
     )
 
 

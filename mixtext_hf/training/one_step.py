@@ -14,6 +14,7 @@ from mixtext_hf.mixing import MixPlan
 from .evaluating import without_labels
 from .forwards import Forwards
 from .ranks import mean_of_all, rows_of_all
+from .words import segments_of
 
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan:
         saliency_forward=forwards.saliency,
         attending_forward=None if trainer._attention is None else forwards.attending,
         watching_forward=forwards.watching,
+        segments=segments_of(trainer, inputs) if trainer.method.reads_tokens else None,
         pixel_mean=trainer._pixel_mean,
         pixel_std=trainer._pixel_std,
     )

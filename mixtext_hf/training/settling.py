@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from mixtext_hf.methods import PIXELS, MaskMix, MixMethod
+from mixtext_hf.methods import PIXELS, TOKENS, MaskMix, MixMethod
 from mixtext_hf.mixing import MixedLoss, MixPlan
 from mixtext_hf.models.any_classifier import takes_pixels
 from mixtext_hf.problem_types import problem_type_of
@@ -90,7 +90,11 @@ def plan_for(
     """
     texts, mask, images = inputs.get("text_labels"), inputs.get("attention_mask"), inputs.get(PIXELS)
     needs = method.partner
-    patches = {"patch_size": patch_size} if isinstance(method, MaskMix) and patch_size is not None else {}
+    sizes: dict[str, Any] = {}
+    if isinstance(method, MaskMix) and patch_size is not None:
+        sizes["patch_size"] = patch_size
+    if method.reads_tokens and TOKENS in inputs:
+        sizes["text_length"] = inputs[TOKENS].shape[1]
     return method.draw(
         len(inputs["labels"]),
         depth=depth,
@@ -99,5 +103,5 @@ def plan_for(
         lengths=mask.sum(dim=1) if needs == "nearest_length" and mask is not None else None,
         unlabeled=0 if texts is None else len(texts) * num_views,
         image_size=None if images is None else (images.shape[-2], images.shape[-1]),
-        **patches,
+        **sizes,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from mixtext_hf.models.class_names import agree_on_names
 from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import patch_size_of, unwrap
+from mixtext_hf.models.token_kinds import TokenKinds
 
 from .arguments import MixTrainingArguments
 from .best_model import check_best_metric
@@ -42,6 +44,7 @@ from .checks import (
     check_layers,
     check_partners,
     check_task,
+    check_watching,
 )
 from .data_handed_over import as_rows, as_splits, check_model, check_processor
 from .finite import FiniteWatch
@@ -61,6 +64,7 @@ from .steps import warn_of_steps
 from .stopping import StopWell
 from .terms import Terms, total
 from .unlabeled import SetEpoch, check_semi_supervised
+from .words import kinds_for
 
 
 logger = logging.getLogger(__name__)
@@ -110,6 +114,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     _pixel_mean: torch.Tensor | None = None
     _pixel_std: torch.Tensor | None = None
     _attention: ClsAttention | None = None
+    _token_kinds: TokenKinds | None = None
 
     def __init__(
         self,
@@ -206,11 +211,16 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         )
         if self.method.needs_layers or mixer_of(self.mixer.model) is not None:
             self.mixer = make_mixable(self._adopted)
+        elif self.method.watches_states:
+            # All that the embeddings do is seen there; of other models what their tokens are looked up as, whoever asks.
+            with suppress(ValueError):
+                self.mixer = make_mixable(self._adopted)
         check_layers(self.method, self.mixer)
         self._attention = attention_for(self.method, self.mixer.model, self.args)
         check_backward_passes(self.args, self.method.name, self.method.most_passes)
         if self._trains:
             check_partners(self.method, self.args, self.train_dataset)
+            check_watching(self.method, self.mixer, self.args)
         self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
         if isinstance(self.method, MixText) and self._trains:
@@ -220,6 +230,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
         self._choose_collator(collator)
         self._check_unlabeled()
+        self._token_kinds = kinds_for(self)
         if self._takes_pixels:
             rows, collator = self.train_dataset, self.data_collator
             check_images(rows, collator, self.method, self.args, patch_size=self._patch_size)
@@ -278,6 +289,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._settle()
         if self._in_search:
             check_batches(self)  # of the size that the trial has drawn
+        self._token_kinds = kinds_for(self)
         self._start_anew()
         self._config.mixtext = recipe_of(self.method)
 

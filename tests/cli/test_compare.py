@@ -502,7 +502,7 @@ def test_wrong_folders(tmp_path, capsys, given, monkeypatch):
 
 def test_methods_with_alpha_and_with_layers():
     assert {"tmix", "mixup", "cutmix", "puzzlemix", "transmix", "maskmix", "mixtext"} <= set(WITH_ALPHA)
-    assert not {"erm", "uda", "augmix", "resizemix"} & set(WITH_ALPHA)
+    assert not {"erm", "uda", "augmix", "resizemix", "ssmix"} & set(WITH_ALPHA)
     assert WITH_LAYERS == ("tmix", "manifold_mixup", "mixtext")
 
 

@@ -15,7 +15,7 @@ from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, part
 from tiny import tiny_model
 from two_processes import consistency, fgsm_accuracy
 
-from mixtext_hf.methods import Mixup, PuzzleMix, TMix, TransMix
+from mixtext_hf.methods import Mixup, PuzzleMix, SSMix, TMix, TransMix
 
 
 pytestmark = pytest.mark.distributed
@@ -69,6 +69,13 @@ def test_clean_rows_beside_mixed_ones_make_the_trajectory_of_one_process(ranks, 
         assert_same_trajectory(on_images, ranks[0]["runs"][f"mixup 0.5 {pieces}"])
         on_texts = run(tmp_path, 16, 1, method=TMix(clean_lam=0.5))
         assert_same_trajectory(on_texts, ranks[0]["runs"][f"tmix 0.5 {pieces}"])
+
+
+def test_ssmix_makes_the_trajectory_of_one_process(ranks, tmp_path):
+    """Its saliency is the gradient of a pass through the wrapper of the processes, which is not shared between them."""
+    reference = run(tmp_path, 16, 1, method=SSMix())
+    for pieces in ("8x1", "4x2"):
+        assert_same_trajectory(reference, ranks[0]["runs"][f"ssmix {pieces}"])
 
 
 def test_transmix_makes_the_trajectory_of_one_process(ranks, tmp_path):

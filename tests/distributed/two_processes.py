@@ -31,7 +31,7 @@ from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import adversarial_accuracy, fgsm
-from mixtext_hf.methods import MixText, Mixup, PuzzleMix, TMix, TransMix
+from mixtext_hf.methods import MixText, Mixup, PuzzleMix, SSMix, TMix, TransMix
 from mixtext_hf.mixing import MixPlan
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import shared as shared_guesses
@@ -56,6 +56,7 @@ def main() -> None:
             runs[f"mixup {clean_lam} {batch}x{accumulation}"] = run_images(folder, batch, accumulation, mixup)
             runs[f"tmix {clean_lam} {batch}x{accumulation}"] = run(folder, batch, accumulation, method=tmix)
     for batch, accumulation in ((8, 1), (4, 2)):
+        runs[f"ssmix {batch}x{accumulation}"] = run(folder, batch, accumulation, method=SSMix())
         runs[f"transmix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, TransMix())
     results = {
         "runs": runs,

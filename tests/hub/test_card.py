@@ -454,7 +454,7 @@ def test_every_method(name):
     tables = [table for table in tables_of(card) if table[0][0] == "hyper-parameter"]
     rows = [row[0].strip("`") for table in tables for row in table[1:]]
     assert set(rows) <= {field.name for field in fields(method)}
-    assert ("alpha" in rows) == method.mixes
+    assert ("alpha" in rows) == (method.mixes and method.draws_lambda)
     if method.citation is not None:
         assert blocks_of(card, "bibtex") == [method.citation.bibtex()] and method.citation.url in str(card)
 
@@ -668,6 +668,7 @@ KEYS = {
     "manifold_mixup": "verma2019manifold",
     "embed_mixup": "guo2019augmenting",
     "pooled_mixup": "sun2020mixup",
+    "ssmix": "yoon2021ssmix",
     "uda": "xie2020unsupervised",
     "mixup": "zhang2018mixup",
     "cutmix": "yun2019cutmix",

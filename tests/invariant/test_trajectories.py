@@ -34,8 +34,15 @@ from mixtext_hf.models import make_mixable
         ("classes", {"mix_method": "tmix", "label_smoothing_factor": 0.2}),
         ("multi", {"mix_method": "tmix", "label_smoothing_factor": 0.2}),
         ("scores", {"mix_method": "tmix"}),
+        ("classes", {"mix_method": "ssmix"}),
+        ("classes", {"mix_method": "ssmix", "mix_kwargs": {"contiguous": False, "clean_lam": 0.5}}),
+        ("multi", {"mix_method": "ssmix", "label_smoothing_factor": 0.2}),
+        ("scores", {"mix_method": "ssmix"}),
     ],
-    ids=["erm", "tmix", "smoothed", "multi-label", "regression"],
+    ids=[
+        *("erm", "tmix", "smoothed", "multi-label", "regression"),
+        *("ssmix", "ssmix of tokens", "ssmix multi-label", "ssmix regression"),
+    ],
 )
 def test_same_global_batch_same_trajectory(tmp_path, labels, settings):
     # Scores are spread wide: a smaller step keeps the three runs from drifting apart by rounding.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from image_runs import image_rows
 from PIL import Image
-from runs import arguments, assert_same_weights, make_trainer, series, tiny_rows, weights
+from runs import arguments, assert_same_weights, make_trainer, rows_that_end, series, tiny_rows, weights
 from tiny import tiny_image_model, tiny_model, tiny_tokenizer
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
@@ -31,14 +31,6 @@ def image_trainer(model, out, **settings):
     args = arguments(out, **settings)
     processor = small_image_processor((SIDE, SIDE), 3)
     return MixTrainer(model, args, train_dataset=rows, eval_dataset=rows, processing_class=processor)
-
-
-def rows_that_end(count):
-    """Rows that encoder-decoders take: each ends in the one token (2) that says so."""
-    rows = tiny_rows(count)
-    for row in rows:
-        row["input_ids"], row["attention_mask"] = [*row["input_ids"], 2], [*row["attention_mask"], 1]
-    return rows
 
 
 # ---- images ----

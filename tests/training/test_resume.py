@@ -34,7 +34,13 @@ def train(output_dir, method, workers, *, callbacks=(), resume=None):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize(
     ("method", "workers", "stops"),
-    [("tmix", 0, (2, 6, 9)), ("manifold_mixup", 0, (3,)), ("tmix", 2, (8,)), ("manifold_mixup", 2, (4,))],
+    [
+        ("tmix", 0, (2, 6, 9)),
+        ("manifold_mixup", 0, (3,)),
+        ("tmix", 2, (8,)),
+        ("manifold_mixup", 2, (4,)),
+        ("ssmix", 0, (3, 7)),
+    ],
 )
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, method, workers, stops):
     """The first stop is one by a callback; the others find what the undisturbed run had left, as if it had been killed."""

@@ -28,6 +28,7 @@ from .measuring import (
     NUM_LABELS,
     interleaved_times,
     load_model,
+    load_tokenizer,
     make_trainer,
     memory_in_child,
     memory_in_this_process,
@@ -43,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser: one sub-command a benchmark."""
     parser = argparse.ArgumentParser(prog="mixtext-hf benchmark", description=__doc__.split("\n\n")[0])
     benchmarks = parser.add_subparsers(dest="benchmark", required=True)
-    text = benchmarks.add_parser("text", help="hidden-state methods on a text classifier")
+    text = benchmarks.add_parser("text", help="the methods for labelled texts on a text classifier")
     text.add_argument("--model_name_or_path", default=MINILM, help="Hub id, folder, or 'minilm'.")
     text.add_argument("--methods", nargs="+", default=list(SUPERVISED), choices=SUPERVISED)
     text.add_argument("--batch_size", type=int, default=16)
@@ -121,7 +122,9 @@ def _row(method: str, times: dict[str, list[float]], memory: dict[str, dict[str,
 
 def _make_step(model: Any, method: str, args: argparse.Namespace) -> Callable[[int], None]:
     """One optimiser step, as MixTrainer makes it, on a fixed batch with plans that change from step to step."""
-    trainer = make_trainer(model, args.rounds + 1, mix_method=method, per_device_train_batch_size=args.batch_size)
+    tokenizer = load_tokenizer(args.model_name_or_path) if METHODS[method].reads_tokens else None
+    settings = {"mix_method": method, "per_device_train_batch_size": args.batch_size}
+    trainer = make_trainer(model, args.rounds + 1, tokenizer=tokenizer, **settings)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     batch = _batch(args, model)
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from mixtext_hf.models.checkpoint import check_checkpoint
 from mixtext_hf.models.embedded import MINILM, minilm_path
@@ -36,6 +36,12 @@ def load_model(name: str) -> Any:
     return AutoModelForSequenceClassification.from_pretrained(model_path(name), config=config, trust_remote_code=False)
 
 
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Of a model that the user names."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_path(name), trust_remote_code=False)
+    return tokenizer
+
+
 def load_config(path: str, **settings: Any) -> Any:
     """The config of a checkpoint that is safe to load."""
     check_checkpoint(path)
@@ -43,10 +49,16 @@ def load_config(path: str, **settings: Any) -> Any:
 
 
 def make_trainer(
-    model: torch.nn.Module, total: int, *, kind: type[MixTrainer] = MixTrainer, **settings: Any
+    model: torch.nn.Module,
+    total: int,
+    *,
+    kind: type[MixTrainer] = MixTrainer,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    **settings: Any,
 ) -> MixTrainer:
     """A trainer whose `training_step` can be called for itself, in a run of `total` steps."""
-    trainer = kind(model=model, args=MixTrainingArguments(tempfile.gettempdir(), report_to="none", **settings))
+    args = MixTrainingArguments(tempfile.gettempdir(), report_to="none", **settings)
+    trainer = kind(model=model, args=args, processing_class=tokenizer)
     trainer.current_gradient_accumulation_steps = 1
     trainer.state.max_steps = total
     return trainer
