@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .methods import MixupCutMix as MixupCutMix
     from .methods import PooledMixup as PooledMixup
     from .methods import PuzzleMix as PuzzleMix
+    from .methods import PuzzleTMix as PuzzleTMix
     from .methods import ResizeMix as ResizeMix
     from .methods import SSMix as SSMix
     from .methods import TMix as TMix
@@ -73,6 +74,7 @@ _HOMES = {
         "MixupCutMix",
         "PooledMixup",
         "PuzzleMix",
+        "PuzzleTMix",
         "ResizeMix",
         "SSMix",
         "TMix",

@@ -18,6 +18,7 @@ from .mixup import Mixup
 from .mixup_cutmix import MixupCutMix
 from .pixels import PIXELS, PixelMix
 from .pooled_mixup import PooledMixup
+from .puzzle_tmix import PuzzleTMix
 from .puzzlemix import PuzzleMix
 from .resizemix import ResizeMix
 from .ssmix import TOKENS, SSMix
@@ -35,6 +36,7 @@ METHODS: dict[str, type[MixMethod]] = {
         EmbedMixup,
         PooledMixup,
         SSMix,
+        PuzzleTMix,
         MixText,
         UDA,
         Mixup,
@@ -125,6 +127,7 @@ __all__ = [
     "PooledMixup",
     "Preset",
     "PuzzleMix",
+    "PuzzleTMix",
     "ResizeMix",
     "SSMix",
     "Step",

@@ -271,10 +271,11 @@ class MixMethod:
         lengths: torch.Tensor | None = None,
         unlabeled: int = 0,
         image_size: tuple[int, int] | None = None,
+        text_length: int | None = None,
     ) -> MixPlan:
         """
         Draw this step's plan, see [`draw_plan`], which says what the `labels` `(B,)` and `lengths` `(B,)` are for; the last
-        `unlabeled` rows are views of unlabelled texts, images are of `image_size` (height, width).
+        `unlabeled` rows are views of unlabelled texts, images are of `image_size` (height, width), padded texts of `text_length` tokens.
         """
         return draw_plan(
             batch_size,

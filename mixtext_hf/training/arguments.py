@@ -33,7 +33,7 @@ class MixTrainingArguments(TrainingArguments):
 
     Args:
         mix_method (`str`, *optional*):
-            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, for texts `"ssmix"`, or with unlabelled texts
+            `"erm"`, `"tmix"`, `"manifold_mixup"`, `"embed_mixup"`, `"pooled_mixup"`, for texts `"ssmix"` or `"puzzle_tmix"`, or with unlabelled texts
             `"mixtext"` or `"uda"`; for images `"mixup"`, `"cutmix"`, `"mixup_cutmix"`, `"resizemix"`, `"augmix"`, `"puzzlemix"`, `"maskmix"`,
             `"manifold_mixup"`, or for vision transformers `"transmix"`. Not given: the method that the model was last trained with (`config.mixtext`), else `"tmix"`
             (`"mixup"` for a model of images).
@@ -114,7 +114,7 @@ class MixTrainingArguments(TrainingArguments):
     mix_method: str | None = field(
         default=None,
         metadata={
-            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; for texts ssmix; with unlabelled texts mixtext or uda; for images "
+            "help": "erm, tmix, manifold_mixup, embed_mixup, pooled_mixup; for texts ssmix, puzzle_tmix; with unlabelled texts mixtext or uda; for images "
             "mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, maskmix, manifold_mixup, and for vision transformers "
             "transmix. Not given: the method that the model was last trained with, else tmix (mixup for images)."
         },

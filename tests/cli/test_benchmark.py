@@ -230,7 +230,15 @@ def test_mixtext_prints_a_table_on_real_texts(tiny_bert, capsys, without_childre
 def test_text_compares_the_methods_that_need_no_unlabelled_texts(tiny_bert, capsys, without_children):
     main(["text", "--model_name_or_path", tiny_bert, "--rounds", "2", "--warmup", "1", "--batch_size", "4", "--json"])
     rows = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in rows] == ["erm", "tmix", "manifold_mixup", "embed_mixup", "pooled_mixup", "ssmix"]
+    assert [row["method"] for row in rows] == [
+        "erm",
+        "tmix",
+        "manifold_mixup",
+        "embed_mixup",
+        "pooled_mixup",
+        "ssmix",
+        "puzzle_tmix",
+    ]
     assert rows[0]["time_ratio"] == 1
     with pytest.raises(SystemExit):
         make_parser().parse_args(["text", "--methods", "mixtext"])

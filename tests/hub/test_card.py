@@ -456,7 +456,9 @@ def test_every_method(name):
     assert set(rows) <= {field.name for field in fields(method)}
     assert ("alpha" in rows) == (method.mixes and method.draws_lambda)
     if method.citation is not None:
-        assert blocks_of(card, "bibtex") == [method.citation.bibtex()] and method.citation.url in str(card)
+        papers = (method.citation, *method.further_citations)
+        assert blocks_of(card, "bibtex") == ["\n\n".join(paper.bibtex() for paper in papers)]
+        assert all(paper.url in str(card) for paper in papers)
 
 
 def test_a_method_of_ones_own():
@@ -676,6 +678,7 @@ KEYS = {
     "resizemix": "qin2023resizemix",
     "augmix": "hendrycks2020augmix",
     "puzzlemix": "kim2020puzzle",
+    "puzzle_tmix": "kim2020puzzle",
     "transmix": "chen2022transmix",
     "maskmix": "zhao2023mixpro",
 }

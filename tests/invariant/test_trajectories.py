@@ -38,10 +38,13 @@ from mixtext_hf.models import make_mixable
         ("classes", {"mix_method": "ssmix", "mix_kwargs": {"contiguous": False, "clean_lam": 0.5}}),
         ("multi", {"mix_method": "ssmix", "label_smoothing_factor": 0.2}),
         ("scores", {"mix_method": "ssmix"}),
+        ("classes", {"mix_method": "puzzle_tmix"}),
+        ("multi", {"mix_method": "puzzle_tmix", "mix_kwargs": {"gamma": 0.5, "xi": 0.05}}),
     ],
     ids=[
         *("erm", "tmix", "smoothed", "multi-label", "regression"),
         *("ssmix", "ssmix of tokens", "ssmix multi-label", "ssmix regression"),
+        *("puzzle_tmix", "puzzle_tmix that moves tokens"),
     ],
 )
 def test_same_global_batch_same_trajectory(tmp_path, labels, settings):

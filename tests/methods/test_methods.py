@@ -39,7 +39,7 @@ MIXING = [name for name in DEFAULTS if name != "erm"]
 
 
 def test_every_method_is_tested_here():
-    # Those that learn from unlabelled texts: test_mixtext.py; that mix pixels: test_pixels.py; that mix tokens: test_ssmix.py.
+    # Those that learn from unlabelled texts: test_mixtext.py; that mix pixels: test_pixels.py; that mix tokens: test_ssmix.py, test_puzzle_tmix.py.
     elsewhere = {
         name for name, kind in METHODS.items() if kind.uses_unlabeled or kind.mixes_pixels or kind.reads_tokens
     }
@@ -100,7 +100,7 @@ def test_layers_exist_and_do_not_repeat(depth):
 
 def test_unknown_names_are_answered_with_the_known_ones():
     message = (
-        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, ssmix, mixtext, "
+        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, ssmix, puzzle_tmix, mixtext, "
         r"uda, mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, transmix, maskmix\."
     )
     with pytest.raises(ValueError, match=message):

@@ -17,7 +17,7 @@ from mixtext_hf.mixing import MixedLoss, PatchAttention
 
 pytestmark = pytest.mark.gpu
 
-TEXTS = ("erm", "tmix", "manifold_mixup", "ssmix", "mixtext")
+TEXTS = ("erm", "tmix", "manifold_mixup", "ssmix", "puzzle_tmix", "mixtext")
 IMAGES = ("mixup", "cutmix", "resizemix", "puzzlemix", "transmix", "maskmix")
 
 
@@ -53,7 +53,7 @@ def test_a_gpu_trains_as_a_cpu_does(tmp_path, method):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("method", ["tmix", "ssmix", "puzzlemix", "transmix"])
+@pytest.mark.parametrize("method", ["tmix", "ssmix", "puzzle_tmix", "puzzlemix", "transmix"])
 def test_half_precision(tmp_path, method, precision):
     trainer = make(tmp_path, method, use_cpu=False, **{precision: True})
     trainer.train()

@@ -40,6 +40,7 @@ def train(output_dir, method, workers, *, callbacks=(), resume=None):
         ("tmix", 2, (8,)),
         ("manifold_mixup", 2, (4,)),
         ("ssmix", 0, (3, 7)),
+        ("puzzle_tmix", 0, (4,)),
     ],
 )
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, method, workers, stops):

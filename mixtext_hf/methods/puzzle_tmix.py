@@ -1,0 +1,196 @@
+"""PuzzleMix (Kim, Choo & Song, ICML 2020) in the hidden states of a text encoder: TMix with a mask over the tokens.
+
+What is minimised, and why it is exact on a sentence, is in `mixing/sentence_puzzle.py`; here is what a training step makes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+
+from mixtext_hf._numbers import is_number, is_whole
+from mixtext_hf.mixing import HEAD, MixPlan, TokenShares, has_label
+from mixtext_hf.mixing.sentence_puzzle import LabelWeight, Special, kept_by_saliency, sentence_puzzle, token_shares
+from mixtext_hf.mixing.spans import state_saliency
+from mixtext_hf.mixing.token_transport import move_tokens, transport_tokens
+
+from .base import MixMethod, Step, scaled_layers
+from .citation import Citation
+from .constant_masks import CONSTANT, MASKS
+from .tmix import TMix
+
+
+@dataclass(frozen=True)
+class PuzzleTMix(MixMethod):
+    r"""
+    Mix the hidden states of two texts at a drawn layer by a mask over the tokens that keeps what is salient in either.
+
+    A step is a pass of the texts as they are, whose loss is learnt from and whose gradient at that layer is the saliency of the
+    tokens, and a pass of the mixed ones. No official code exists: this method is this package's.
+
+    Args:
+        n_labels (`int`): Mask levels `{0, 1/m, .., 1}`, `m = n_labels - 1`.
+        beta (`float`): The cost of a seam between both texts, as a share of the saliency of one.
+        gamma (`float`): How much dearer a seam is where the hidden states do not go on alike, in units of `beta`.
+        eta (`float`): Weight of the prior that ties the mask to `lam`.
+        xi (`float`, *optional*): Price of moving a token by one position, in saliencies of an average token; `None`: nothing is moved.
+        special (`"lam"` or `"own"`): What special tokens are mixed by: the drawn weight, or not at all.
+        label_weight (`"count"` or `"saliency"`): By which share of what is shown the label is weighed.
+        clean_lam (`float`): Weight of the loss on the texts as they are, relative to that on the mixed ones, above 0.
+    """
+
+    alpha: float = 1.0
+    pad: Literal["mix", "keep"] = "keep"
+    clean_lam: float = 1.0
+    n_labels: int = 3
+    beta: float = 0.075
+    gamma: float = 0.0
+    eta: float = 0.2
+    xi: float | None = None
+    special: Special = "lam"
+    label_weight: LabelWeight = "count"
+
+    name: ClassVar[str] = "puzzle_tmix"
+    reads_tokens: ClassVar[bool] = True
+    watches_states: ClassVar[bool] = True
+    equation: ClassVar[str] = (
+        "min_z -sum (1 - z_i) s_i - sum z_i s'_i + beta sum (z_i - z_{i+1})^2 - eta / n sum log p(z_i),  "
+        "h_m <- (1 - z) h_m(x_i) + z h_m(x_j),\n"
+        "L = (l(mixed rows) + clean_lam l(clean rows)) / (1 + clean_lam)"
+    )
+    citation: ClassVar[Citation] = Citation(
+        authors="Kim, J.-H., Choo, W. and Song, H. O.",
+        title="Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup",
+        venue="ICML",
+        year=2020,
+        url="https://arxiv.org/abs/2009.06962",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("beta", "gamma", "eta"):
+            if not is_number(getattr(self, name)) or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}.")
+        if not is_whole(self.n_labels) or self.n_labels < 2:
+            raise ValueError(f"n_labels must be a whole number >= 2, got {self.n_labels!r}.")
+        if self.xi is not None and (not is_number(self.xi) or self.xi < 0):
+            raise ValueError(f"xi must be a finite number >= 0, or null where nothing is moved, got {self.xi!r}.")
+        for name, allowed in (("special", Special), ("label_weight", LabelWeight)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}.")
+        if not self.clean_lam:
+            raise ValueError(
+                "clean_lam=0 leaves out the pass whose gradient says which tokens are salient: set it above 0, or use tmix."
+            )
+        if HEAD in (self.layers or ()):
+            raise ValueError(
+                f"mix_layers={list(self.layers or ())}: the head reads one vector a text, and there are no tokens to choose from: name "
+                "layers by number."
+            )
+
+    def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
+        return scaled_layers((3, 6, 9), depth)
+
+    def passes(self, plan: MixPlan) -> int:
+        return 1 if plan.is_identity else 2
+
+    @property
+    def most_passes(self) -> int:
+        return 2
+
+    @property
+    def sees_clean_rows(self) -> bool:
+        # They have a pass of their own before there is anything mixed.
+        return False
+
+    @property
+    def formula(self) -> str:
+        moved = (
+            ""
+            if self.xi is None
+            else "\nwith the salient tokens of either moved, in their order, to where z shows them"
+        )
+        return self.equation + moved
+
+    @property
+    def further_citations(self) -> tuple[Citation, ...]:
+        return (TMix.citation,)
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        if step.plan.is_identity:
+            yield from super().losses(step)
+            return
+        if step.watching_forward is None or step.segments is None:
+            raise TypeError(f"{self.name} needs the `watching_forward` and the `segments` of a step.")
+        plan = step.plan.among(has_label(step.labels))
+        assert isinstance(plan.layer, int)
+        logits, watched = step.watching_forward(step.inputs, plan.layer)
+        clean = self.clean_lam / (1 + self.clean_lam)
+        yield {"loss_clean": clean * step.loss.size * step.loss.cross_entropy(logits, step.labels)}
+
+        assert watched.states is not None
+        shares, weight = self.mask(plan, watched.gradient, watched.states, step)
+        step.note({"mix_weight": weight.mean(), **_constant_masks(shares.own, plan.index, step.segments)})
+        mixed = step.forward(step.inputs, replace(plan, detail=shares))
+        yield {"loss_supervised": (1 - clean) * step.loss(mixed, step.labels, plan.index, weight)}
+
+    @torch.no_grad()
+    def mask(
+        self, plan: MixPlan, gradient: torch.Tensor, states: torch.Tensor, step: Step
+    ) -> tuple[TokenShares, torch.Tensor]:
+        """
+        What each token keeps of itself, and the label weight `(B,)` of the rows, float32.
+
+        Args:
+            plan ([`MixPlan`]): The partners, and the weights that were drawn.
+            gradient (`torch.Tensor` of shape `(B, T, H)`): Of the clean loss with respect to the `states` of the plan's layer.
+            states (`torch.Tensor` of shape `(B, T, H)`): Those of the clean pass.
+            step ([`Step`]): Whose segments and attention mask are looked at.
+        """
+        assert step.segments is not None
+        saliency = state_saliency(gradient, states, step.segments)
+        z, weight = sentence_puzzle(
+            saliency,
+            plan.index,
+            plan.lam,
+            step.segments,
+            attention_mask=step.inputs.get("attention_mask"),
+            hidden_states=states if self.gamma else None,
+            n_labels=self.n_labels,
+            beta=self.beta,
+            gamma=self.gamma,
+            eta=self.eta,
+            pad=plan.pad,
+            special=self.special,
+            label_weight=self.label_weight,
+        )
+        step.show("mask", z)
+        if self.xi is None:
+            return TokenShares(1 - z), weight
+        own_share, segments = token_shares(saliency, step.segments), step.segments
+        partner_share = own_share[plan.index]
+        sources = (
+            transport_tokens(1 - z, own_share, segments, self.xi),
+            transport_tokens(z, partner_share, segments[plan.index], self.xi),
+        )
+        if self.label_weight == "saliency":
+            own_share, partner_share = move_tokens(own_share, sources[0]), move_tokens(partner_share, sources[1])
+            weight = kept_by_saliency(z, own_share, partner_share, weight)
+        return TokenShares(1 - z, sources), weight
+
+    def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
+        """Of the masks: `mask_constant`, the share of those that are of one level throughout, among the rows that have a partner."""
+        averages = dict(averages)
+        masks, constant = averages.pop(MASKS, 0.0), averages.pop(CONSTANT, 0.0)
+        return {**averages, "mask_constant": constant / masks} if masks > 0 else averages
+
+
+def _constant_masks(own: torch.Tensor, index: torch.Tensor, segments: torch.Tensor) -> dict[str, torch.Tensor]:
+    """How many rows mix with another, and how many of these by a mask `(B, T)` of one level wherever both have a word."""
+    is_chosen = (segments > 0) & (segments[index] > 0)
+    is_mixed = index != torch.arange(len(index), device=index.device)
+    lowest, highest = own.where(is_chosen, torch.inf).amin(dim=1), own.where(is_chosen, -torch.inf).amax(dim=1)
+    return {MASKS: is_mixed.sum(), CONSTANT: (is_mixed & (lowest >= highest)).sum()}
