@@ -503,7 +503,7 @@ def test_wrong_folders(tmp_path, capsys, given, monkeypatch):
 def test_methods_with_alpha_and_with_layers():
     assert {"tmix", "mixup", "cutmix", "puzzlemix", "transmix", "maskmix", "mixtext"} <= set(WITH_ALPHA)
     assert not {"erm", "uda", "augmix", "resizemix", "ssmix"} & set(WITH_ALPHA)
-    assert WITH_LAYERS == ("tmix", "manifold_mixup", "mixtext")
+    assert WITH_LAYERS == ("tmix", "manifold_mixup", "puzzle_tmix", "mixtext")
 
 
 def test_configurations_hold_no_secrets_and_no_folders(tmp_path, given):
