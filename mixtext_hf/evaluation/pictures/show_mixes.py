@@ -61,7 +61,10 @@ IMAGE_METHODS = {
 }
 # Those that mix inside the model and need nothing but labelled texts.
 TEXT_METHODS = tuple(
-    name for name, method in METHODS.items() if not method.uses_unlabeled and method().layer_set(12) is not None
+    name
+    for name, method in METHODS.items()
+    # Which tokens of either text are shown depends on a model that has read them.
+    if not (method.uses_unlabeled or method.reads_tokens) and method().layer_set(12) is not None
 )
 SHOWN = (*IMAGE_METHODS, *TEXT_METHODS)
 LEFT_OUT = (
