@@ -20,6 +20,7 @@ from mixtext_hf.mixing.token_transport import move_tokens, transport_tokens
 from .base import MixMethod, Step, scaled_layers
 from .citation import Citation
 from .constant_masks import CONSTANT, MASKS
+from .puzzlemix import PuzzleMix
 from .tmix import TMix
 
 
@@ -61,13 +62,7 @@ class PuzzleTMix(MixMethod):
         "h_m <- (1 - z) h_m(x_i) + z h_m(x_j),\n"
         "L = (l(mixed rows) + clean_lam l(clean rows)) / (1 + clean_lam)"
     )
-    citation: ClassVar[Citation] = Citation(
-        authors="Kim, J.-H., Choo, W. and Song, H. O.",
-        title="Puzzle Mix: Exploiting Saliency and Local Statistics for Optimal Mixup",
-        venue="ICML",
-        year=2020,
-        url="https://arxiv.org/abs/2009.06962",
-    )
+    citation: ClassVar[Citation] = PuzzleMix.citation
 
     def __post_init__(self) -> None:
         super().__post_init__()
