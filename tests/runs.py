@@ -20,6 +20,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "multi": {"problem_type": "multi_label_classification"},
     "scores": {"num_labels": 1, "problem_type": "regression"},
 }
+# Arguments of a run that leave what it comes to as it is, or near it.
+OTHER_WAYS: dict[str, dict[str, Any]] = {
+    "checkpoints": {"gradient_checkpointing": True},
+    "reentrant": {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+    "bf16": {"bf16": True},
+}
 LAMBDAS = (0.9, 0.6, 0.7, 0.8)
 TOKENIZER = tiny_tokenizer()
 

@@ -296,8 +296,8 @@ class MixMethod:
         return {"partner": self.partner, "labels": labels, "lengths": lengths}
 
     def passes(self, plan: MixPlan) -> int:
-        """How many losses [`~MixMethod.losses`] yields under this plan."""
-        return 1
+        """How many losses [`~MixMethod.losses`] yields under this plan: one where nothing is mixed."""
+        return 1 if plan.is_identity else self.most_passes
 
     @property
     def most_passes(self) -> int:

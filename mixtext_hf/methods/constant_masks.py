@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +33,13 @@ def count_constant(mask: torch.Tensor, index: torch.Tensor) -> dict[str, torch.T
     """How many of the masks `(B, h, w)` mix a row with another, its partner in `index` `(B,)`, and how many of these are constant."""
     is_mixed = index != torch.arange(len(index), device=index.device)
     return {MASKS: is_mixed.sum(), CONSTANT: (is_mixed & is_constant(mask)).sum()}
+
+
+def share_constant(averages: Mapping[str, Any]) -> dict[str, Any]:
+    """The averages of a logging window with `mask_constant`, the share of constant masks, in place of the two counts it is made of."""
+    others = dict(averages)
+    masks, constant = others.pop(MASKS, 0.0), others.pop(CONSTANT, 0.0)
+    return {**others, "mask_constant": constant / masks} if masks > 0 else others
 
 
 class MaskWatch:

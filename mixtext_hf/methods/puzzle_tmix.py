@@ -19,7 +19,8 @@ from mixtext_hf.mixing.token_transport import move_tokens, transport_tokens
 
 from .base import MixMethod, Step, scaled_layers
 from .citation import Citation
-from .constant_masks import CONSTANT, MASKS
+from .constant_masks import CONSTANT, MASKS, share_constant
+from .pixels import check_not_negative
 from .puzzlemix import PuzzleMix
 from .tmix import TMix
 
@@ -66,9 +67,7 @@ class PuzzleTMix(MixMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("beta", "gamma", "eta"):
-            if not is_number(getattr(self, name)) or getattr(self, name) < 0:
-                raise ValueError(f"{name} must be a finite number >= 0, got {getattr(self, name)!r}.")
+        check_not_negative(beta=self.beta, gamma=self.gamma, eta=self.eta)
         if not is_whole(self.n_labels) or self.n_labels < 2:
             raise ValueError(f"n_labels must be a whole number >= 2, got {self.n_labels!r}.")
         if self.xi is not None and (not is_number(self.xi) or self.xi < 0):
@@ -88,9 +87,6 @@ class PuzzleTMix(MixMethod):
 
     def default_layers(self, depth: int) -> Sequence[int | Literal["head"]] | None:
         return scaled_layers((3, 6, 9), depth)
-
-    def passes(self, plan: MixPlan) -> int:
-        return 1 if plan.is_identity else 2
 
     @property
     def most_passes(self) -> int:
@@ -178,9 +174,7 @@ class PuzzleTMix(MixMethod):
 
     def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
         """Of the masks: `mask_constant`, the share of those that are of one level throughout, among the rows that have a partner."""
-        averages = dict(averages)
-        masks, constant = averages.pop(MASKS, 0.0), averages.pop(CONSTANT, 0.0)
-        return {**averages, "mask_constant": constant / masks} if masks > 0 else averages
+        return share_constant(averages)
 
 
 def _constant_masks(own: torch.Tensor, index: torch.Tensor, segments: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -20,7 +20,7 @@ from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral
 
 from .base import Preset, Step, is_by_row
 from .citation import Citation
-from .constant_masks import CONSTANT, MASKS, MaskWatch, count_constant
+from .constant_masks import MaskWatch, count_constant, share_constant
 from .kept_saliency import kept_saliency
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
@@ -320,9 +320,7 @@ class PuzzleMix(PixelMix):
 
     def summarise(self, averages: dict[str, Any]) -> dict[str, float]:
         """Of the masks: `mask_constant`, the share of those that are of one level in all blocks, among the rows that have a partner."""
-        averages = dict(averages)
-        masks, constant = averages.pop(MASKS, 0.0), averages.pop(CONSTANT, 0.0)
-        return {**averages, "mask_constant": constant / masks} if masks > 0 else averages
+        return share_constant(averages)
 
     def watch(self, label_shares: Sequence[float] | None = None) -> MaskWatch:
         return MaskWatch(self)

@@ -148,9 +148,6 @@ class SSMix(MixMethod):
     def watches_states(self) -> bool:
         return self.saliency == "gradient"
 
-    def passes(self, plan: MixPlan) -> int:
-        return 1 if plan.is_identity else self.most_passes
-
     @property
     def most_passes(self) -> int:
         return 2 if self.watches_states else 1

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from image_runs import make_image_trainer
 from runs import (
+    OTHER_WAYS,
     TOKENIZER,
     RecordingTrainer,
     arguments,
@@ -211,12 +212,8 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"gradient_checkpointing": True},
-        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
-        {"bf16": True},
-    ],
-    ids=["checkpoints", "reentrant", "bf16"],
+    OTHER_WAYS.values(),
+    ids=OTHER_WAYS.keys(),
 )
 @pytest.mark.parametrize("mixable", [False, True], ids=["as it is", "mixable before"])
 def test_however_it_is_run(tmp_path, undisturbed, settings, mixable):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from image_runs import image_rows, make_image_trainer
-from runs import series
+from runs import OTHER_WAYS, series
 from safetensors.torch import load_file
 from tiny import tiny_image_model
 
@@ -94,12 +94,8 @@ def test_other_transformers_train_too(tmp_path, family):
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"gradient_checkpointing": True},
-        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
-        {"bf16": True},
-    ],
-    ids=["checkpoints", "reentrant", "bf16"],
+    OTHER_WAYS.values(),
+    ids=OTHER_WAYS.keys(),
 )
 def test_however_it_is_run(tmp_path, undisturbed, settings):
     tolerance = 0.03 if "bf16" in settings else 1e-5
