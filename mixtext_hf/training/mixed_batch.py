@@ -120,7 +120,9 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
         batch = _with_images(batch, trainer, trainer.make_step(model, inputs, plan), rows)
     elif method.mixes and method.reads_tokens and not plan.is_identity:
         mixed = _run(trainer, trainer.make_step(model, inputs, plan), TOKENS)
-        batch = replace(batch, tokens=mixed.inputs.cpu(), weight=mixed.weight.float().cpu())
+        # Where hidden states are mixed the network sees the ids of the rows.
+        tokens = mixed.inputs.cpu() if plan.layer is None else None
+        batch = replace(batch, tokens=tokens, weight=mixed.weight.float().cpu())
     alone = batch.plan.index == torch.arange(len(batch.plan))
     return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
 

@@ -294,6 +294,17 @@ def test_the_tokens_that_are_trained_on_are_those_of_a_batch_that_is_shown(tmp_p
     assert plain.tokens is None and plain.weight.tolist() == [1] * 8
 
 
+def test_a_batch_of_mixed_states_shows_the_weights_of_its_labels_and_no_mixed_ids(tmp_path):
+    whole, shown = (
+        make_trainer(tiny_model(), arguments(tmp_path / name, mix_method="puzzle_tmix")) for name in ("a", "b")
+    )
+    whole.train()
+    batch = mixed_batch(shown, 0)
+    assert batch.tokens is None and batch.plan.layer in (1, 2, 3)
+    assert not torch.equal(batch.weight, batch.plan.lam)
+    assert batch.weight.mean().item() == pytest.approx(series(whole, "mix_weight")[0], abs=1e-6)
+
+
 # ---- who says what a word is ----
 
 
