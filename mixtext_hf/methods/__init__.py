@@ -21,8 +21,9 @@ from .pooled_mixup import PooledMixup
 from .puzzle_tmix import PuzzleTMix
 from .puzzlemix import PuzzleMix
 from .resizemix import ResizeMix
-from .ssmix import TOKENS, SSMix
+from .ssmix import SSMix
 from .tmix import TMix
+from .token_mix import TOKENS
 from .transmix import TransMix
 from .uda import UDA
 

@@ -5,33 +5,35 @@ What is minimised, and why it is exact on a sentence, is in `mixing/sentence_puz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
 from mixtext_hf._numbers import is_number, is_whole
-from mixtext_hf.mixing import HEAD, MixPlan, TokenShares, has_label
+from mixtext_hf.mixing import HEAD, MixPlan, SpanDraws, TokenShares
 from mixtext_hf.mixing.sentence_puzzle import LabelWeight, Special, kept_by_saliency, sentence_puzzle, token_shares
 from mixtext_hf.mixing.spans import state_saliency
 from mixtext_hf.mixing.token_transport import move_tokens, transport_tokens
 
-from .base import MixMethod, Step, scaled_layers
+from .base import Step, Watched, scaled_layers
 from .citation import Citation
 from .constant_masks import CONSTANT, MASKS, share_constant
 from .pixels import check_not_negative
 from .puzzlemix import PuzzleMix
 from .tmix import TMix
+from .token_mix import Seen, TokenMix, TokenMixture
 
 
 @dataclass(frozen=True)
-class PuzzleTMix(MixMethod):
+class PuzzleTMix(TokenMix):
     r"""
     Mix the hidden states of two texts at a drawn layer by a mask over the tokens that keeps what is salient in either.
 
     A step is a pass of the texts as they are, whose loss is learnt from and whose gradient at that layer is the saliency of the
-    tokens, and a pass of the mixed ones. No official code exists: this method is this package's.
+    tokens, and a pass of the mixed ones (`saliency` and `clean_lam`: see [`TokenMix`]). No official code exists: this method is this
+    package's.
 
     Args:
         n_labels (`int`): Mask levels `{0, 1/m, .., 1}`, `m = n_labels - 1`.
@@ -41,12 +43,10 @@ class PuzzleTMix(MixMethod):
         xi (`float`, *optional*): Price of moving a token by one position, in saliencies of an average token; `None`: nothing is moved.
         special (`"lam"` or `"own"`): What special tokens are mixed by: the drawn weight, or not at all.
         label_weight (`"count"` or `"saliency"`): By which share of what is shown the label is weighed.
-        clean_lam (`float`): Weight of the loss on the texts as they are, relative to that on the mixed ones, above 0.
     """
 
     alpha: float = 1.0
     pad: Literal["mix", "keep"] = "keep"
-    clean_lam: float = 1.0
     n_labels: int = 3
     beta: float = 0.075
     gamma: float = 0.0
@@ -56,8 +56,6 @@ class PuzzleTMix(MixMethod):
     label_weight: LabelWeight = "count"
 
     name: ClassVar[str] = "puzzle_tmix"
-    reads_tokens: ClassVar[bool] = True
-    watches_states: ClassVar[bool] = True
     equation: ClassVar[str] = (
         "min_z -sum (1 - z_i) s_i - sum z_i s'_i + beta sum (z_i - z_{i+1})^2 - eta / n sum log p(z_i),  "
         "h_m <- (1 - z) h_m(x_i) + z h_m(x_j),\n"
@@ -75,9 +73,9 @@ class PuzzleTMix(MixMethod):
         for name, allowed in (("special", Special), ("label_weight", LabelWeight)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} must be one of {get_args(allowed)}, got {getattr(self, name)!r}.")
-        if not self.clean_lam:
+        if self.gamma and not self.watches_states:
             raise ValueError(
-                "clean_lam=0 leaves out the pass whose gradient says which tokens are salient: set it above 0, or use tmix."
+                f"gamma={self.gamma} compares hidden states, and saliency={self.saliency!r} makes no pass that shows them: leave out one."
             )
         if HEAD in (self.layers or ()):
             raise ValueError(
@@ -89,67 +87,51 @@ class PuzzleTMix(MixMethod):
         return scaled_layers((3, 6, 9), depth)
 
     @property
-    def most_passes(self) -> int:
-        return 2
-
-    @property
-    def sees_clean_rows(self) -> bool:
-        # They have a pass of their own before there is anything mixed.
-        return False
-
-    @property
     def formula(self) -> str:
         moved = (
             ""
             if self.xi is None
             else "\nwith the salient tokens of either moved, in their order, to where z shows them"
         )
-        return self.equation + moved
+        return self.equation + moved + ("" if self.watches_states else "\ns_i, s'_i drawn by chance")
 
     @property
     def further_citations(self) -> tuple[Citation, ...]:
         return (TMix.citation,)
 
-    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
-        if step.plan.is_identity:
-            yield from super().losses(step)
-            return
-        if step.watching_forward is None or step.segments is None:
-            raise TypeError(f"{self.name} needs the `watching_forward` and the `segments` of a step.")
-        plan = step.plan.among(has_label(step.labels))
-        assert isinstance(plan.layer, int)
-        logits, watched = step.watching_forward(step.inputs, plan.layer)
-        clean = self.clean_lam / (1 + self.clean_lam)
-        yield {"loss_clean": clean * step.loss.size * step.loss.cross_entropy(logits, step.labels)}
-
+    def token_saliency(self, watched: Watched, segments: torch.Tensor) -> torch.Tensor:
         assert watched.states is not None
-        shares, weight = self.mask(plan, watched.gradient, watched.states, step)
+        return state_saliency(watched.gradient, watched.states, segments)
+
+    def mix(self, step: Step, plan: MixPlan, seen: Seen | None) -> TokenMixture:
+        assert step.segments is not None
+        if seen is None:
+            assert isinstance(plan.detail, SpanDraws)
+            seen = Seen(plan.detail.numbers[:, : step.segments.shape[1]])
+        shares, weight = self.mask(plan, seen, step)
         step.note({"mix_weight": weight.mean(), **_constant_masks(shares.own, plan.index, step.segments)})
-        mixed = step.forward(step.inputs, replace(plan, detail=shares))
-        yield {"loss_supervised": (1 - clean) * step.loss(mixed, step.labels, plan.index, weight)}
+        step.show("saliency", seen.saliency)
+        step.show("mask", shares.own)
+        return TokenMixture(step.inputs, weight, replace(plan, detail=shares))
 
     @torch.no_grad()
-    def mask(
-        self, plan: MixPlan, gradient: torch.Tensor, states: torch.Tensor, step: Step
-    ) -> tuple[TokenShares, torch.Tensor]:
+    def mask(self, plan: MixPlan, seen: Seen, step: Step) -> tuple[TokenShares, torch.Tensor]:
         """
         What each token keeps of itself, and the label weight `(B,)` of the rows, float32.
 
         Args:
             plan ([`MixPlan`]): The partners, and the weights that were drawn.
-            gradient (`torch.Tensor` of shape `(B, T, H)`): Of the clean loss with respect to the `states` of the plan's layer.
-            states (`torch.Tensor` of shape `(B, T, H)`): Those of the clean pass.
+            seen ([`Seen`]): Of the tokens of the rows.
             step ([`Step`]): Whose segments and attention mask are looked at.
         """
         assert step.segments is not None
-        saliency = state_saliency(gradient, states, step.segments)
         z, weight = sentence_puzzle(
-            saliency,
+            seen.saliency,
             plan.index,
             plan.lam,
             step.segments,
             attention_mask=step.inputs.get("attention_mask"),
-            hidden_states=states if self.gamma else None,
+            hidden_states=seen.states if self.gamma else None,
             n_labels=self.n_labels,
             beta=self.beta,
             gamma=self.gamma,
@@ -158,10 +140,9 @@ class PuzzleTMix(MixMethod):
             special=self.special,
             label_weight=self.label_weight,
         )
-        step.show("mask", z)
         if self.xi is None:
             return TokenShares(1 - z), weight
-        own_share, segments = token_shares(saliency, step.segments), step.segments
+        own_share, segments = token_shares(seen.saliency, step.segments), step.segments
         partner_share = own_share[plan.index]
         sources = (
             transport_tokens(1 - z, own_share, segments, self.xi),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tiny import DEPTH, tiny_batch, tiny_model
@@ -9,9 +10,10 @@ from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixPlan, make_mixable
 from mixtext_hf.methods import PuzzleTMix, Step, make_method
-from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.methods.token_mix import Seen
+from mixtext_hf.mixing import MixedLoss, SpanDraws
 from mixtext_hf.mixing.sentence_puzzle import sentence_puzzle
-from mixtext_hf.mixing.spans import text_segments
+from mixtext_hf.mixing.spans import state_saliency, text_segments
 from mixtext_hf.models.any_classifier import logits_of
 
 
@@ -134,8 +136,9 @@ def test_salient_tokens_may_move(xi, label_weight):
     plan = MixPlan(INDEX, LAM, layer=1, pad="keep")
     step, _ = step_of(model, make_mixable(model), batch, plan)
     share, _, _ = saliency_written_out(model, batch, 1)
-    still, weight = PuzzleTMix(label_weight=label_weight).mask(plan, *gradient_of(model, batch, 1), step)
-    moved, moved_weight = PuzzleTMix(label_weight=label_weight, xi=xi).mask(plan, *gradient_of(model, batch, 1), step)
+    seen = seen_at(model, batch, 1, step.segments)
+    still, weight = PuzzleTMix(label_weight=label_weight).mask(plan, seen, step)
+    moved, moved_weight = PuzzleTMix(label_weight=label_weight, xi=xi).mask(plan, seen, step)
     assert torch.equal(moved.own, still.own)
     segments = segments_of(batch)
     stays = torch.arange(12).expand(4, -1)
@@ -155,11 +158,34 @@ def test_salient_tokens_may_move(xi, label_weight):
     run(PuzzleTMix(label_weight=label_weight, xi=xi), step)
 
 
-def gradient_of(model, batch, layer):
+def seen_at(model, batch, layer, segments):
     with make_mixable(model).watching(layer) as watched:
         loss = torch.nn.functional.cross_entropy(model(**batch).logits, LABELS)
     loss.backward()
-    return watched.gradient, watched.states
+    return Seen(state_saliency(watched.gradient, watched.states, segments), watched.states)
+
+
+def test_chance_in_place_of_saliency_takes_one_pass():
+    model, batch = tiny_model("bert").eval(), texts()
+    numbers = torch.rand(4, batch["input_ids"].shape[1] + 3, generator=torch.Generator().manual_seed(0))
+    plan = MixPlan(INDEX, LAM, layer=1, pad="keep", detail=SpanDraws(numbers))
+    mixer = make_mixable(model)
+    step, noted = step_of(model, mixer, batch, plan, watching_forward=None)
+    method = PuzzleTMix(saliency="random", clean_lam=0.5)
+    assert method.passes(plan) == 1 and method.sees_clean_rows
+    terms = run(method, step)
+
+    z, weight = sentence_puzzle(
+        numbers[:, :-3], INDEX, LAM, step.segments, attention_mask=batch["attention_mask"], pad="keep"
+    )
+    logits = two_stream_logits(model, batch, INDEX, 1 - z, layer=1)
+    torch.testing.assert_close(terms["loss_supervised"], LOSS(logits, LABELS, INDEX, weight).detach() / 1.5)
+    clean = torch.nn.functional.cross_entropy(model(**batch).logits, LABELS)
+    torch.testing.assert_close(terms["loss_clean"], clean.detach() / 3)
+    assert "saliency_undefined" not in noted
+    drawn = method.draw(4, depth=4, rng=np.random.default_rng(0), text_length=7).detail.numbers
+    longer = method.draw(4, depth=4, rng=np.random.default_rng(0), text_length=9).detail.numbers
+    assert drawn.shape == (4, 7) and torch.equal(longer[:, :7], drawn)
 
 
 def test_rows_without_a_label_stay_as_they_are():
@@ -204,7 +230,7 @@ def test_order_and_padding_change_nothing():
         ({"xi": -0.1}, "xi must be a finite number >= 0, or null where nothing is moved, got -0.1"),
         ({"special": "none"}, r"special must be one of \('lam', 'own'\), got 'none'"),
         ({"label_weight": "mass"}, "label_weight must be one of"),
-        ({"clean_lam": 0.0}, "clean_lam=0 leaves out the pass"),
+        ({"clean_lam": 0.0}, "clean_lam=0 leaves out the loss on the texts as they are"),
         ({"layers": [2, "head"]}, r"mix_layers=\[2, 'head'\]: the head reads one vector a text"),
     ],
 )

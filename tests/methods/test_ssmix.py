@@ -250,7 +250,7 @@ def test_a_saliency_that_is_not_finite_is_counted():
 
 def test_what_a_step_lacks_is_named():
     step = step_with(tiny_model(), tiny_batch(), MixPlan(torch.tensor([1, 2, 3, 0]), torch.full((4,), 0.9)))
-    with pytest.raises(TypeError, match="ssmix replaces words alone, and the step has no `segments`"):
+    with pytest.raises(TypeError, match="ssmix mixes words alone, and the step has no `segments`"):
         next(SSMix().losses(replace(step, segments=None)))
     with pytest.raises(TypeError, match=r"ssmix asks how much a token matters.*no `watching_forward`"):
         next(SSMix().losses(replace(step, watching_forward=None)))
@@ -268,6 +268,7 @@ def test_a_step_does_not_wait_for_the_device(way):
 
     class Watched:
         gradient = torch.zeros(4, 12, 5, device="meta")
+        states = None
 
     def forward(inputs, plan=None, *, dropout=True):
         return weight[inputs["input_ids"]].mean(dim=1)

@@ -1,0 +1,174 @@
+"""What methods have in common that mix texts token by token, by how much each token matters to the loss on the texts as they are.
+
+The saliency comes from the backward pass of that loss, which is learnt from too: a step is two passes, and no third one is made.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+
+from mixtext_hf.mixing import MixPlan, SpanDraws, has_label
+from mixtext_hf.mixing.saliency import is_degenerate
+
+from .base import MixMethod, Step, Watched
+
+
+TOKENS = "input_ids"
+
+Saliency = Literal["gradient", "random"]
+
+
+class TokenMixture(NamedTuple):
+    """
+    The mixed rows of a step.
+
+    Args:
+        inputs (`dict[str, torch.Tensor]`): What the model reads.
+        weight (`torch.Tensor` of shape `(B,)`, float32): The realised weight of each row's own label.
+        inside ([`MixPlan`], *optional*): What the model mixes by; `None`: its inputs are mixed already.
+    """
+
+    inputs: dict[str, Any]
+    weight: torch.Tensor
+    inside: MixPlan | None = None
+
+
+class Seen(NamedTuple):
+    """
+    What was seen of the tokens of the texts as they are.
+
+    Args:
+        saliency (`torch.Tensor` of shape `(B, T)`, float32, >= 0): How much each matters.
+        states (`torch.Tensor` of shape `(B, T, H)`, *optional*): The hidden states of the plan's layer.
+    """
+
+    saliency: torch.Tensor
+    states: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenMix(MixMethod):
+    r"""
+    Base of the methods that mix token by token.
+
+    Args:
+        clean_lam (`float`):
+            Weight of the loss on the texts as they are, beside that on the mixed ones; the loss is the mean of both by these weights,
+            with 1 half of each. By the gradient it must be above 0.
+        saliency (`"gradient"` or `"random"`): What says how much a token matters; `"random"`: chance, as an ablation, in one pass.
+    """
+
+    clean_lam: float = 1.0
+    saliency: Saliency = "gradient"
+
+    reads_tokens: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.saliency not in get_args(Saliency):
+            raise ValueError(f"saliency must be one of {get_args(Saliency)}, got {self.saliency!r}.")
+        if self.watches_states and not self.clean_lam:
+            raise ValueError(
+                "clean_lam=0 leaves out the loss on the texts as they are, whose backward pass is where the saliency comes from: give "
+                'it a weight above 0, or saliency="random".'
+            )
+
+    # ---- what is drawn ----
+
+    def draw(
+        self, batch_size: int, *, rng: np.random.Generator, text_length: int | None = None, **about: Any
+    ) -> MixPlan:
+        """[`MixMethod.draw`]; single tokens that are drawn by chance need `text_length`, that of the padded texts."""
+        plan = super().draw(batch_size, rng=rng, **about)
+        draws = None if self.watches_states else self.chance(batch_size, rng, text_length)
+        return plan if plan.is_identity else replace(plan, detail=draws)
+
+    def chance(self, batch_size: int, rng: np.random.Generator, text_length: int | None) -> SpanDraws:
+        """A number for each token, in place of its saliency."""
+        if text_length is None:
+            raise ValueError(f"{self.name} draws a number for each token: give text_length, that of the padded texts.")
+        # A generator for each row: longer padding takes more numbers from each, and they stay the same.
+        numbers = [child.random(text_length, dtype=np.float32) for child in rng.spawn(batch_size)]
+        return SpanDraws(torch.from_numpy(np.stack(numbers)))
+
+    # ---- what is minimised ----
+
+    @property
+    def watches_states(self) -> bool:
+        return self.saliency == "gradient"
+
+    @property
+    def most_passes(self) -> int:
+        return 2 if self.watches_states else 1
+
+    @property
+    def sees_clean_rows(self) -> bool:
+        # Where the saliency is the gradient of their loss, they have a pass of their own before there is anything mixed.
+        return super().sees_clean_rows and not self.watches_states
+
+    def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        if step.plan.is_identity:
+            yield from super().losses(step)
+            return
+        # A row that has no label, or whose partner has none, stays itself.
+        plan = step.plan.among(has_label(step.labels))
+        share_of_mixed = 1 / (1 + self.clean_lam)
+        if step.segments is None:
+            raise TypeError(
+                f"{self.name} mixes words alone, and the step has no `segments` that tell which tokens are some."
+            )
+        seen = None
+        if self.watches_states:
+            # The gradient of this loss serves twice: for the parameters and as saliency.
+            logits, watched = self.watch_states(step, plan)
+            clean = step.loss.size * step.loss.cross_entropy(logits, step.labels)
+            yield {"loss_clean": self.clean_lam * share_of_mixed * clean}
+            seen = self.look(watched, step, has_label(step.labels))
+        mixture = self.mix(step, plan, seen)
+        terms = self.supervised(step, mixture.inputs, plan, mixture.weight, inside=mixture.inside)
+        yield {name: share_of_mixed * value for name, value in terms.items()}
+
+    def watch_states(self, step: Step, plan: MixPlan) -> tuple[torch.Tensor, Watched]:
+        """The pass of the rows as they are: their logits `(B, C)`, and the states of the layer that `plan` mixes (0: of the embeddings)."""
+        if step.watching_forward is None:
+            raise TypeError(
+                f"{self.name} asks how much a token matters to the loss, and the step has no `watching_forward` that would tell it."
+            )
+        return step.watching_forward(step.inputs, plan.layer if isinstance(plan.layer, int) else 0)
+
+    @torch.no_grad()
+    def look(self, watched: Watched, step: Step, has_loss: torch.Tensor) -> Seen:
+        """
+        What a backward pass told of the tokens.
+
+        Args:
+            watched ([`Watched`]): The states of the pass, after backward on a loss of it.
+            step ([`Step`]): That of the pass.
+            has_loss (`torch.Tensor` of shape `(B,)`, bool): Rows that had a part in that loss; others have no gradient, and need none.
+        """
+        assert step.segments is not None
+        seen = Seen(self.token_saliency(watched, step.segments), watched.states)
+        undefined = is_degenerate(seen.saliency.unsqueeze(2)) & has_loss
+        step.note({"saliency_undefined": undefined.float().mean()})
+        return seen
+
+    @abstractmethod
+    def token_saliency(self, watched: Watched, segments: torch.Tensor) -> torch.Tensor:
+        """The saliency `(B, T)` of each token, float32, >= 0, 0 outside the `segments` `(B, T)`."""
+
+    @abstractmethod
+    def mix(self, step: Step, plan: MixPlan, seen: Seen | None) -> TokenMixture:
+        """
+        The mixed rows.
+
+        Args:
+            step ([`Step`]): Its inputs are those of the rows as they are.
+            plan ([`MixPlan`]): Who mixes with whom.
+            seen ([`Seen`], *optional*): Of the rows as they are; `None` where chance chooses.
+        """
