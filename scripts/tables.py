@@ -2,7 +2,8 @@
 
 Between `<!-- table: FOLDER -->` and `<!-- end -->` stands the table of the runs in `docs/results/FOLDER`, in files `runs*.csv` that
 `mixtext-hf compare` wrote; `<!-- table: FOLDER by labels -->` has a line for each number of labels too, `<!-- table: FOLDER with steps -->` says
-how many optimiser steps the runs took. `python scripts/tables.py` writes the tables, `--check` says which would change.
+how many optimiser steps the runs took. Between `<!-- overview: FOLDER accuracy -->` and `<!-- end -->` stands one metric of all folders in
+`docs/results/FOLDER`, a column each. `python scripts/tables.py` writes the tables, `--check` says which would change.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/results.md")
+_OVERVIEW = re.compile(
+    rf"(<!-- overview: (?P<folder>[\w/-]+) (?P<metric>{'|'.join(METRICS)}) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 _BLOCK = re.compile(
     r"(<!-- table: (?P<folder>[\w/-]+)(?P<by> by labels)?(?P<steps> with steps)? -->\n).*?(?P<end><!-- end -->)",
     re.DOTALL,
@@ -39,12 +43,7 @@ def table(runs: Path, *, by_labels: bool = False, with_steps: bool = False) -> s
     Raises:
         `ValueError`: if there are no runs, or methods were run with different seeds.
     """
-    rows = []
-    for path in sorted(runs.glob("runs*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows += [*csv.DictReader(file)]
-    if not rows:
-        raise ValueError(f"{runs} holds no runs*.csv.")
+    rows = _rows_of(runs)
     cells: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         cells.setdefault((row["labeled_per_class"] if by_labels else "", row["variant"]), []).append(row)
@@ -67,6 +66,48 @@ def table(runs: Path, *, by_labels: bool = False, with_steps: bool = False) -> s
     return "\n".join(lines) + "\n"
 
 
+def overview(folder: Path, metric: str) -> str:
+    """
+    One metric of several comparisons, a line a method and a column a folder: mean and standard deviation over the seeds, the best mean
+    of each column bold; empty where a method was not run.
+
+    Raises:
+        `ValueError`: if there are no folders, or one has no runs.
+    """
+    columns = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not columns:
+        raise ValueError(f"{folder} holds no folders of runs.")
+    values: list[dict[str, list[float]]] = []
+    for column in columns:
+        found: dict[str, list[float]] = {}
+        for row in _rows_of(column):
+            found.setdefault(row["variant"], []).append(float(row[metric]))
+        values.append(found)
+    methods = list(dict.fromkeys(method for found in values for method in found))
+    best = [(max if METRICS[metric] else min)(np.mean(numbers) for numbers in found.values()) for found in values]
+    lines = [
+        f"| {metric} | {' | '.join(column.name for column in columns)} |",
+        f"|{'---|' * (len(columns) + 1)}",
+    ]
+    for method in methods:
+        cells = []
+        for found, most in zip(values, best, strict=True):
+            text = mean_and_deviation(found[method]) if method in found else ""
+            cells.append(f"**{text}**" if text and np.mean(found[method]) == most else text)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows_of(runs: Path) -> list[dict[str, str]]:
+    rows = []
+    for path in sorted(runs.glob("runs*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows += [*csv.DictReader(file)]
+    if not rows:
+        raise ValueError(f"{runs} holds no runs*.csv.")
+    return rows
+
+
 def rewritten(text: str) -> str:
     """A page with the tables that belong into it."""
 
@@ -75,7 +116,10 @@ def rewritten(text: str) -> str:
         found_table = table(runs, by_labels=bool(found["by"]), with_steps=bool(found["steps"]))
         return f"{found[1]}{found_table}{found['end']}"
 
-    return _BLOCK.sub(block, text)
+    def many(found: re.Match[str]) -> str:
+        return f"{found[1]}{overview(ROOT / 'docs' / 'results' / found['folder'], found['metric'])}{found['end']}"
+
+    return _OVERVIEW.sub(many, _BLOCK.sub(block, text))
 
 
 def main() -> int:

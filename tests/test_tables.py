@@ -65,3 +65,26 @@ def test_runs_that_do_not_go_together_and_none(tmp_path):
     (tmp_path / "runs.csv").write_text(RUNS + MORE.splitlines()[1] + "\n")
     with pytest.raises(ValueError, match="other seeds"):
         tables.table(tmp_path)
+
+
+def test_one_metric_of_several_comparisons(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    study = tmp_path / "docs" / "results" / "study"
+    with pytest.raises(FileNotFoundError):
+        tables.overview(study, "accuracy")
+    study.mkdir(parents=True)
+    with pytest.raises(ValueError, match="no folders of runs"):
+        tables.overview(study, "accuracy")
+    for name, text in (("trec", RUNS), ("ag", RUNS + MORE.split("\n", 1)[1] + "e,ssmix,10,0,test,4,2,0.9,0.05,0.6\n")):
+        (study / name).mkdir()
+        (study / name / "runs.csv").write_text(text)
+    page = "<!-- overview: study NLL -->\nan old table\n<!-- end -->\n"
+    assert tables.rewritten(page).splitlines() == [
+        "<!-- overview: study NLL -->",
+        "| NLL | ag | trec |",
+        "|---|---|---|",
+        "| erm | 1.000 ± 0.000 | 1.000 |",
+        "| tmix | **0.600 ± 0.141** | **0.500** |",
+        "| ssmix | **0.600** |  |",
+        "<!-- end -->",
+    ]
