@@ -77,6 +77,10 @@ UNTRAINED = (
     "of each, and a trained one 9 to 83 % (16 to 2 blocks a side). Training logs their share as mask_constant."
 )
 
+UNTRAINED_ON_TEXTS = (
+    "A head that has learnt nothing finds nothing salient: its gradient says little about which words matter to the label."
+)
+
 LAMS = [tenth / 10 for tenth in range(11)]
 BETAS = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)
 MASK_LEVELS = (2, 3, 4)
