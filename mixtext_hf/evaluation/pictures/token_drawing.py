@@ -7,6 +7,7 @@ Knows arrays and strings, no method and no model. The row itself is blue, its pa
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -122,7 +123,9 @@ def draw_token_batch(rows: Sequence[TokenRow], path: str | os.PathLike[str], wor
     _key(page, any(row.own.share is not None for row in rows), any(block.moves for block in blocks))
     y = page.top + _HEAD
     right = MARGIN + _TEXT + 2 * GAP
-    page.head(MARGIN, y - 20, "texts, token by token", "the row above, its partner below; between them what the network sees")
+    page.head(
+        MARGIN, y - 20, "texts, token by token", "the row above, its partner below; between them what the network sees"
+    )
     page.head(right, y - 20, "labels", "their weights in the loss")
     for number, block in enumerate(blocks):
         if number:
@@ -147,7 +150,10 @@ class _Measure:
 
     def __call__(self, text: str) -> float:
         if text not in self._known:
-            self._known[text] = self._renderer.get_text_width_height_descent(text, self._font, False)[0]
+            # What the font lacks is said once, when the page is written.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
+                width, *_ = self._renderer.get_text_width_height_descent(text, self._font, False)
+            self._known[text] = width
         return self._known[text]
 
     def fitting(self, text: str) -> str:
@@ -232,12 +238,16 @@ class _Block:
                 continue
             ink = (colour if text.is_word[position] else GREY) if shown[position] else _PALE
             style = "normal" if text.is_word[position] else "italic"
-            axes.text(x + width / 2, line, string, fontsize=NORMAL, color=ink, ha="center", style=style, parse_math=False)
+            axes.text(
+                x + width / 2, line, string, fontsize=NORMAL, color=ink, ha="center", style=style, parse_math=False
+            )
             if text.share is None or not text.is_word[position]:
                 continue
             high = (_BARS - 15) * text.share[position] / most if most else 0
             up = number == 0
-            axes.add_patch(Rectangle((x + (width - _BAR) / 2, base - high if up else base), _BAR, high, color=INK, lw=0))
+            axes.add_patch(
+                Rectangle((x + (width - _BAR) / 2, base - high if up else base), _BAR, high, color=INK, lw=0)
+            )
             if position == peak:
                 axes.text(
                     x + width / 2,
