@@ -33,6 +33,7 @@ from mixtext_hf.evaluation.pictures.token_rows import token_row
 from mixtext_hf.methods import PIXELS, TOKENS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.methods.constant_masks import is_constant
+from mixtext_hf.methods.token_mix import TokenMix
 from mixtext_hf.mixing import has_label
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION
 from mixtext_hf.training.mixed_batch import MixedBatch, mixed_batch
@@ -215,13 +216,23 @@ class BatchPage:
         if PIXELS in self.batch.inputs:
             columns, rows = self._image_rows()
             draw_image_batch(rows, columns, path, Words(title, self._about(), self._foot()))
-        elif self.batch.segments is not None:
+        elif self._shows_tokens:
             token_rows = [self._token_row(row) for row in self.rows]
             draw_token_batch(token_rows, path, Words(title, self._about(), self._foot()))
         else:
             draw_text_batch(
                 [self._text_row(row) for row in self.rows], path, Words(title, self._about(), self._foot())
             )
+
+    @property
+    def _shows_tokens(self) -> bool:
+        """Whether this step mixes texts token by token."""
+        return self.batch.segments is not None and bool(self.batch.masks)
+
+    @property
+    def _by_chance(self) -> bool:
+        """Whether chance stands for the saliency of tokens."""
+        return isinstance(self.method, TokenMix) and not self.method.watches_states
 
     # ---- the words ----
 
@@ -246,11 +257,11 @@ class BatchPage:
         else:
             parts.append("λ is drawn for each row.")
         if plan.layer is not None:
-            by = "" if self.batch.segments is None else ", by the share of either that each position shows"
+            by = ", by the share of either that each position shows" if self._shows_tokens else ""
             parts.append(f"Hidden states are mixed at {_place(plan.layer)}{by}.")
         elif self.batch.images is not None:
             parts.append("The labels get the weights that the mixed image shows.")
-        if self.batch.segments is not None:
+        if self._shows_tokens:
             parts.append(self._of_bars())
         if (blocks := getattr(plan.detail, "block_num", None)) is not None:
             masks = torch.stack([self.batch.masks[row] for row in self.rows if row in mixed])
@@ -260,8 +271,8 @@ class BatchPage:
 
     def _of_bars(self) -> str:
         """What stands for the saliency of the tokens."""
-        if getattr(self.method, "saliency", None) != "random":
-            return "Bars: the share of each token in the saliency of its text, the gradient of the loss on the texts as they are."
+        if not self._by_chance:
+            return "Bars: the share of each token in the saliency of its text, by the gradient of the loss on the texts as they are."
         return "Tokens are chosen by chance" + (", which the bars show." if self.batch.saliency else ".")
 
     def _foot(self) -> str:
@@ -276,7 +287,7 @@ class BatchPage:
             foot += f"\n{UNTRAINED}" + " --trained takes the weights that a run ended with." * (
                 not self.settings.trained
             )
-        if self.batch.saliency and not self.settings.trained and getattr(self.method, "saliency", None) != "random":
+        if self.batch.saliency and not self.settings.trained and not self._by_chance:
             foot += f"\n{UNTRAINED_ON_TEXTS} --step names a later step, --run FOLDER --trained the weights that a run ended with."
         if PIXELS in self.batch.inputs and self.batch.pixel_mean is None:
             foot += "\nNothing says how pixels were normalised: they are drawn from the darkest to the brightest of the batch."

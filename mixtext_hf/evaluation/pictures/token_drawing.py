@@ -6,6 +6,7 @@ Knows arrays and strings, no method and no model. The row itself is blue, its pa
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_LABELS, _TEXT = 300, 1240
+_LABELS, _TEXT, _LEAST_TEXT = 300, 1240, 640
 # Of the bars of saliency, of a line of tokens, of what the network sees, between two lines of one text, and between two rows.
 _BARS, _TOKENS, _STRIP, _BETWEEN, _APART = 44, 24, 50, 14, 44
 # Of a bar: as wide for a long word as for a short one.
@@ -119,10 +120,11 @@ def draw_token_batch(rows: Sequence[TokenRow], path: str | os.PathLike[str], wor
     measure = _Measure()
     blocks = [_Block(row, measure) for row in rows]
     height = _HEAD + sum(block.height + _APART for block in blocks)
-    page = Page(2 * MARGIN + _TEXT + 2 * GAP + _LABELS, height, words.title, words.about, words.foot)
+    room = max(_LEAST_TEXT, *(block.width for block in blocks))
+    page = Page(2 * MARGIN + math.ceil(room) + 2 * GAP + _LABELS, height, words.title, words.about, words.foot)
     _key(page, any(row.own.share is not None for row in rows), any(block.moves for block in blocks))
     y = page.top + _HEAD
-    right = MARGIN + _TEXT + 2 * GAP
+    right = page.width - MARGIN - _LABELS
     page.head(
         MARGIN, y - 20, "texts, token by token", "the row above, its partner below; between them what the network sees"
     )
@@ -200,6 +202,12 @@ class _Block:
     def _height(self, first: int, end: int) -> int:
         has_own, has_mix, has_partner = self._parts(first, end)
         return (has_own + has_partner) * (self.bars + _TOKENS) + has_mix * _STRIP
+
+    @property
+    def width(self) -> float:
+        """Of its longest line, or of what is said below."""
+        left_out = 8 * len(self.row.left_out(self.lines[-1][1])) if self.is_cut else 0
+        return max(left_out, *(self.widths[first:end].sum() for first, end in self.lines))
 
     @property
     def moves(self) -> bool:

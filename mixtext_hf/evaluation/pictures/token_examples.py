@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -57,13 +57,12 @@ class TextPair:
         ids, is_real = self.inputs[TOKENS], self.inputs["attention_mask"].bool()
         segments = text_segments(ids, is_real, *token_kinds(self.tokenizer), sentences=SENTENCES)
         plan = MixPlan(PARTNERS, torch.full((2,), lam), layer=layer, pad=method.pad)
+        with self.classifier.watching(layer or 0) as watched:
+            logits = self._logits(self.inputs)
+        labels, loss = logits.argmax(dim=1), MixedLoss("single_label_classification", logits.shape[1])
+        F.cross_entropy(logits, labels).backward()
         shown: dict[str, torch.Tensor] = {}
-        loss = MixedLoss("single_label_classification", int(self.classifier.model.config.num_labels or 2))
-        step = Step(self._forward, self.inputs, PARTNERS, plan, loss, watching_forward=self._watch, segments=segments)
-        step = replace(step, show=shown.__setitem__)
-        logits, watched = method.watch_states(step, plan)
-        F.cross_entropy(logits, logits.argmax(dim=1)).backward()
-        self.classifier.model.zero_grad()
+        step = Step(self._logits, self.inputs, labels, plan, loss, segments=segments, show=shown.__setitem__)
         mixture = method.mix(step, plan, method.look(watched, step, torch.ones(2, dtype=torch.bool)))
         where = "" if layer is None else f", layer {layer}"
         drawn = "" if layer is None else f"λ = {lam:.2f} was asked for"
@@ -79,14 +78,8 @@ class TextPair:
             sources=shown["sources"][0] if "sources" in shown else None,
         )
 
-    def _forward(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False) -> torch.Tensor:
-        with self.classifier.applying(plan):
-            return logits_of(self.classifier.model(**inputs))
-
-    def _watch(self, inputs: dict[str, Any], layer: int = 0) -> tuple[torch.Tensor, Any]:
-        with self.classifier.watching(layer) as watched:
-            logits = self._forward(inputs)
-        return logits, watched
+    def _logits(self, inputs: dict[str, Any], plan: MixPlan | None = None, *, dropout: bool = False) -> torch.Tensor:
+        return logits_of(self.classifier.model(**inputs))
 
 
 def read_pair_of_texts(texts: tuple[str, str], name: str, *, mixable: bool, seed: int) -> TextPair:
