@@ -27,10 +27,13 @@ from mixtext_hf.evaluation.pictures.batch_drawing import (
     draw_image_batch,
     draw_text_batch,
 )
-from mixtext_hf.evaluation.pictures.show_mixes import UNTRAINED
-from mixtext_hf.methods import PIXELS
+from mixtext_hf.evaluation.pictures.show_mixes import UNTRAINED, UNTRAINED_ON_TEXTS
+from mixtext_hf.evaluation.pictures.token_drawing import TokenRow, draw_token_batch
+from mixtext_hf.evaluation.pictures.token_rows import token_row
+from mixtext_hf.methods import PIXELS, TOKENS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.methods.constant_masks import is_constant
+from mixtext_hf.methods.token_mix import TokenMix
 from mixtext_hf.mixing import has_label
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION
 from mixtext_hf.training.mixed_batch import MixedBatch, mixed_batch
@@ -77,7 +80,7 @@ class BatchSettings:
     trained: bool = field(
         default=False,
         metadata={
-            "help": "With --run: take the weights that the run ended with, which the masks of puzzlemix depend on."
+            "help": "With --run: take the weights that the run ended with, which the masks of puzzlemix and the saliency of texts depend on."
         },
     )
 
@@ -213,10 +216,23 @@ class BatchPage:
         if PIXELS in self.batch.inputs:
             columns, rows = self._image_rows()
             draw_image_batch(rows, columns, path, Words(title, self._about(), self._foot()))
+        elif self._shows_tokens:
+            token_rows = [self._token_row(row) for row in self.rows]
+            draw_token_batch(token_rows, path, Words(title, self._about(), self._foot()))
         else:
             draw_text_batch(
                 [self._text_row(row) for row in self.rows], path, Words(title, self._about(), self._foot())
             )
+
+    @property
+    def _shows_tokens(self) -> bool:
+        """Whether this step mixes texts token by token."""
+        return self.batch.segments is not None and bool(self.batch.masks)
+
+    @property
+    def _by_chance(self) -> bool:
+        """Whether chance stands for the saliency of tokens."""
+        return isinstance(self.method, TokenMix) and not self.method.watches_states
 
     # ---- the words ----
 
@@ -234,21 +250,30 @@ class BatchPage:
         lams = plan.lam[mixed]
         if self.batch.tokens is not None:
             parts.append(
-                "Tokens of each text are those of its partner. The labels get the weights that the mixed text shows."
+                "Some words of each text give way to words of its partner; the label weight is the share of the own words."
             )
         elif bool((lams == lams[0]).all()):
             parts.append(f"λ\u00a0=\u00a0{lams[0]:.2f}, drawn for the whole batch.")
         else:
             parts.append("λ is drawn for each row.")
         if plan.layer is not None:
-            parts.append(f"Hidden states are mixed at {_place(plan.layer)}.")
+            by = ", by the share of either that each position shows" if self._shows_tokens else ""
+            parts.append(f"Hidden states are mixed at {_place(plan.layer)}{by}.")
         elif self.batch.images is not None:
             parts.append("The labels get the weights that the mixed image shows.")
+        if self._shows_tokens:
+            parts.append(self._of_bars())
         if (blocks := getattr(plan.detail, "block_num", None)) is not None:
             masks = torch.stack([self.batch.masks[row] for row in self.rows if row in mixed])
             constant = int(is_constant(masks).sum()) if len(masks) else 0
             parts.append(f"{blocks} x {blocks} blocks; of {len(masks)} masks {constant} constant.")
         return " ".join(parts)
+
+    def _of_bars(self) -> str:
+        """What stands for the saliency of the tokens."""
+        if not self._by_chance:
+            return "Bars: the share of each token in the saliency of its text, by the gradient of the loss on the texts as they are."
+        return "Tokens are chosen by chance" + (", which the bars show." if self.batch.saliency else ".")
 
     def _foot(self) -> str:
         begun = (
@@ -262,6 +287,8 @@ class BatchPage:
             foot += f"\n{UNTRAINED}" + " --trained takes the weights that a run ended with." * (
                 not self.settings.trained
             )
+        if self.batch.saliency and not self.settings.trained and not self._by_chance:
+            foot += f"\n{UNTRAINED_ON_TEXTS} --step names a later step, --run FOLDER --trained the weights that a run ended with."
         if PIXELS in self.batch.inputs and self.batch.pixel_mean is None:
             foot += "\nNothing says how pixels were normalised: they are drawn from the darkest to the brightest of the batch."
         return foot
@@ -319,6 +346,25 @@ class BatchPage:
     def _text_row(self, row: int) -> TextRow:
         partner = self._text(int(self.plan.index[row])) if self.batch.is_mixed(row) else None
         return TextRow(self._text(row), self._labels(row), partner)
+
+    def _token_row(self, row: int) -> TokenRow:
+        batch, partner = self.batch, int(self.plan.index[row])
+        assert batch.segments is not None
+        ids, both = batch.inputs[TOKENS], [row, partner]
+        is_real = batch.inputs.get("attention_mask", torch.ones_like(ids)).bool()
+        return token_row(
+            self.run.trainer.processing_class,
+            self._labels(row),
+            ids[both],
+            is_real[both],
+            batch.segments[both],
+            mask=batch.masks[row],
+            # Ids that are mixed keep the attention mask of the row.
+            seen=is_real[row] if batch.tokens is not None else is_real[both].any(dim=0),
+            saliency=torch.stack([batch.saliency[one] for one in both]) if batch.saliency else None,
+            sources=batch.sources.get(row),
+            is_mixed=batch.is_mixed(row),
+        )
 
     def _text(self, row: int) -> str:
         """A text as its tokens have it; the two of a pair with a bar between them."""

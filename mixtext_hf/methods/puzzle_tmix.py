@@ -112,6 +112,8 @@ class PuzzleTMix(TokenMix):
         step.note({"mix_weight": weight.mean(), **_constant_masks(shares.own, plan.index, step.segments)})
         step.show("saliency", seen.saliency)
         step.show("mask", shares.own)
+        if shares.sources is not None:
+            step.show("sources", torch.stack(shares.sources, dim=2))
         return TokenMixture(step.inputs, weight, replace(plan, detail=shares))
 
     @torch.no_grad()

@@ -144,5 +144,7 @@ class SSMix(TokenMix):
         step.note({"mix_weight": pasted.weight.mean()})
         if seen is not None:
             step.show("saliency", seen.saliency)
-        step.show("mask", (pasted.source < 0).float())
+        is_own, position = pasted.source < 0, torch.arange(pasted.source.shape[1], device=pasted.source.device)
+        step.show("mask", is_own.float())
+        step.show("sources", torch.stack([position.expand_as(is_own), pasted.source.where(~is_own, position)], dim=2))
         return TokenMixture({**step.inputs, TOKENS: pasted.input_ids}, pasted.weight)

@@ -31,7 +31,16 @@ class MixedBatch:
         weight (`torch.Tensor` of shape `(B,)`, float32): What a row's own label got; the rest is its partner's.
         images (`torch.Tensor` of shape `(B, C, H, W)`, *optional*): What the network sees, where that is mixed.
         tokens (`torch.Tensor` of shape `(B, L)`, int64, *optional*): The ids that the network sees, where these are mixed.
-        masks (`dict[int, torch.Tensor]`): The share of the own image, `(h, w)`, of the rows that were asked for.
+        masks (`dict[int, torch.Tensor]`):
+            The share of the own image, `(h, w)`, or of the own token at each position, `(L,)`, of the rows that were asked for.
+        segments (`torch.Tensor` of shape `(B, L)`, int64, *optional*):
+            Which sentence each token belongs to, 0 = none, where texts are mixed token by token.
+        saliency (`dict[int, torch.Tensor]`):
+            How much each token mattered to the loss on the texts as they are, `(L,)`, >= 0 and in any unit, of these rows and of their
+            partners; empty where spans are drawn by chance.
+        sources (`dict[int, torch.Tensor]`):
+            Which token of the row, and which of its partner, stands at each position, `(L, 2)`, int64, of the rows that were asked for;
+            empty where tokens stay where they are.
         pixel_mean, pixel_std (`torch.Tensor` of shape `(C,)`, *optional*): What images were normalised with.
     """
 
@@ -43,6 +52,9 @@ class MixedBatch:
     images: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
     masks: dict[int, torch.Tensor] = field(default_factory=dict)
+    segments: torch.Tensor | None = None
+    saliency: dict[int, torch.Tensor] = field(default_factory=dict)
+    sources: dict[int, torch.Tensor] = field(default_factory=dict)
     pixel_mean: torch.Tensor | None = None
     pixel_std: torch.Tensor | None = None
 
@@ -66,7 +78,7 @@ def mixed_batch(trainer: MixTrainer, step: int = 0, rows: Sequence[int] | None =
         trainer ([`MixTrainer`]): Of the run, as it is before `train()`. It has made the steps before when it comes back, and is of
             no further use.
         step (`int`, *optional*, defaults to 0): Of the optimiser; those before it are trained.
-        rows (`Sequence[int]`, *optional*): Whose masks are wanted; those of all rows if not given.
+        rows (`Sequence[int]`, *optional*): Whose masks and saliency are wanted; those of all rows if not given.
 
     Raises:
         `ValueError`: if the run has no such step, and as `train()` does.
@@ -119,10 +131,7 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
     if method.mixes and method.mixes_pixels:
         batch = _with_images(batch, trainer, trainer.make_step(model, inputs, plan), rows)
     elif method.mixes and method.reads_tokens and not plan.is_identity:
-        mixed = _run(trainer, trainer.make_step(model, inputs, plan), TOKENS)
-        # Where hidden states are mixed the network sees the ids of the rows.
-        tokens = mixed.inputs.cpu() if plan.layer is None else None
-        batch = replace(batch, tokens=tokens, weight=mixed.weight.float().cpu())
+        batch = _with_tokens(batch, trainer, trainer.make_step(model, inputs, plan), rows)
     alone = batch.plan.index == torch.arange(len(batch.plan))
     return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
 
@@ -198,10 +207,35 @@ def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Seque
     )
 
 
+def _with_tokens(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:
+    """The batch with what the method makes of the tokens of its texts."""
+    mixed = _run(trainer, step, TOKENS)
+    wanted = _wanted(batch, rows)
+    both = sorted({*wanted, *batch.plan.index[wanted].tolist()})
+
+    def shown(name: str, rows: Sequence[int]) -> dict[int, torch.Tensor]:
+        return {row: mixed.shown[name][row].cpu() for row in rows} if name in mixed.shown else {}
+
+    return replace(
+        batch,
+        # Where hidden states are mixed the network sees the ids of the rows.
+        tokens=mixed.inputs.cpu() if step.plan.layer is None else None,
+        weight=mixed.weight.float().cpu(),
+        masks=shown("mask", wanted),
+        segments=None if step.segments is None else step.segments.cpu(),
+        saliency=shown("saliency", both),
+        sources=shown("sources", wanted),
+    )
+
+
+def _wanted(batch: MixedBatch, rows: Sequence[int] | None) -> list[int]:
+    return [row for row in range(len(batch.plan)) if rows is None or row in rows]
+
+
 def _masks(
     batch: MixedBatch, trainer: MixTrainer, step: Step, shown: dict[str, torch.Tensor], rows: Sequence[int] | None
 ) -> dict[int, torch.Tensor]:
-    wanted = [row for row in range(len(batch.plan)) if rows is None or row in rows]
+    wanted = _wanted(batch, rows)
     if "mask" in shown:
         return {row: shown["mask"][row].cpu() for row in wanted}
     method, pixels = trainer.method, batch.inputs[PIXELS]

@@ -190,6 +190,58 @@ def test_half_of_the_rows_are_unlabelled_where_there_are_some(tmp_path, drawn, t
     assert page._text_row(0).own.startswith("w")
 
 
+@pytest.fixture
+def texts(tmp_path, text_model):
+    rows = "".join(f"w{i} w{i + 1} w{i + 2} w{40 - i},{'abc'[i % 3]}\n" for i in range(12))
+    (tmp_path / "train.csv").write_text(f"text,label\n{rows}")
+    return {"kind": "text", "train_file": tmp_path / "train.csv", "model_name_or_path": text_model, "use_cpu": True,
+            "max_steps": 1, "per_device_train_batch_size": 6}  # fmt: skip
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("name", ["ssmix", "puzzle_tmix"])
+def test_a_batch_of_texts_token_by_token(tmp_path, texts, name):
+    with Image.open(show_batch(tmp_path, rows=3, mix_method=name, **texts)) as page:
+        assert min(page.size) > 600
+
+
+def test_rows_of_ssmix_show_the_ids_that_the_network_sees(tmp_path, drawn, texts):
+    show_batch(tmp_path, rows=6, mix_method="ssmix", mix_kwargs={"share": 0.5}, **texts)
+    (page,) = drawn
+    tokenizer, batch = page.run.trainer.processing_class, page.batch
+    for number in page.rows:
+        row = page._token_row(number)
+        mixed = [
+            (row.own if share == 1 else row.partner).tokens[int((row.own if share == 1 else row.partner).source[at])]
+            for at, share in enumerate(row.mask)
+            if row.seen[at]
+        ]
+        real = batch.inputs["attention_mask"][number].bool()
+        assert mixed == tokenizer.convert_ids_to_tokens(batch.tokens[number][real].tolist())
+        assert row.labels.weight == pytest.approx(float(batch.weight[number]))
+        assert row.own.share.sum() == pytest.approx(1, abs=1e-6)
+    assert "give way to words of its partner" in page._about() and "Bars: the share of each token" in page._about()
+    assert "A head that has learnt nothing" in page._foot()
+
+
+def test_rows_of_puzzle_tmix_show_its_mask(tmp_path, drawn, texts):
+    show_batch(tmp_path, rows=6, mix_method="puzzle_tmix", mix_kwargs={"saliency": "random"}, **texts)
+    (page,) = drawn
+    for number in page.rows:
+        row, length = page._token_row(number), int(page.batch.inputs["attention_mask"].sum(dim=1).max())
+        np.testing.assert_array_equal(row.mask, page.batch.masks[number][:length].numpy())
+    assert "Hidden states are mixed at layer" in page._about() and "by chance, which the bars show" in page._about()
+    assert "learnt nothing" not in page._foot()
+
+
+def test_a_step_that_mixes_no_texts_shows_them_plainly(tmp_path, monkeypatch, texts):
+    plain = []
+    monkeypatch.setattr(batch_pictures, "draw_text_batch", lambda rows, path, words: plain.append((rows, words)))
+    show_batch(tmp_path, rows=2, mix_method="ssmix", mix_start=0.9, **texts)
+    ((rows, words),) = plain
+    assert len(rows) == 2 and "This step draws no mix" in words.about
+
+
 # ---- what is refused ----
 
 

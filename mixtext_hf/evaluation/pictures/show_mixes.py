@@ -18,6 +18,7 @@ from mixtext_hf._files import check_writable
 from mixtext_hf._messages import check_at_least
 from mixtext_hf.data.images.resize import LARGEST_SIDE
 from mixtext_hf.methods import METHODS, AugMix, MaskMix, PixelMix, PuzzleMix
+from mixtext_hf.methods.token_mix import TokenMix
 from mixtext_hf.mixing import union_mask
 from mixtext_hf.mixing.plan import Padding
 from mixtext_hf.mixing.puzzle import transport_pair
@@ -25,6 +26,7 @@ from mixtext_hf.mixing.saliency import block_saliency
 from mixtext_hf.mixing.transport import move_blocks
 from mixtext_hf.models.embedded import minilm_path
 
+from .batch_drawing import Words
 from .mix_drawing import (
     Mix,
     TextMix,
@@ -48,6 +50,8 @@ from .mix_examples import (
     read_texts,
     text_shares,
 )
+from .token_drawing import TokenRow, draw_token_batch
+from .token_examples import MOST_TOKENS, TextPair, read_pair_of_texts
 
 
 # How each method mixes images, in a few words; by the methods that are shown.
@@ -63,10 +67,14 @@ IMAGE_METHODS = {
 TEXT_METHODS = tuple(
     name
     for name, method in METHODS.items()
-    # Which tokens of either text are shown depends on a model that has read them.
+    # Which tokens of either text are shown depends on a model that has read them: a page of its own.
     if not (method.uses_unlabeled or method.reads_tokens) and method().layer_set(12) is not None
 )
-SHOWN = (*IMAGE_METHODS, *TEXT_METHODS)
+# Those that mix token by token, by the saliency of a model.
+TOKEN_METHODS = tuple(
+    name for name, method in METHODS.items() if issubclass(method, TokenMix) and not method.uses_unlabeled
+)
+SHOWN = (*IMAGE_METHODS, *TEXT_METHODS, *TOKEN_METHODS)
 LEFT_OUT = (
     "Not here: manifold_mixup mixes hidden states, no pixels; mixup_cutmix draws mixup or cutmix for each batch; transmix "
     "shows what cutmix shows, and weighs labels by attention."
@@ -76,6 +84,8 @@ UNTRAINED = (
     "A network that has learnt nothing finds nothing salient: at λ = 0.5 it makes 97 to 100 % of the masks constant, one image or half "
     "of each, and a trained one 9 to 83 % (16 to 2 blocks a side). Training logs their share as mask_constant."
 )
+
+UNTRAINED_ON_TEXTS = "A head that has learnt nothing finds nothing salient: its gradient says little about which words matter to the label."
 
 LAMS = [tenth / 10 for tenth in range(11)]
 BETAS = (0.0, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)
@@ -110,7 +120,11 @@ class MixPicturesSettings:
     text_a: str = field(default=TEXTS[0], metadata={"help": "A text."})
     text_b: str = field(default=TEXTS[1], metadata={"help": "Its partner."})
     text_model: str | None = field(
-        default=None, metadata={"help": "Hub id or folder of a text model; the embedded MiniLM if not given."}
+        default=None,
+        metadata={
+            "help": "Hub id or folder of a text model, a classifier for the saliency of "
+            f"{' and '.join(TOKEN_METHODS)}; the embedded MiniLM if not given."
+        },
     )
     methods: list[str] = field(
         default_factory=lambda: list(SHOWN),
@@ -118,7 +132,9 @@ class MixPicturesSettings:
     )
     lam: float = field(default=0.6, metadata={"help": "The weight of A that the methods are asked for."})
     # The default: with it both views of AugMix differ from the photograph, and from each other.
-    seed: int = field(default=2, metadata={"help": "Seed of the place that is pasted to, and of AugMix."})
+    seed: int = field(
+        default=2, metadata={"help": "Seed of the place that is pasted to, of AugMix, and of a head that is new."}
+    )
     output_dir: str = field(default="mixes", metadata={"help": "Where the pictures go."})
 
 
@@ -130,7 +146,7 @@ def show_mixes(**settings: Any) -> list[Path]:
         settings: The fields of [`MixPicturesSettings`], which are the flags of the command.
 
     Returns:
-        `list[Path]`: the pictures, in `output_dir`. `text.png` is not among them where the text model is not named and the embedded
+        `list[Path]`: the pictures, in `output_dir`. `text.png` and `text_tokens.png` are not among them where the text model is not named and the embedded
         MiniLM is not installed.
 
     Raises:
@@ -164,7 +180,9 @@ class MixPictures:
         if PuzzleMix.name in self.image_methods:
             self.block_nums = self.puzzlemix.fitting((settings.image_size, settings.image_size))
             self.saliency, self.saliency_name, self.saliency_of = self._saliency()
-        self.texts = self._read_texts() if self.text_methods else None
+        self.token_methods = [name for name in TOKEN_METHODS if name in settings.methods]
+        self.texts = self._read_texts() if self.text_methods or self.token_methods else None
+        self.text_pair = self._read_pair_of_texts(self.texts) if self.token_methods and self.texts else None
         self.output_dir.mkdir(parents=True, exist_ok=True)
 
     def _saliency(self) -> tuple[torch.Tensor, str, str]:
@@ -187,6 +205,12 @@ class MixPictures:
             return None
         return replace(read_texts((self.settings.text_a, self.settings.text_b), path), model="all-MiniLM-L6-v2")
 
+    def _read_pair_of_texts(self, texts: Texts) -> TextPair:
+        name = self.settings.text_model or minilm_path()
+        mixable = any(METHODS[method]().layer_set(texts.depth) for method in self.token_methods)
+        pair = (self.settings.text_a, self.settings.text_b)
+        return read_pair_of_texts(pair, name, mixable=mixable, seed=self.settings.seed)
+
     def draw(self) -> Iterator[Path]:
         """Draw the pages, one at a time: where each is."""
         if self.image_methods:
@@ -195,8 +219,10 @@ class MixPictures:
             yield self._page("puzzlemix_lambda.png", self.lambda_page)
             yield self._page("puzzlemix_beta.png", self.beta_page)
             yield self._page("puzzlemix_steps.png", self.steps_page)
-        if self.texts is not None:
+        if self.texts is not None and self.text_methods:
             yield self._page("text.png", partial(self.text_page, self.texts))
+        if self.texts is not None and self.text_pair is not None:
+            yield self._page("text_tokens.png", partial(self.tokens_page, self.texts, self.text_pair))
 
     def _page(self, name: str, draw: Callable[[Path], None]) -> Path:
         path = self.output_dir / name
@@ -275,6 +301,24 @@ class MixPictures:
             "token beside padding stays whole. The label is λ A + (1 - λ) B.",
             foot=f"Tokens and layers of {texts.model}." + texts.cut * f" Texts are cut after {LONGEST_TEXT} tokens.",
         )
+
+    def tokens_page(self, texts: Texts, pair: TextPair, path: Path) -> None:
+        about = "A is the row, B its partner. Bars: the share of each token in the saliency of its text, by the class predicted."
+        foot = (
+            f"Saliency of {texts.model}, defaults of the methods."
+            + pair.cut * f" Texts are cut after {MOST_TOKENS} tokens."
+        )
+        if pair.classifier.head_is_new:
+            foot += f" Its head is new, drawn by seed {self.settings.seed}. {UNTRAINED_ON_TEXTS} --text_model names a classifier."
+        rows: list[TokenRow] = []
+        for name in self.token_methods:
+            method = METHODS[name]()
+            assert isinstance(method, TokenMix)
+            layers: list[int | None] = [
+                layer for layer in method.layer_set(texts.depth) or () if isinstance(layer, int)
+            ]
+            rows += [pair.mix(method, self.settings.lam, layer) for layer in layers or [None]]
+        draw_token_batch(rows, path, Words("Two texts, mixed token by token", about, foot))
 
     # ---- what is on them ----
 
