@@ -64,7 +64,7 @@ TEXT_METHODS = tuple(
     name
     for name, method in METHODS.items()
     # Which tokens of either text are shown depends on a model that has read them.
-    if not (method.uses_unlabeled or method.reads_tokens) and method().layer_set(12) is not None
+    if not (method.uses_unlabeled or method().reads_tokens) and method().layer_set(12) is not None
 )
 SHOWN = (*IMAGE_METHODS, *TEXT_METHODS)
 LEFT_OUT = (
