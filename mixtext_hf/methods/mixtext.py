@@ -64,8 +64,9 @@ class MixText(GuessedTargets):
     Take guessed labels for the unlabelled texts, and mix hidden states and labels across all rows of the batch.
 
     A step has `B` labelled rows and `B_u` unlabelled texts of `K + 1` views each (the original and its augmentations);
-    all `B + (K + 1) B_u` rows are mixed in one pass under one permutation, by TMix or by what else `mix_with` names. The defaults are what measured best for guesses made
-    before training (`docs/results.md`); the presets `paper` and `official_code` guess in every step, as there.
+    all `B + (K + 1) B_u` rows are mixed in one pass under one permutation, by TMix or by what else `mix_with` names. The defaults
+    are what measured best for guesses made before training, mixed by TMix (`docs/results.md`); the presets `paper` and
+    `official_code` guess in every step, as there. What says how texts are guessed: [`GuessedTargets`].
 
     Args:
         lambda_u (`float`): Weight of the consistency loss.
@@ -77,8 +78,8 @@ class MixText(GuessedTargets):
             those of the other, and so are `layers`, of which `None` stands for the other's own. [`SSMix`] draws no lambda and mixes
             no states: `layers`, `pad` and another `alpha` than 1, or 0 to mix nothing, are refused, and `fold` has no part in it. By
             [`SSMix`] and [`PuzzleTMix`] a step is two passes: the losses on the rows as they are, whose gradient is the saliency, and
-            those on the mixed ones. The margin loss is no part of either, and counts once. Where the ramp stands at 0 unlabelled rows have
-            no loss, and so no saliency yet.
+            those on the mixed ones, weighed by `clean_lam` as in [`TokenMix`]; the margin loss is apart from both. Where the ramp stands
+            at 0, in the first step, unlabelled rows have no loss and so no saliency: `saliency_undefined` counts them.
         mix_with_kwargs (`Mapping[str, Any]`, *optional*):
             What hyper-parameters `mix_with` has beside these: `{"share": 0.2}` of ssmix, `{"beta": 0.1}` of puzzle_tmix, `saliency`
             and `clean_lam` of both. Kept as pairs.
