@@ -28,7 +28,7 @@ from .run_arguments import SelectionArguments
 RUNS = "runs"
 
 # Methods that draw a lambda from Beta(alpha, alpha), and methods that draw their layer from several.
-WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind.draws_lambda)
+WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind().draws_lambda)
 WITH_LAYERS = tuple(name for name, kind in METHODS.items() if kind.mixes and len(kind().layer_set(12) or ()) > 1)
 
 # Arguments of the training command that are not for the user to give, and what is.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -174,19 +174,20 @@ def _facts(data: CardData) -> dict[str, Any]:
 def _hyperparameters(method: MixMethod) -> list[tuple[str, str, str, bool]]:
     """Name, value, default, and whether the two differ; without those that have no part in the method."""
     common = set(MixMethod.field_names())
-    mixes_inputs = method.mixes_pixels or method.reads_tokens
-    without = ({"layers", "pad"} if mixes_inputs else set()) | (set() if method.draws_lambda else {"alpha", "fold"})
+    without = (set() if method.needs_layers else {"layers", "pad"}) | (
+        set() if method.draws_lambda else {"alpha", "fold"}
+    )
     idle = common & without if method.mixes else common
     rows = []
     for parameter in fields(method):
         if parameter.name in idle:
             continue
-        value = getattr(method, parameter.name)
+        value, told = getattr(method, parameter.name), method.hyperparameters()[parameter.name]
         has_default = isinstance(parameter.default, (int, float, str, tuple, type(None)))
         rows.append(
             (
                 parameter.name,
-                _shown(value, parameter.name),
+                _shown(told, parameter.name),
                 _shown(parameter.default, parameter.name) if has_default else "",
                 has_default and value != parameter.default,
             )
@@ -235,6 +236,8 @@ def _shown(value: Any, name: str = "") -> str:
         return str(value).lower()
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(element)}" for key, element in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_shown(element) for element in value)
     return public(str(value))

@@ -103,7 +103,8 @@ class Step:
         show (`Callable`):
             Takes by its name what a picture of the mix is drawn of, and nothing else needs: the `"mask"` `(B, h, w)` of images; of texts
             the `"mask"` `(B, T)`, the share of the row's own token, the `"saliency"` `(B, T)`, and, where tokens move, the `"sources"`
-            `(B, T, 2)`: which token of the row, and which of its partner, stands at each position.
+            `(B, T, 2)`: which token of the row, and which of its partner, stands at each position; the `"weight"` `(B,)` of each row's
+            own label where the loss is not told of it.
         saliency_forward ([`Forward`], *optional*):
             The model without its wrappers (of several processes, of reduced precision), as in evaluation: for gradients
             with respect to the inputs alone.
@@ -207,8 +208,6 @@ class MixMethod:
     citation: ClassVar[Citation | None] = None
     mixes: ClassVar[bool] = True
     mixes_pixels: ClassVar[bool] = False
-    reads_tokens: ClassVar[bool] = False  # mixes ids of tokens, and must know which of them are words
-    draws_lambda: ClassVar[bool] = True  # from Beta(alpha, alpha)
     uses_unlabeled: ClassVar[bool] = False
     aliases: ClassVar[dict[str, str]] = {}  # other names of hyper-parameters, as timm has them
     presets: ClassVar[dict[str, Preset]] = {}
@@ -250,6 +249,16 @@ class MixMethod:
     def needs_attention(self) -> bool:
         """Whether labels are weighed by what [CLS] attends to in the last layer, which a model must have then."""
         return False
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether it mixes token by token, and must know which of them are words."""
+        return False
+
+    @property
+    def draws_lambda(self) -> bool:
+        """Whether the weights of a plan come from `Beta(alpha, alpha)`."""
+        return True
 
     @property
     def watches_states(self) -> bool:

@@ -29,7 +29,6 @@ class ResizeMix(PixelMix):
     tau_max: float = 0.8
 
     name: ClassVar[str] = "resizemix"
-    draws_lambda: ClassVar[bool] = False
     equation: ClassVar[str] = "x <- x_i with Resize(x_j, tau) pasted,  lam = 1 - tau^2,  tau ~ U(tau_min, tau_max)"
     citation: ClassVar[Citation] = Citation(
         authors="Qin, J., Fang, J., Zhang, Q., Liu, W., Wang, X. and Wang, X.",
@@ -49,6 +48,10 @@ class ResizeMix(PixelMix):
             )
         if self.fold:
             raise ValueError(f"mix_fold=True was given, but {self.name} draws sizes, not lambdas: drop it.")
+
+    @property
+    def draws_lambda(self) -> bool:
+        return False
 
     def draw(
         self, batch_size: int, *, rng: np.random.Generator, image_size: tuple[int, int] | None = None, **about: Any

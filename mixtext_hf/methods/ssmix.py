@@ -58,7 +58,6 @@ class SSMix(TokenMix):
         "x <- x_i with its span s_i replaced by the span s_j of x_j,  s_i = argmin, s_j = argmax of mean |d l(x) / d e|,\n"
         "y <- lam y_i + (1 - lam) y_j,  lam = 1 - |s_i| / |x_i|,  L = (l(mixed rows) + clean_lam l(clean rows)) / (1 + clean_lam)"
     )
-    draws_lambda: ClassVar[bool] = False
     presets: ClassVar[dict[str, Preset]] = {
         # The authors train plainly for 3 epochs at 5e-5, and from the best of these models on, mixed, for 5 epochs at 1e-5. One run
         # has one schedule: it mixes in the last 5 of 8 epochs, at 3e-5 first and at 1.5e-5 in the mean.
@@ -102,6 +101,10 @@ class SSMix(TokenMix):
             raise ValueError(f"contiguous must be true or false, got {self.contiguous!r}.")
 
     # ---- what is drawn ----
+
+    @property
+    def draws_lambda(self) -> bool:
+        return False
 
     def draw(self, batch_size: int, *, rng: np.random.Generator, **about: Any) -> MixPlan:
         plan = super().draw(batch_size, rng=rng, **about)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -67,8 +67,6 @@ class TokenMix(MixMethod):
     clean_lam: float = 1.0
     saliency: Saliency = "gradient"
 
-    reads_tokens: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.saliency not in get_args(Saliency):
@@ -100,6 +98,10 @@ class TokenMix(MixMethod):
     # ---- what is minimised ----
 
     @property
+    def reads_tokens(self) -> bool:
+        return True
+
+    @property
     def watches_states(self) -> bool:
         return self.saliency == "gradient"
 
@@ -119,10 +121,7 @@ class TokenMix(MixMethod):
         # A row that has no label, or whose partner has none, stays itself.
         plan = step.plan.among(has_label(step.labels))
         share_of_mixed = 1 / (1 + self.clean_lam)
-        if step.segments is None:
-            raise TypeError(
-                f"{self.name} mixes words alone, and the step has no `segments` that tell which tokens are some."
-            )
+        self.check_segments(step)
         seen = None
         if self.watches_states:
             # The gradient of this loss serves twice: for the parameters and as saliency.
@@ -133,6 +132,13 @@ class TokenMix(MixMethod):
         mixture = self.mix(step, plan, seen)
         terms = self.supervised(step, mixture.inputs, plan, mixture.weight, inside=mixture.inside)
         yield {name: share_of_mixed * value for name, value in terms.items()}
+
+    def check_segments(self, step: Step) -> None:
+        """Raise `TypeError` for a step that does not tell which tokens are words."""
+        if step.segments is None:
+            raise TypeError(
+                f"{self.name} mixes words alone, and the step has no `segments` that tell which tokens are some."
+            )
 
     def watch_states(self, step: Step, plan: MixPlan) -> tuple[torch.Tensor, Watched]:
         """The pass of the rows as they are: their logits `(B, C)`, and the states of the layer that `plan` mixes (0: of the embeddings)."""

@@ -41,7 +41,7 @@ class UDA(MixText):
     def __post_init__(self) -> None:
         super().__post_init__()
         own = {field.name: field.default for field in fields(self)}
-        for name in (*(field.name for field in fields(MixMethod)), "mix_within"):
+        for name in (*(field.name for field in fields(MixMethod)), "mix_with", "mix_with_kwargs", "mix_within"):
             if getattr(self, name) != own[name]:
                 raise ValueError(
                     f"mix_{name.removeprefix('mix_')}={getattr(self, name)} was given, but uda does not mix: use mixtext, or drop it."

@@ -48,7 +48,8 @@ class MixTrainingArguments(TrainingArguments):
         mix_per (`str`, *optional*): `"batch"` or `"example"`: how many lambdas a step draws.
         mix_prob (`float`, *optional*): Chance that a step mixes at all; with `mix_per="example"`, that a row is mixed.
         mix_kwargs (`dict` or JSON `str`, *optional*): Further hyper-parameters of the method, such as
-            `{"pad": "keep", "partner": "same_class"}`.
+            `{"pad": "keep", "partner": "same_class"}`, or for `"mixtext"` what it mixes by:
+            `{"mix_with": "ssmix", "mix_with_kwargs": {"share": 0.2}}`.
         mix_start (`float`, *optional*, defaults to 0.0): Fraction of training at which mixing begins.
         mix_end (`float`, *optional*, defaults to 1.0): Fraction of training at which it ends.
         mix_loss (`str`, *optional*):
@@ -145,7 +146,10 @@ class MixTrainingArguments(TrainingArguments):
     )
     mix_kwargs: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": 'Further hyper-parameters of the method as JSON, such as \'{"pad": "keep"}\'.'},
+        metadata={
+            "help": 'Further hyper-parameters of the method as JSON, such as \'{"pad": "keep"}\', or of mixtext what it mixes by: '
+            '\'{"mix_with": "ssmix"}\' (tmix, embed_mixup, ssmix, puzzle_tmix).'
+        },
     )
     mix_start: float = field(default=0.0, metadata={"help": "Fraction of training at which mixing begins."})
     mix_end: float = field(default=1.0, metadata={"help": "Fraction of training at which mixing ends."})

@@ -146,9 +146,8 @@ def check_watching(method: MixMethod, mixer: Classifier, args: MixTrainingArgume
     """
     if not method.watches_states:
         return
-    without = "take a method that needs none" + (
-        ', such as ssmix with saliency="random".' if method.name == "ssmix" else "."
-    )
+    chance = {"ssmix": 'ssmix with saliency="random"', "mixtext": 'mix_with_kwargs={"saliency": "random"} of ssmix'}
+    without = "take a method that needs none" + (f", such as {chance[method.name]}." if method.name in chance else ".")
     if args.torch_compile:
         raise ValueError(
             f"{method.name} takes the saliency of a token from the gradient of its embedding, and nothing in a compiled pass shows a "

@@ -95,8 +95,9 @@ def mixed_batch(trainer: MixTrainer, step: int = 0, rows: Sequence[int] | None =
         raise _Found(_seen(trainer, model, inputs, rows))
 
     seen: dict[str, Any] = {"_training_loss": look}
-    if step == 0:
-        # They tell what is learnt of a batch, not what is in it, and take as long as a part of the training.
+    if step == 0 and not trainer.method.reads_tokens:
+        # They tell what is learnt of a batch, not what is in it, and take as long as a part of the training. Where saliency chooses
+        # the tokens of the mixed rows, it is that of what is learnt.
         seen["_make_guesses"] = _make_none
     try:
         vars(trainer).update(seen)
@@ -193,7 +194,8 @@ def _run(trainer: MixTrainer, step: Step, name: str) -> _Mixed:
         trainer.accelerator.backward(total(next(losses)))
     next(losses)
     # Mixed rows come in the last pass, and in it before clean ones.
-    return _Mixed(passes[-1][: len(step.labels)], heard.asked[-1], shown)
+    weight = shown["weight"] if "weight" in shown else heard.asked[-1]
+    return _Mixed(passes[-1][: len(step.labels)], weight, shown)
 
 
 def _with_images(batch: MixedBatch, trainer: MixTrainer, step: Step, rows: Sequence[int] | None) -> MixedBatch:

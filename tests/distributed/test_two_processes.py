@@ -13,7 +13,7 @@ import pytest
 from image_runs import run_images
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
 from tiny import tiny_model
-from two_processes import consistency, fgsm_accuracy
+from two_processes import consistency, fgsm_accuracy, mix_with
 
 from mixtext_hf.methods import Mixup, PuzzleMix, SSMix, TMix, TransMix
 
@@ -126,6 +126,11 @@ def test_the_weights_stay_equal_on_both_ranks(ranks):
 
 def test_consistency_training_makes_the_trajectory_of_one_process(ranks, tmp_path):
     assert_same_trajectory(consistency(tmp_path, 16), ranks[0]["runs"]["consistency 8x1"])
+
+
+@pytest.mark.parametrize("name", ["ssmix", "puzzle_tmix"])
+def test_guesses_that_are_mixed_by_saliency_make_the_trajectory_of_one_process(ranks, tmp_path, name):
+    assert_same_trajectory(mix_with(tmp_path, 16, name), ranks[0]["runs"][f"mix with {name} 8x1"])
 
 
 def test_ranks_never_see_the_same_unlabelled_row_in_a_step(ranks):

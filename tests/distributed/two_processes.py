@@ -48,6 +48,8 @@ def main() -> None:
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
     runs["uneven labels"] = uneven_labels(folder)
     runs["consistency 8x1"] = consistency(folder, 8)
+    for name in ("ssmix", "puzzle_tmix"):
+        runs[f"mix with {name} 8x1"] = mix_with(folder, 8, name)
     for clean_lam in (0.0, 0.5):
         for batch, accumulation in ((8, 1), (4, 2)):
             puzzlemix = PuzzleMix(clean_lam=clean_lam)
@@ -125,6 +127,30 @@ def consistency(folder: Path, batch: int) -> dict[str, list[float]]:
     )
     trainer.train()
     return {name: series(trainer, name) for name in ("loss", "grad_norm", "loss_unlabeled", "guess_accuracy")}
+
+
+class PairsTrainer(MixTrainer):
+    """Mixes rows of one kind two by two: the same however a batch is cut into pairs."""
+
+    def draw_plan(self, inputs: dict[str, Any]) -> MixPlan:
+        rows = len(inputs["labels"])
+        layer = self.method.layer_set(4)
+        return MixPlan(torch.arange(rows) ^ 1, torch.full((rows,), 0.7), layer=None if layer is None else 2)
+
+
+def mix_with(folder: Path, batch: int, name: str) -> dict[str, list[float]]:
+    """MixText that mixes by the saliency of tokens, on rows that both ranks together see in the order of one process; also called there."""
+    trainer = make_trainer(
+        tiny_model("bert"),
+        arguments(folder, per_device_train_batch_size=batch, per_device_unlabeled_batch_size=batch),
+        tiny_rows(48),
+        kind=PairsTrainer,
+        method=MixText(online=True, align="off", mix_with=name, margin_weight=0.3, ramp_steps=2),  # type: ignore[arg-type]
+        unlabeled_dataset=unlabelled_rows(64),
+    )
+    trainer.train()
+    names = ("loss", "grad_norm", "loss_unlabeled", "loss_clean_unlabeled", "mix_weight")
+    return {name: series(trainer, name) for name in names}
 
 
 def unlabelled_rows(count: int) -> list[dict[str, object]]:

@@ -41,7 +41,7 @@ MIXING = [name for name in DEFAULTS if name != "erm"]
 def test_every_method_is_tested_here():
     # Those that learn from unlabelled texts: test_mixtext.py; that mix pixels: test_pixels.py; that mix tokens: test_ssmix.py, test_puzzle_tmix.py.
     elsewhere = {
-        name for name, kind in METHODS.items() if kind.uses_unlabeled or kind.mixes_pixels or kind.reads_tokens
+        name for name, kind in METHODS.items() if kind.uses_unlabeled or kind.mixes_pixels or kind().reads_tokens
     }
     assert METHODS.keys() - elsewhere == set(DEFAULTS)
 

@@ -803,6 +803,8 @@ DEFAULTS = {
     "ramp_steps": 0,
     "view_weights": "original",
     "guess_dropout": False,
+    "mix_with": "tmix",
+    "mix_with_kwargs": None,
     "mix_within": "all",
     "margin_weight": 0.0,
     "margin": 0.7,

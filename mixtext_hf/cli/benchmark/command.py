@@ -20,7 +20,7 @@ import torch
 
 from mixtext_hf._quiet import errors_alone
 from mixtext_hf.cli.failures import reporting_failures
-from mixtext_hf.methods import METHODS
+from mixtext_hf.methods import METHODS, make_method
 from mixtext_hf.models.embedded import MINILM
 
 from . import guesses, mixtext, trainer, vision
@@ -122,7 +122,7 @@ def _row(method: str, times: dict[str, list[float]], memory: dict[str, dict[str,
 
 def _make_step(model: Any, method: str, args: argparse.Namespace) -> Callable[[int], None]:
     """One optimiser step, as MixTrainer makes it, on a fixed batch with plans that change from step to step."""
-    tokenizer = load_tokenizer(args.model_name_or_path) if METHODS[method].reads_tokens else None
+    tokenizer = load_tokenizer(args.model_name_or_path) if make_method(method).reads_tokens else None
     settings = {"mix_method": method, "per_device_train_batch_size": args.batch_size}
     trainer = make_trainer(model, args.rounds + 1, tokenizer=tokenizer, **settings)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)

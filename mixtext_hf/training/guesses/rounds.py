@@ -27,6 +27,7 @@ from mixtext_hf._files import whole_file
 from mixtext_hf.data.guesses import GuessTable
 from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, frozen_alone, make_folds
 from mixtext_hf.methods import ERM, MixMethod, TMix
+from mixtext_hf.models import make_mixable
 from mixtext_hf.training.arguments import MixTrainingArguments
 from mixtext_hf.training.whole_checkpoints import newest_whole
 
@@ -186,10 +187,10 @@ class Rounds:
 
     def _warmed_up(self, rows: NDArray[np.int64]) -> nn.Module:
         """A classifier that has learnt from some of the labelled rows alone."""
-        args, method = self.args, self.trainer.method
+        args = self.args
         batch_size = max(min(max(args.per_device_train_batch_size, _WARM_UP_BATCH), len(rows) // args.world_size), 2)
         return self._trained(
-            TMix() if method.mixes else ERM(),
+            TMix() if self._mixes_inside() else ERM(),
             select(self.labelled, rows),
             self.folder / "warm-up",
             max_steps=self._warm_up_steps(),
@@ -199,6 +200,17 @@ class Rounds:
             mix_end=1.0,
             save_strategy=SaveStrategy.NO,
         )
+
+    def _mixes_inside(self) -> bool:
+        """Whether the method mixes, and the model can be mixed inside, which not every method needs."""
+        method = self.trainer.method
+        if not method.mixes or method.needs_layers:
+            return method.mixes
+        try:
+            make_mixable(copy.deepcopy(model_of(self.trainer)))
+        except ValueError:
+            return False
+        return True
 
     def _student(self, number: int, guesses: Guesses) -> nn.Module:
         """The classifier that a round before the last one trains."""
