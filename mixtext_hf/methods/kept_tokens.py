@@ -52,7 +52,7 @@ def keep_texts(step: Step, chosen: torch.Tensor, measured: torch.Tensor) -> None
     columns = torch.arange(kept.shape[1], device=measured.device)
     at = _first_word(is_word) + columns
     inside = at < measured.shape[1]
-    found = found.gather(1, at.clamp(max=measured.shape[1] - 1)).where(inside, 1.0)
+    found = found.gather(1, at.clamp(max=measured.shape[1] - 1)).where(inside, 0.0)
     keep(step, chosen, found, kept, made)
 
 
@@ -65,14 +65,15 @@ def _kept(step: Step, chosen: torch.Tensor) -> torch.Tensor:
     assert step.segments is not None
     device = step.segments.device
     is_word = step.segments[chosen.to(device)] > 0
-    kept, _ = _archive(step)
-    rows, _ = visits_of(step)
-    found = kept[rows[chosen]].to(device).float()
+    kept, made = _archive(step)
+    rows = visits_of(step)[0][chosen]
     if not kept.shape[1]:
         return is_word.float()
+    found, is_kept = kept[rows].to(device).float(), (made[rows] >= 0).to(device)
     at = torch.arange(is_word.shape[1], device=device) - _first_word(is_word)
     inside = (at >= 0) & (at < kept.shape[1])
-    return found.gather(1, at.clamp(0, kept.shape[1] - 1)).where(inside, 1.0).where(is_word, 0.0)
+    found = found.gather(1, at.clamp(0, kept.shape[1] - 1)).where(inside & is_kept.unsqueeze(1), 1.0)
+    return found.where(is_word, 0.0)
 
 
 def _first_word(is_word: torch.Tensor) -> torch.Tensor:
@@ -86,5 +87,5 @@ def _archive(step: Step, at_least: int = 0) -> tuple[torch.Tensor, torch.Tensor]
     width = known.shape[1] if known is not None and known.dim() == 2 and len(known) == step.num_rows else 0
     kept, made = archive_of(step, width)
     if at_least > width:
-        step.archive[FOUND] = torch.nn.functional.pad(kept, (0, at_least - width), value=1.0)
+        step.archive[FOUND] = torch.nn.functional.pad(kept, (0, at_least - width))
     return step.archive[FOUND], made
