@@ -266,6 +266,11 @@ class MixMethod:
         return False
 
     @property
+    def keeps_rows(self) -> bool:
+        """Whether something is kept of each row of the data, and batches must say which rows they hold (`visits` of [`Step`])."""
+        return False
+
+    @property
     def needs_evaluation(self) -> bool:
         """
         Whether a step may run the model as in evaluation. Several processes give each other the statistics of its batch norms
@@ -310,6 +315,12 @@ class MixMethod:
     def passes(self, plan: MixPlan) -> int:
         """How many losses [`~MixMethod.losses`] yields under this plan: one where nothing is mixed."""
         return 1 if plan.is_identity else self.most_passes
+
+    def passes_of(self, step: Step) -> int:
+        """
+        The same of a whole step, where it also depends on what is kept of its rows. Asked before `losses`, by all processes in every step.
+        """
+        return self.passes(step.plan)
 
     @property
     def most_passes(self) -> int:

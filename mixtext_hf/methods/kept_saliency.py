@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from mixtext_hf.mixing.frames import to_image, to_picture
 from mixtext_hf.mixing.saliency import is_degenerate
 
 from .base import Step
+from .kept_rows import archive_of, check_visits, keep, or_one, rows_due, visits_of
 from .pixels import PIXELS
 
-
-# In what a method remembers of the rows: the maps, and in which epoch each was made, -1 where there is none.
-_MAPS, _EPOCHS = "saliency", "saliency_epoch"
 
 # The saliency `(n, H, W)` of the rows of a batch with these numbers `(n,)`.
 Measure = Callable[[torch.Tensor], torch.Tensor]
@@ -46,40 +43,29 @@ def kept_saliency(step: Step, measure: Measure, *, every: int, grid: int, mixes:
     Raises:
         `ValueError`: if nobody says which rows these are.
     """
-    if step.visits is None or step.frames is None:
-        raise ValueError(
-            f"saliency_every={every} keeps the saliency of a row by its number, and the batch does not say which rows it holds: train "
-            "on raw images by MixTrainer, give a loop's own Step `visits` and `frames`, or use saliency_every=1."
-        )
+    check_visits(
+        step,
+        every,
+        "train on raw images by MixTrainer, give a loop's own Step `visits` and `frames`",
+        needs_frames=True,
+    )
+    assert step.frames is not None
     images = step.inputs[PIXELS]
     size = (images.shape[2], images.shape[3])
-    rows, epochs = step.visits.cpu().unbind(dim=1)
-    maps, made = _archive(step, grid)
-    due = (made[rows] < 0) | (epochs - made[rows] >= every)
-    chosen = due.nonzero().flatten() if mixes else due.new_empty(0, dtype=torch.int64)
-    anywhere = step.average(torch.tensor(float(len(chosen) > 0), device=images.device)) > 0
+    rows, _ = visits_of(step)
+    maps, made = archive_of(step, grid, grid)
+    chosen = rows_due(step, made, every, torch.full((len(rows),), mixes))
     measured = None
-    if bool(anywhere):
-        # A process with nothing to do looks at a row for company.
-        chosen = chosen if len(chosen) else torch.zeros(1, dtype=torch.int64)
+    if chosen is not None:
+        chosen = or_one(chosen)
         on_device = chosen.to(images.device)
         measured = measure(on_device).float()
         found = _combined(measured, step.frames[on_device], maps[rows[chosen]].to(images.device))
-        _keep(step, rows[chosen], epochs[chosen], found.half(), maps, made)
+        keep(step, chosen, found, maps, made)
     saliency = to_picture(maps[rows].to(images.device), step.frames, size)
     if measured is not None:
         saliency[on_device] = measured
     return saliency
-
-
-def _archive(step: Step, grid: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps `(N, grid, grid)` float16 and the epochs `(N,)` int32 in which they were made, of all rows, on the host."""
-    shape = (step.num_rows, grid, grid)
-    # A run may be resumed on other data, or with other blocks, if its user insists.
-    if _MAPS not in step.archive or step.archive[_MAPS].shape != shape:
-        step.archive[_MAPS] = torch.ones(shape, dtype=torch.float16)
-        step.archive[_EPOCHS] = torch.full((step.num_rows,), -1, dtype=torch.int32)
-    return step.archive[_MAPS], step.archive[_EPOCHS]
 
 
 def _combined(measured: torch.Tensor, frame: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
@@ -92,15 +78,3 @@ def _combined(measured: torch.Tensor, frame: torch.Tensor, before: torch.Tensor)
     unknown = is_degenerate(measured) | ~((mean >= torch.finfo(mean.dtype).tiny) & (mean < torch.inf))
     cells = cells / torch.where(unknown, 1.0, mean).view(-1, 1, 1)
     return torch.where(seen & ~unknown.view(-1, 1, 1), cells, before.float())
-
-
-def _keep(
-    step: Step, rows: torch.Tensor, epochs: torch.Tensor, found: torch.Tensor, maps: torch.Tensor, made: torch.Tensor
-) -> None:
-    """Keep the maps `(n, grid, grid)` of some rows, those of all processes in each."""
-    visits = step.gather(torch.stack([rows, epochs], dim=1).to(found.device)).cpu()
-    found = step.gather(found).cpu()
-    # The last batches of several processes may hold a row twice.
-    number, first = np.unique(visits[:, 0].numpy(), return_index=True)
-    maps[torch.from_numpy(number)] = found[torch.from_numpy(first)]
-    made[torch.from_numpy(number)] = visits[torch.from_numpy(first), 1].to(made.dtype)

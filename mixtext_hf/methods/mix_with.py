@@ -22,6 +22,10 @@ PARTS: dict[str, type[MixMethod]] = {kind.name: kind for kind in (TMix, EmbedMix
 SHARED = tuple(name for name in MixMethod.field_names() if name != "clean_lam")
 
 
+# Needs rows that are numbered through.
+_BY_ROW = "saliency_every"
+
+
 def as_pairs(given: Any) -> Pairs | None:
     """
     Hyper-parameters by name, or pairs of both, as pairs in the order of the names; `None` if there are none.
@@ -58,7 +62,7 @@ def make_part(
         `ValueError`: for hyper-parameters that the method has not, or that are wrong.
     """
     kind = PARTS[name]
-    own = [one for one in kind.field_names() if one not in MixMethod.field_names()]
+    own = [one for one in kind.field_names() if one not in (*MixMethod.field_names(), _BY_ROW)]
     if issubclass(kind, TokenMix):
         own.append("clean_lam")
     for one, _ in given or ():
@@ -66,6 +70,11 @@ def make_part(
             raise ValueError(
                 f"mix_with_kwargs has {one!r}, which {of} has itself, for whatever it mixes with: give it as one of its own, outside of "
                 "mix_with_kwargs."
+            )
+        if one == _BY_ROW and issubclass(kind, TokenMix):
+            raise ValueError(
+                f"mix_with_kwargs has {one!r}, which keeps something of a text by the number of its row, and the unlabelled texts of {of} "
+                "are numbered apart from the labelled ones: leave it out."
             )
         if one not in own:
             has = ", ".join(own) if own else "none"

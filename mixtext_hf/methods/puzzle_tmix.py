@@ -32,7 +32,7 @@ class PuzzleTMix(TokenMix):
     Mix the hidden states of two texts at a drawn layer by a mask over the tokens that keeps what is salient in either.
 
     A step is a pass of the texts as they are, whose loss is learnt from and whose gradient at that layer is the saliency of the
-    tokens, and a pass of the mixed ones (`saliency` and `clean_lam`: see [`TokenMix`]). No official code exists: this method is this
+    tokens, and a pass of the mixed ones (`saliency`, `saliency_every` and `clean_lam`: see [`TokenMix`]). No official code exists: this method is this
     package's.
 
     Args:
@@ -77,6 +77,11 @@ class PuzzleTMix(TokenMix):
             raise ValueError(
                 f"gamma={self.gamma} compares hidden states, and saliency={self.saliency!r} makes no pass that shows them: leave out one."
             )
+        if self.gamma and self.keeps_rows:
+            raise ValueError(
+                f"gamma={self.gamma} compares hidden states of the pass that saliency_every={self.saliency_every} saves: set gamma to 0, or "
+                "saliency_every to 1."
+            )
         if HEAD in (self.layers or ()):
             raise ValueError(
                 f"mix_layers={list(self.layers or ())}: the head reads one vector a text, and there are no tokens to choose from: name "
@@ -93,7 +98,8 @@ class PuzzleTMix(TokenMix):
             if self.xi is None
             else "\nwith the salient tokens of either moved, in their order, to where z shows them"
         )
-        return self.equation + moved + ("" if self.watches_states else "\ns_i, s'_i drawn by chance")
+        drawn = "" if self.watches_states else "\ns_i, s'_i drawn by chance"
+        return self.equation + moved + drawn + self.kept_formula
 
     @property
     def further_citations(self) -> tuple[Citation, ...]:

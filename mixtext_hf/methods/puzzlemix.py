@@ -18,9 +18,10 @@ from mixtext_hf.mixing import Blocks, MixPlan, has_label, to_device
 from mixtext_hf.mixing.puzzle import TransportSize, fitting_block_nums, puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency, is_degenerate, spectral_residual
 
-from .base import Preset, Step, is_by_row
+from .base import Preset, Step
 from .citation import Citation
 from .constant_masks import MaskWatch, count_constant, share_constant
+from .kept_rows import rows_of
 from .kept_saliency import kept_saliency
 from .pixels import PIXELS, PixelMix, check_not_negative, is_identity, size_for
 
@@ -221,6 +222,10 @@ class PuzzleMix(PixelMix):
         return 2 if self.clean_lam > 0 and self.saliency == "gradient" else 1
 
     @property
+    def keeps_rows(self) -> bool:
+        return self.saliency_every > 1
+
+    @property
     def needs_evaluation(self) -> bool:
         return self.saliency == "gradient" and not self.clean_lam
 
@@ -240,7 +245,7 @@ class PuzzleMix(PixelMix):
         plan = self.pairs_of(step)
         images = step.inputs[PIXELS]
         # Before anything that the processes do not do alike: each draws a plan of its own, and what one measures all of them keep.
-        kept = self._kept_saliency(step, plan) if self.saliency_every > 1 else None
+        kept = self._kept_saliency(step, plan) if self.keeps_rows else None
         if not isinstance(plan.detail, Blocks):
             yield self.mixed_loss(step, plan, images, plan.lam)
             return
@@ -329,22 +334,12 @@ class PuzzleMix(PixelMix):
         """The saliency `(B, H, W)` of the images, some of it from earlier visits."""
 
         def measure(rows: torch.Tensor) -> torch.Tensor:
-            own = _rows_of(step, rows)
+            own = rows_of(step, rows)
             return channel_saliency(_gradient_at(own, own.inputs[PIXELS].float().detach().requires_grad_()))
 
         grid = max(_KEPT_GRID, *self.block_nums)
         mixes = isinstance(plan.detail, Blocks)
         return kept_saliency(step, measure, every=self.saliency_every, grid=grid, mixes=mixes)
-
-
-def _rows_of(step: Step, rows: torch.Tensor) -> Step:
-    """A step with some rows `(n,)` of the batch alone."""
-    count = len(step.labels)
-
-    def some(value: Any) -> Any:
-        return value[rows] if is_by_row(value, count) else value
-
-    return replace(step, inputs={name: some(value) for name, value in step.inputs.items()}, labels=step.labels[rows])
 
 
 def _statistics(step: Step, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,7 +47,7 @@ class SSMix(TokenMix):
     Args:
         share (`float`): Of a sentence that is replaced, in `(0, 1]`, one token at least.
         contiguous (`bool`): Whether tokens stand next to each other; `False`: the single most and least salient ones, as an ablation.
-        saliency (`"gradient"` or `"random"`): What chooses the spans, see [`TokenMix`], which says what `clean_lam` is too.
+        saliency (`"gradient"` or `"random"`): What chooses the spans, see [`TokenMix`], which says what `clean_lam` and `saliency_every` are too.
     """
 
     share: float = 0.1
@@ -127,7 +127,7 @@ class SSMix(TokenMix):
     @property
     def formula(self) -> str:
         chosen = "" if self.watches_states else "\ns_i, s_j drawn by chance"
-        return self.equation + chosen + ("" if self.contiguous else "\ns_i, s_j of single tokens")
+        return self.equation + chosen + ("" if self.contiguous else "\ns_i, s_j of single tokens") + self.kept_formula
 
     def token_saliency(self, watched: Watched, segments: torch.Tensor) -> torch.Tensor:
         return token_saliency(watched.gradient, segments)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import EvalPrediction, Trainer
 
+from mixtext_hf.data.visits import VISITS
 from mixtext_hf.mixing import MixedLoss, has_label
 from mixtext_hf.models.any_classifier import logits_of
 
@@ -22,7 +23,7 @@ from .ranks import MeanLoss, share_buffers
 logger = logging.getLogger(__name__)
 
 # What a batch holds beside the inputs of the model.
-_LABELS = ("labels", "text_labels", "text_guesses", "visits", "frames")
+_LABELS = ("labels", "text_labels", "text_guesses", VISITS, "frames")
 
 
 def without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:

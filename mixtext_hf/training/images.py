@@ -11,7 +11,6 @@ import datasets
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import IterableDataset
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data.images.arrays import to_array
@@ -28,7 +27,7 @@ from mixtext_hf.data.images.checks import image_sizes
 from mixtext_hf.data.images.collator import ImageCollator, pixel_statistics
 from mixtext_hf.data.images.datasets import recognise_image_columns
 from mixtext_hf.data.images.resize import ModelResize, model_resize, shows_all
-from mixtext_hf.data.images.rows import EpochSampler, ImageRows
+from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.methods import PIXELS, AugMix, MaskMix, MixMethod, PuzzleMix
 from mixtext_hf.models.any_classifier import no_pixels
 from mixtext_hf.models.timm_processor import plain_processor
@@ -36,6 +35,7 @@ from mixtext_hf.models.timm_processor import plain_processor
 from .arguments import MixTrainingArguments
 from .data_handed_over import column_names
 from .unlabeled import data_seed
+from .visits import check_random_order, is_stream, refuse_stream
 
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def image_rows(dataset: Any, collator: Any, method: MixMethod, args: MixTraining
         **_augmentations(collator, args.image_augmentations or (), at_size=chains is not None),
         views=chains,
         num_views=method.num_views if isinstance(method, AugMix) else 0,
-        tells_visits=keeps_rows(method),
+        tells_visits=method.keeps_rows,
         seed=data_seed(args),
     )
 
@@ -117,7 +117,7 @@ def check_images(
                 raise ValueError(
                     f"image_augmentations={list(args.image_augmentations or ())}, row {row} of the training images: {error}"
                 ) from error
-    if keeps_rows(method):
+    if method.keeps_rows:
         _check_frames(dataset, collator, args)
     if isinstance(method, PuzzleMix | MaskMix):
         height, width = collator([dataset[0]])[PIXELS].shape[-2:]
@@ -125,11 +125,6 @@ def check_images(
             method.fitting((height, width))
         else:
             method.grid((height, width), patch_size or (1, 1))
-
-
-def keeps_rows(method: MixMethod) -> bool:
-    """Whether a method keeps something of each image, and must know which it sees and what is shown of it."""
-    return isinstance(method, PuzzleMix) and method.saliency_every > 1
 
 
 def _check_frames(dataset: Any, collator: ImageCollator, args: MixTrainingArguments) -> None:
@@ -173,27 +168,19 @@ def _sizes(dataset: Any, column: str) -> Iterator[tuple[int, tuple[int, int]]]:
 
 def _are_raw(dataset: Any, collator: Any, method: MixMethod, args: MixTrainingArguments) -> bool:
     """Whether the rows are raw images that the package's own collator reads; raises where they must be and are not."""
-    is_stream = isinstance(dataset, IterableDataset | datasets.IterableDataset)
-    names = None if is_stream else column_names(dataset)
+    names = None if is_stream(dataset) else column_names(dataset)
     if isinstance(collator, ImageCollator) and names is not None and collator.image_column in names:
-        if args.train_sampling_strategy != "random":
-            raise ValueError(
-                f"train_sampling_strategy={args.train_sampling_strategy!r}: raw images are drawn in an order of their own, which "
-                "is random; leave it out."
-            )
+        check_random_order(args, "raw images")
         return True
-    if args.image_augmentations or isinstance(method, AugMix) or keeps_rows(method):
+    if args.image_augmentations or isinstance(method, AugMix) or method.keeps_rows:
         asked, counts, does = "image_augmentations", "counts what it draws", "changes raw images"
         if isinstance(method, AugMix):
             asked = "mix_method='augmix'"
-        elif isinstance(method, PuzzleMix) and keeps_rows(method):
+        elif isinstance(method, PuzzleMix) and method.keeps_rows:
             asked, counts = f"saliency_every={method.saliency_every}", "keeps the saliency of an image"
             does = "follows raw images through their augmentations"
-        if is_stream:
-            raise ValueError(
-                f"{asked} {counts} by the number of a row, and `train_dataset` is a stream, whose rows have none: give a "
-                "`datasets.Dataset`, which stays on disk."
-            )
+        if is_stream(dataset):
+            refuse_stream(asked, counts)
         raise ValueError(
             f"{asked} {does}, and `train_dataset` has none that the trainer knows how to read: give rows with a "
             "column 'image' and the image processor as `processing_class`."
@@ -220,11 +207,6 @@ def _augmentations(collator: ImageCollator, specs: Sequence[str], *, at_size: bo
 
 def _resized(resize: ModelResize, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return resize(image)
-
-
-def epoch_sampler(rows: ImageRows, args: MixTrainingArguments) -> EpochSampler:
-    """The order of the rows, which also tells each row the epoch that its augmentation is counted by."""
-    return EpochSampler(len(rows), seed=data_seed(args))
 
 
 def normalisation(

@@ -21,6 +21,7 @@ from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.images.collator import ImageCollator, check_finite_pixels
 from mixtext_hf.data.labels.class_names import are_placeholders, folded
 from mixtext_hf.data.labels.noise import HIDDEN_LABELS
+from mixtext_hf.data.visits import VisitCollator, VisitedRows
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
 from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
@@ -293,12 +294,24 @@ class CheckedLoaders(Trainer):
 
     loss: MixedLoss
 
-    def _get_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+    def _get_dataloader(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         # While the collator that says which columns it reads is in its place.
         self._set_signature_columns_if_needed()
         given = self.data_collator
         self.data_collator = CheckedCollator(given, self.loss)
         try:
-            return super()._get_dataloader(*args, **kwargs)
+            if isinstance(dataset, VisitedRows):
+                dataset = self._telling_visits(dataset)
+            return super()._get_dataloader(dataset, *args, **kwargs)
         finally:
             self.data_collator = given
+
+    def _telling_visits(self, dataset: VisitedRows) -> VisitedRows:
+        """The rows with the columns that the collator reads, which it is given as if they did not say which they are."""
+        rows, collator = dataset.rows, self.data_collator
+        if isinstance(rows, datasets.Dataset):
+            rows = self._remove_unused_columns(rows, description="training")
+        else:
+            collator = self._get_collator_with_removed_columns(collator, description="training")
+        self.data_collator = VisitCollator(collator)
+        return VisitedRows(rows)

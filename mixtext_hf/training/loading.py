@@ -18,6 +18,7 @@ from mixtext_hf.data import MixDataCollator, recognise_columns
 from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.texts.two_streams import UnlabeledTexts
+from mixtext_hf.data.visits import VisitCollator, VisitedRows
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import has_label
 from mixtext_hf.models.any_classifier import Classifier, no_pixels
@@ -27,7 +28,7 @@ from mixtext_hf.problem_types import REGRESSION
 from .arguments import MixTrainingArguments
 from .data_handed_over import as_rows, as_rows_of_texts, as_splits, check_readable, column_names, splits_to_evaluate
 from .guesses import Guesses, labels_of
-from .images import epoch_sampler, image_collator, image_rows
+from .images import image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
 from .ranks import share_of_global_mean
@@ -42,6 +43,7 @@ from .unlabeled import (
     warn_of_overlap,
     warn_of_unused,
 )
+from .visits import check_kept_texts, epoch_sampler
 
 
 class LoadingTrainer(CheckedLoaders):
@@ -162,6 +164,8 @@ class LoadingTrainer(CheckedLoaders):
     def _get_collator_with_removed_columns(
         self, data_collator: Callable[..., Any], description: str | None = None
     ) -> Callable[..., Any]:
+        if isinstance(data_collator, VisitCollator):
+            return data_collator
         # The package's own take from a row what they know, and no more.
         inner = data_collator.collator if isinstance(data_collator, CheckedCollator) else data_collator
         if isinstance(inner, MixDataCollator | ImageCollator):
@@ -186,9 +190,12 @@ class LoadingTrainer(CheckedLoaders):
         self._set_epoch.sampler = None
         if self._takes_pixels:
             rows = image_rows(self.train_dataset, self.data_collator, self.method, self.args)
-            return super().get_train_dataloader() if rows is None else self._image_loader(rows)
+            return super().get_train_dataloader() if rows is None else self._counted_loader(rows)
         texts = self.unlabeled_texts
         if texts is None:
+            if self.train_dataset is not None and self.method.keeps_rows:
+                check_kept_texts(self.train_dataset, self.method, self.args)
+                return self._counted_loader(VisitedRows(self.train_dataset))
             return super().get_train_dataloader()
         assert isinstance(self.method, MixText)
         check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
@@ -205,7 +212,8 @@ class LoadingTrainer(CheckedLoaders):
         loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
         return self.accelerator.prepare(loader)
 
-    def _image_loader(self, rows: ImageRows) -> Any:
+    def _counted_loader(self, rows: ImageRows | VisitedRows) -> Any:
+        """Of rows that are told the epoch in which they are seen."""
         sampler = epoch_sampler(rows, self.args)
         self._set_epoch.sampler = sampler
         return self._get_dataloader(

@@ -188,7 +188,7 @@ def _run(trainer: MixTrainer, step: Step, name: str) -> _Mixed:
         note=lambda terms: None,
         show=shown.__setitem__,
     )
-    number = trainer.method.passes(step.plan)
+    number = trainer.method.passes_of(step)
     losses = trainer.method.losses(watched)
     for _ in range(number - 1):
         trainer.accelerator.backward(total(next(losses)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
+from mixtext_hf.data.visits import VISITS
 from mixtext_hf.methods import Step
 from mixtext_hf.mixing import MixPlan
 
@@ -48,9 +49,9 @@ def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan:
         label_shares=trainer._label_shares,
         memory=trainer._memory.tensors,
         archive=trainer._memory.archive,
-        visits=inputs.get("visits"),
+        visits=inputs.get(VISITS),
         frames=inputs.get("frames"),
-        num_rows=len(cast(Sized, trainer.train_dataset)) if "visits" in inputs else 0,
+        num_rows=len(cast(Sized, trainer.train_dataset)) if VISITS in inputs else 0,
         average=partial(mean_of_all, trainer.accelerator),
         gather=partial(rows_of_all, trainer.accelerator),
         note=trainer._terms.add,

@@ -64,6 +64,7 @@ from .steps import warn_of_steps
 from .stopping import StopWell
 from .terms import Terms, total
 from .unlabeled import SetEpoch, check_semi_supervised
+from .visits import check_kept_texts
 from .words import kinds_for
 
 
@@ -235,6 +236,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             rows, collator = self.train_dataset, self.data_collator
             check_images(rows, collator, self.method, self.args, patch_size=self._patch_size)
             check_normalisation(rows, collator, self.processing_class, self._num_channels, self.method, self.args)
+        else:
+            check_kept_texts(self.train_dataset, self.method, self.args)
         check_before_training(self)
 
     # ---- a run: guesses, the first step, the optimiser ----
@@ -360,7 +363,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         step = self.make_step(model, inputs, plan)
         scale = self._share_of_batch(step.labels)
         losses = self.method.losses(step)
-        passes = self.method.passes(plan)
+        passes = self.method.passes_of(step)
         check_backward_passes(self.args, self.method.name, passes)
         early: torch.Tensor | None = None
         for _ in range(passes - 1):

@@ -17,7 +17,6 @@ from transformers.trainer_utils import seed_worker
 
 from mixtext_hf._numbers import is_whole
 from mixtext_hf.data import MixDataCollator
-from mixtext_hf.data.images.rows import EpochSampler
 from mixtext_hf.data.in_batches import column_values
 from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.data.texts.overlap import count_overlap
@@ -28,6 +27,7 @@ from mixtext_hf.data.texts.two_streams import (
     UnlabeledTexts,
     sized,
 )
+from mixtext_hf.data.visits import EpochSampler
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss

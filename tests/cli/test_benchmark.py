@@ -244,6 +244,45 @@ def test_text_compares_the_methods_that_need_no_unlabelled_texts(tiny_bert, caps
         make_parser().parse_args(["text", "--methods", "mixtext"])
 
 
+def test_methods_that_keep_their_saliency_measure_in_one_of_so_many_rounds(
+    tiny_bert, capsys, monkeypatch, without_children
+):
+    passes, load = [], benchmark.load_model
+
+    def counted(name):
+        model = load(name)
+        model.register_forward_pre_hook(lambda *call: passes.append(len(passes)))
+        return model
+
+    monkeypatch.setattr(benchmark, "load_model", counted)
+    argv = [
+        "text",
+        "--model_name_or_path",
+        tiny_bert,
+        "--warmup",
+        "2",
+        "--batch_size",
+        "4",
+        "--json",
+        "--methods",
+        "ssmix",
+    ]
+    main([*argv, "--rounds", "7", "--saliency_every", "3"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in rows] == ["erm", "ssmix", "ssmix_kept"]
+    # Kept: twice in the warm-up, and in rounds 0, 3 and 6.
+    assert len(passes) == 9 + 2 * 9 + (2 + 3) + 9
+    with pytest.raises(SystemExit):
+        main([*argv, "--rounds", "2", "--saliency_every", "3"])
+    assert "--saliency_every 3 of --rounds 2: give at least 1" in capsys.readouterr().err
+
+
+def test_so_many_rounds_are_one():
+    times = {"erm": [1.0, 3.0, 1.0, 1.0, 9.0], "ssmix_kept": [4.0, 4.0, 2.0, 4.0, 9.0]}
+    row = benchmark._row("ssmix_kept", times, dict.fromkeys(times, NO_MEMORY), 2)
+    assert row["time_ratio"] == 2.5 and row["milliseconds"] == 3500
+
+
 @pytest.fixture
 def commands(monkeypatch, capsys):
     """What would be run in processes of their own, and is run in this one."""

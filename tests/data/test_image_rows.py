@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 
 from mixtext_hf.data.images.augmentations import Crop, Flip
 from mixtext_hf.data.images.augmix import AugMixChains
-from mixtext_hf.data.images.rows import EpochSampler, ImageRows
+from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.tables.row_id import RowId
+from mixtext_hf.data.visits import EpochSampler
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 12, 16, 3), dtype=np.uint8)

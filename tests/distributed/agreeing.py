@@ -27,7 +27,7 @@ from transformers import AutoModelForImageClassification, TrainerCallback
 
 from mixtext_hf.cli import main as cli
 from mixtext_hf.cli import train_text
-from mixtext_hf.methods import PuzzleMix
+from mixtext_hf.methods import MixMethod, PuzzleMix, PuzzleTMix, SSMix
 from mixtext_hf.models import make_mixable
 from mixtext_hf.training import MixTrainer, saving
 from mixtext_hf.training.ranks import leave_group, share_buffers
@@ -119,9 +119,46 @@ def kept(folder: Path) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_steps": 4,
     }
+    return whole_and_resumed(folder / "kept", lambda out: resnet(out, rows=image_rows(18), **settings))
+
+
+def kept_texts(folder: Path) -> dict[str, Any]:
+    """The same of SSMix and PuzzleMix in hidden states, on texts of which some have no label; and the passes of the uninterrupted runs."""
+    rows = tiny_rows(18)
+    for row in rows[:3]:
+        row["label"] = -1
     found: dict[str, Any] = {}
-    for name, resume in (("whole", None), ("resumed", str(folder / "kept whole" / "checkpoint-4"))):
-        trainer = resnet(folder / f"kept {name}", rows=image_rows(18), **settings)
+    for method in (SSMix(saliency_every=2, prob=0.6), PuzzleTMix(saliency_every=2, prob=0.6)):
+        passes: dict[str, list[list[int]]] = {}
+
+        def make(out: Path, method: MixMethod = method, passes: dict[str, list[list[int]]] = passes) -> Any:
+            args = arguments(
+                out,
+                per_device_train_batch_size=2,
+                gradient_accumulation_steps=2,
+                num_train_epochs=4,
+                save_strategy="steps",
+                save_steps=4,
+            )
+            trainer = make_trainer(tiny_model("bert", dropout=0.1), args, rows, method=method)
+            made = passes[out.name] = []
+            trainer.model.register_forward_pre_hook(
+                lambda model, args, inputs: made.append([trainer.state.global_step, len(inputs["input_ids"])]),
+                with_kwargs=True,
+            )
+            return trainer
+
+        of_method = whole_and_resumed(folder / f"kept {method.name}", make)
+        found[method.name] = {**of_method, "passes": passes[f"kept {method.name} whole"]}
+    return found
+
+
+def whole_and_resumed(folder: Path, make: Callable[[Path], Any]) -> dict[str, Any]:
+    """What a run keeps in the end, and its weights: uninterrupted, and resumed from its fourth step."""
+    found: dict[str, Any] = {}
+    whole = folder.with_name(f"{folder.name} whole")
+    for name, resume in (("whole", None), ("resumed", str(whole / "checkpoint-4"))):
+        trainer = make(folder.with_name(f"{folder.name} {name}"))
         try:
             trainer.train(resume_from_checkpoint=resume)
         except RuntimeError as error:
@@ -130,7 +167,7 @@ def kept(folder: Path) -> dict[str, Any]:
             return {**found, "resumes": False}
         archive = trainer._memory.archive
         found[name] = {
-            "maps": archive["saliency"].double().sum(dim=(1, 2)).tolist(),
+            "maps": archive["saliency"].double().flatten(1).sum(dim=1).tolist(),
             "epochs": archive["saliency_epoch"].tolist(),
             "weights": sums(trainer.model),
         }
@@ -305,6 +342,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "batch_norm": batch_norm,
     "resuming": resuming,
     "kept": kept,
+    "kept_texts": kept_texts,
     "loss_of_rows": loss_of_rows,
     "sharded": sharded,
     "signals": signals,

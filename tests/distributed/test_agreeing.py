@@ -61,7 +61,7 @@ def results(folder: Path, *launched: subprocess.Popen) -> list[dict]:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_node")
-    parts = ["texts", "batch_norm", "resuming", "kept", "loss_of_rows", "sharded", "signals"]
+    parts = ["texts", "batch_norm", "resuming", "kept", "kept_texts", "loss_of_rows", "sharded", "signals"]
     return results(folder, launch(folder, parts))
 
 
@@ -85,6 +85,23 @@ def test_kept_saliency_is_that_of_all_processes(ranks):
     assert one == other
     epochs = one["whole"]["epochs"]
     assert len(epochs) == 18 and min(epochs) >= 0 and max(epochs) > 1
+    if not one["resumes"]:
+        pytest.skip("this release of transformers cannot resume several processes on the CPU")
+    assert one["resumed"] == one["whole"]
+
+
+@pytest.mark.parametrize("method", ["ssmix", "puzzle_tmix"])
+def test_kept_saliency_of_texts_is_that_of_all_processes(ranks, method):
+    """Both make the pass of what is due, or none, whoever has something to look at."""
+    one, other = (rank["kept_texts"][method] for rank in ranks)
+    passes = [found.pop("passes") for found in (one, other)]
+    assert one == other
+    epochs = one["whole"]["epochs"]
+    assert epochs[:3] == [-1] * 3 and len(epochs) == 18 and min(epochs[3:]) >= 0 and max(epochs) > 1
+    steps = [[step for step, _ in made] for made in passes]
+    assert steps[0] == steps[1] and len(set(map(steps[0].count, steps[0]))) > 1
+    # One looks at a text for company.
+    assert passes[0] != passes[1]
     if not one["resumes"]:
         pytest.skip("this release of transformers cannot resume several processes on the CPU")
     assert one["resumed"] == one["whole"]

@@ -6,9 +6,9 @@ import torch
 from pixel_steps import LABELS, NORMALISATION, Net, draw, images, make_step
 
 from mixtext_hf.data.images.augmentations import Crop, Flip, RandomResizedCrop
-from mixtext_hf.data.images.frames import VISIT
 from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.tables.row_id import RowId
+from mixtext_hf.data.visits import VISIT
 from mixtext_hf.methods import PuzzleMix
 from mixtext_hf.methods.kept_saliency import kept_saliency
 from mixtext_hf.mixing import MixPlan

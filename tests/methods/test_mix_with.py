@@ -430,6 +430,8 @@ def test_the_order_of_the_names_does_not_matter_nor_does_what_is_changed_later()
             {"mix_with": "ssmix", "mix_with_kwargs": {"beta": 0.1}},
             "has 'beta', and ssmix has no such .*: it has saliency, share, contiguous, clean_lam",
         ),
+        ({"mix_with": "ssmix", "mix_with_kwargs": {"saliency_every": 2}}, "has 'saliency_every', .*numbered apart.*: leave it out"),
+        ({"mix_with_kwargs": {"saliency_every": 2}}, "has 'saliency_every', and tmix has no such .*: it has none"),
         ({"mix_with": "puzzle_tmix", "mix_with_kwargs": {"pad": "keep"}}, "has 'pad', which mixtext has itself.*outside of"),
         ({"mix_with": "ssmix", "mix_with_kwargs": {"share": 2}}, r"mix_with='ssmix': share must lie in \(0, 1\], got 2"),
         ({"mix_with": "ssmix", "mix_with_kwargs": {"share": [0.1]}}, r"mix_with='ssmix': share must lie in"),

@@ -67,7 +67,7 @@ def test_defaults():
     method = make_method("ssmix")
     assert method == SSMix() and method.hyperparameters() == {
         "alpha": 1.0, "layers": None, "fold": False, "per": "batch", "prob": 1.0, "partner": "any", "pad": "mix",
-        "clean_lam": 1.0, "share": 0.1, "saliency": "gradient", "contiguous": True,
+        "clean_lam": 1.0, "saliency_every": 1, "share": 0.1, "saliency": "gradient", "contiguous": True,
     }  # fmt: skip
     assert method.mixes and not method.needs_layers and method.further_citations == ()
     assert SSMix(saliency="random").further_citations == ()

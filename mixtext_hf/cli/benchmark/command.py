@@ -14,12 +14,14 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import torch
 
 from mixtext_hf._quiet import errors_alone
 from mixtext_hf.cli.failures import reporting_failures
+from mixtext_hf.data.visits import VISITS
 from mixtext_hf.methods import METHODS, make_method
 from mixtext_hf.models.embedded import MINILM
 
@@ -38,6 +40,10 @@ from .measuring import (
 BASELINE = "erm"
 # Those that a batch of labelled texts is enough for.
 SUPERVISED = tuple(name for name, method in METHODS.items() if not (method.uses_unlabeled or method.mixes_pixels))
+# What follows the name of a method that keeps its saliency.
+KEPT = "_kept"
+# Methods of those that can, and what they are called then.
+KEEPING = {f"{name}{KEPT}": name for name in SUPERVISED if "saliency_every" in METHODS[name].field_names()}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,9 +57,16 @@ def make_parser() -> argparse.ArgumentParser:
     text.add_argument("--seq_length", type=int, default=64, help="Tokens a text; the rows differ in padding.")
     text.add_argument("--rounds", type=int, default=30, help="Timed steps of each method.")
     text.add_argument("--warmup", type=int, default=5, help="Steps of each method before the clock runs.")
+    text.add_argument(
+        "--saliency_every",
+        type=int,
+        default=1,
+        help=f"Above 1, also time {' and '.join(KEEPING.values())} with their saliency kept for so many epochs. A round is an epoch "
+        "then, and so many rounds are averaged.",
+    )
     text.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
     text.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
-    text.add_argument("--memory_of", choices=SUPERVISED, help=argparse.SUPPRESS)
+    text.add_argument("--memory_of", choices=(*SUPERVISED, *KEEPING), help=argparse.SUPPRESS)
     of_mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
     mixtext.add_arguments(of_mixtext)
     of_images = benchmarks.add_parser("vision", help="the methods for images, and the parts of PuzzleMix")
@@ -85,16 +98,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:
+    if not 1 <= args.saliency_every <= args.rounds:
+        raise ValueError(
+            f"--saliency_every {args.saliency_every} of --rounds {args.rounds}: give at least 1, and as many rounds at least."
+        )
     model = load_model(args.model_name_or_path)
     if args.memory_of is not None:
         step = _make_step(model, args.memory_of, args)
         print(json.dumps(memory_in_this_process(step, range(args.rounds))))
         return
     methods = list(dict.fromkeys([BASELINE, *args.methods]))
+    if args.saliency_every > 1:
+        methods += [kept for kept, method in KEEPING.items() if method in methods]
     steps = {method: _make_step(model, method, args) for method in methods}
     times = interleaved_times(steps, [0] * args.warmup + list(range(args.rounds)), args.warmup)
     memory = {method: memory_in_child(argv, method) for method in methods}
-    rows = [_row(method, times, memory) for method in methods]
+    rows = [_row(method, times, memory, args.saliency_every if method in KEEPING else 1) for method in methods]
     if args.json:
         print(json.dumps(rows, indent=2))
         return
@@ -108,11 +127,15 @@ def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:
         )
 
 
-def _row(method: str, times: dict[str, list[float]], memory: dict[str, dict[str, float]]) -> dict[str, float | str]:
-    ratios = [own / plain for own, plain in zip(times[method], times[BASELINE], strict=True)]
+def _row(
+    method: str, times: dict[str, list[float]], memory: dict[str, dict[str, float]], together: int = 1
+) -> dict[str, float | str]:
+    """What a step costs, `together` of which are one: of those that measure and those that do not, as often as they come."""
+    own, plain = (_averages(times[name], together) for name in (method, BASELINE))
+    ratios = [one / other for one, other in zip(own, plain, strict=True)]
     return {
         "method": method,
-        "milliseconds": 1000 * statistics.median(times[method]),
+        "milliseconds": 1000 * statistics.median(own),
         "time_ratio": statistics.median(ratios),
         "peak_mib": memory[method]["peak_mib"],
         "memory_ratio": memory[method]["peak_mib"] / memory[BASELINE]["peak_mib"],
@@ -120,16 +143,33 @@ def _row(method: str, times: dict[str, list[float]], memory: dict[str, dict[str,
     }
 
 
-def _make_step(model: Any, method: str, args: argparse.Namespace) -> Callable[[int], None]:
+def _averages(times: list[float], together: int) -> list[float]:
+    return [
+        statistics.fmean(times[start : start + together]) for start in range(0, len(times) - together + 1, together)
+    ]
+
+
+def _make_step(model: Any, name: str, args: argparse.Namespace) -> Callable[[int], None]:
     """One optimiser step, as MixTrainer makes it, on a fixed batch with plans that change from step to step."""
+    method = KEEPING.get(name, name)
     tokenizer = load_tokenizer(args.model_name_or_path) if make_method(method).reads_tokens else None
-    settings = {"mix_method": method, "per_device_train_batch_size": args.batch_size}
+    settings: dict[str, Any] = {"mix_method": method, "per_device_train_batch_size": args.batch_size}
+    if name in KEEPING:
+        settings["mix_kwargs"] = {"saliency_every": args.saliency_every}
     trainer = make_trainer(model, args.rounds + 1, tokenizer=tokenizer, **settings)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     batch = _batch(args, model)
+    if name in KEEPING:
+        trainer.train_dataset = range(args.batch_size)  # how many rows there are
+
+    # Nothing is kept of an epoch below 0: that after the warm-up measures.
+    epochs = count(-args.warmup)
 
     def step(number: int) -> None:
         trainer.state.global_step = number
+        if name in KEEPING:
+            epoch = next(epochs)
+            batch[VISITS] = torch.tensor([[row, epoch] for row in range(args.batch_size)], device=model.device)
         trainer.training_step(model, batch)
         optimizer.step()
         optimizer.zero_grad()

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from mixtext_hf.data.texts.collator import label_tensor
+from mixtext_hf.data.visits import VISIT, VISITS, Visit, visit_tensor
 from mixtext_hf.models.any_classifier import no_pixels
 
 from .arrays import to_array
-from .frames import VISIT, Visit
 from .resize import AT_SIZE, NO_RESIZE, SMALLEST_SIDE
 
 
@@ -96,7 +96,7 @@ class ImageCollator:
             check_finite_pixels(pixels, name)
         if isinstance(features[0].get(VISIT), Visit):
             visits = [row[VISIT] for row in features]
-            batch["visits"] = torch.tensor([[visit.row, visit.epoch] for visit in visits])
+            batch[VISITS] = visit_tensor(visits)
             batch["frames"] = torch.tensor([visit.frame for visit in visits], dtype=torch.float32)
         label_column = next((column for column in self.label_columns if column in features[0]), None)
         if label_column is not None:

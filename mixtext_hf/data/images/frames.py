@@ -24,15 +24,3 @@ class Frame(NamedTuple):
 
 
 WHOLE = Frame(0.0, 0.0, 1.0, 1.0)
-
-
-class Visit(NamedTuple):
-    """A row of the data, the epoch, and what is shown of its image then."""
-
-    row: int
-    epoch: int
-    frame: Frame
-
-
-VISIT = "_visit"
-"""Where a row says so."""

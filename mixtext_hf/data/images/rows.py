@@ -6,7 +6,7 @@ What a row becomes is a pure function of (seed, epoch, row): the sampler says th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datasets
@@ -15,10 +15,11 @@ import torch
 
 from mixtext_hf.data.tables.row_id import RowId
 from mixtext_hf.data.texts.two_streams import sized
+from mixtext_hf.data.visits import VISIT, Visit
 
 from .arrays import reading_error, to_array
 from .augmentations import ImageAugmentation, tells_frame
-from .frames import VISIT, WHOLE, Frame, Visit
+from .frames import WHOLE, Frame
 from .resize import AT_SIZE
 
 
@@ -168,33 +169,3 @@ def _plain(dataset: datasets.Dataset, image_column: str, label_column: str) -> d
         # Somebody's transform: it may need the other columns.
         return dataset
     return dataset.select_columns([image_column, label_column]).with_format(None)
-
-
-class EpochSampler(torch.utils.data.Sampler):
-    r"""
-    All rows in random order, each with the epoch: what an [`ImageRows`] asks for.
-
-    Args:
-        num_rows (`int`): Number of rows there are.
-        seed (`int`, *optional*, defaults to 0): With the epoch, the only thing that the order depends on.
-    """
-
-    def __init__(self, num_rows: int, *, seed: int = 0):
-        if num_rows < 1:
-            raise ValueError(f"`num_rows` is {num_rows}: there must be at least one.")
-        self.num_rows, self.seed = num_rows, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_rows
-
-    def __iter__(self) -> Iterator[RowId]:
-        epoch = self.epoch
-        # Five numbers: numpy fills fewer than four up with zeros, and [seed, epoch] would be the augmentation of row 0.
-        order = np.random.default_rng([self.seed, epoch, 0, 0, 1]).permutation(self.num_rows)
-        for row in order:
-            yield RowId(0, int(row), epoch)
