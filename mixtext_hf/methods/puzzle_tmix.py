@@ -35,9 +35,6 @@ class PuzzleTMix(TokenMix):
     tokens, and a pass of the mixed ones (`saliency`, `saliency_every` and `clean_lam`: see [`TokenMix`]). No official code exists: this method is this
     package's.
 
-    A dear seam and a strong prior measured best on held-out rows (`docs/results.md`); [`sentence_puzzle`] has PuzzleMix's own, 0.075 and
-    0.2.
-
     Args:
         n_labels (`int`): Mask levels `{0, 1/m, .., 1}`, `m = n_labels - 1`.
         beta (`float`): The cost of a seam between both texts, as a share of the saliency of one.
@@ -48,12 +45,12 @@ class PuzzleTMix(TokenMix):
         label_weight (`"count"` or `"saliency"`): By which share of what is shown the label is weighed.
     """
 
-    alpha: float = 1.0
+    alpha: float = 0.2
     pad: Literal["mix", "keep"] = "keep"
     n_labels: int = 3
-    beta: float = 0.3
+    beta: float = 0.075
     gamma: float = 0.0
-    eta: float = 1.0
+    eta: float = 0.2
     xi: float | None = None
     special: Special = "lam"
     label_weight: LabelWeight = "count"

@@ -176,7 +176,14 @@ def test_chance_in_place_of_saliency_takes_one_pass():
     terms = run(method, step)
 
     z, weight = sentence_puzzle(
-        numbers[:, :-3], INDEX, LAM, step.segments, attention_mask=batch["attention_mask"], pad="keep"
+        numbers[:, :-3],
+        INDEX,
+        LAM,
+        step.segments,
+        attention_mask=batch["attention_mask"],
+        beta=0.3,
+        eta=1.0,
+        pad="keep",
     )
     logits = two_stream_logits(model, batch, INDEX, 1 - z, layer=1)
     torch.testing.assert_close(terms["loss_supervised"], LOSS(logits, LABELS, INDEX, weight).detach() / 1.5)
