@@ -181,8 +181,6 @@ def test_chance_in_place_of_saliency_takes_one_pass():
         LAM,
         step.segments,
         attention_mask=batch["attention_mask"],
-        beta=0.3,
-        eta=1.0,
         pad="keep",
     )
     logits = two_stream_logits(model, batch, INDEX, 1 - z, layer=1)
