@@ -381,10 +381,10 @@ def test_formulas_and_papers_follow_the_part():
         ({"mix_with": "ssmix"}, SSMix()),
         ({"mix_with": "ssmix", "fold": False, "per": "example"}, SSMix(per="example")),
         ({"mix_with": "ssmix", "mix_with_kwargs": {"share": 0.3, "clean_lam": 2.0}}, SSMix(share=0.3, clean_lam=2.0)),
-        ({"mix_with": "puzzle_tmix"}, PuzzleTMix(fold=True, pad="mix")),
+        ({"mix_with": "puzzle_tmix"}, PuzzleTMix(alpha=1.0, fold=True, pad="mix")),
         (
             {"mix_with": "puzzle_tmix", "pad": "keep", "fold": False, "mix_with_kwargs": {"xi": 0.1, "gamma": 1.0}},
-            PuzzleTMix(xi=0.1, gamma=1.0),
+            PuzzleTMix(alpha=1.0, xi=0.1, gamma=1.0),
         ),
     ],
     ids=str,
