@@ -2,14 +2,16 @@
 # What saliency gives in texts, by mixtext-hf compare; each line of work resumes where it stopped, and its runs.csv goes to docs/results.
 #
 #   scripts/saliency_study.sh choice  DATA OUTPUT SET   settings of puzzle_tmix on rows of train that are held out (ag_news, trec)
-#   scripts/saliency_study.sh compare DATA OUTPUT SET   the methods at equal steps and at equal cost, on test (ag_news, trec, sst2, hurricane)
+#   scripts/saliency_study.sh compare DATA OUTPUT SET [LABELS]   the methods at equal steps and at equal cost, on rows that no choice has seen
+#     (ag_news, trec, sst2, hurricane; mrpc and rte, pairs, on validation), with 10 labels of each class; ag_news also 50 and 200, mrpc and rte 200
+#   scripts/saliency_study.sh guesses DATA OUTPUT ag_news        mixtext with each mixing it can have, 10 labels and 1,000 unlabelled texts a class
 #
 # DATA is a folder with the data sets: ag_news/{train,test}.parquet and so on, glue_sst2 for sst2.
 set -euo pipefail
 
-part=$1 data=$2 output=$3 set=$4
+part=$1 data=$2 output=$3 set=$4 labels=${5:-10}
 folder=$data/$set
-common=(--labeled_per_class 10 --model_name_or_path minilm --max_seq_length 64 --per_device_train_batch_size 8
+common=(--labeled_per_class "$labels" --model_name_or_path minilm --max_seq_length 64 --per_device_train_batch_size 8
   --per_device_eval_batch_size 64 --learning_rate 5e-5 --use_cpu True --bf16 True --max_predict_samples 1000)
 
 choice() {
@@ -44,17 +46,31 @@ PYTHON
 }
 
 # Steps, and seeds.
-declare -A steps=([ag_news]=80 [trec]=200 [sst2]=80 [hurricane]=160)
-declare -A seeds=([ag_news]="0 1 2 3 4" [trec]="0 1 2 3 4" [sst2]="0 1 2 3 4" [hurricane]="0 1 2")
+declare -A steps=([ag_news-10]=80 [ag_news-50]=160 [ag_news-200]=320 [trec-10]=200 [sst2-10]=80 [hurricane-10]=160 [mrpc-200]=200 [rte-200]=200)
+declare -A seeds=([ag_news-10]="0 1 2 3 4" [trec-10]="0 1 2 3 4" [sst2-10]="0 1 2 3 4")
 
 compare() {
-  [[ $set == sst2 ]] && folder=$data/glue_sst2
+  local setting=$set-$labels rows=test
+  case $set in
+    sst2) folder=$data/glue_sst2 ;;
+    mrpc | rte) folder=$data/glue_$set rows=validation common+=(--max_seq_length 128) ;;
+  esac
   # A step of ssmix, puzzle_tmix and tmix_clean costs two: those that are called longer take twice the steps.
   # shellcheck disable=SC2086
-  mixtext-hf compare text --seeds ${seeds[$set]} --max_steps "${steps[$set]}" "${common[@]}" --output_dir "$output/compare-$set" \
-    --train_file "$folder/train.parquet" --test_file "$folder/test.parquet" \
+  mixtext-hf compare text --seeds ${seeds[$setting]:-0 1 2} --max_steps "${steps[$setting]}" "${common[@]}" --output_dir "$output/compare-$setting" \
+    --train_file "$folder/train.parquet" --test_file "$folder/$rows.parquet" \
     --methods erm erm_longer=erm embed_mixup tmix tmix_longer=tmix tmix_clean=tmix ssmix puzzle_tmix \
     --step_costs '{"erm_longer": 0.5, "tmix_longer": 0.5}' --method_arguments '{"tmix_clean": {"mix_kwargs": {"clean_lam": 1.0}}}'
+}
+
+guesses() {
+  # A step of ssmix and puzzle_tmix costs two: longer takes twice the steps.
+  mixtext-hf compare text --seeds 0 1 2 --max_steps 120 "${common[@]}" --output_dir "$output/guesses-$set" \
+    --train_file "$folder/train.parquet" --test_file "$folder/test.parquet" \
+    --methods mixtext mixtext_longer=mixtext with_embed_mixup=mixtext with_ssmix=mixtext with_puzzle_tmix=mixtext --unlabeled_per_class 1000 \
+    --per_device_unlabeled_batch_size 12 --step_costs '{"mixtext_longer": 0.5}' --method_arguments '{
+      "with_embed_mixup": {"mix_kwargs": {"mix_with": "embed_mixup"}}, "with_ssmix": {"mix_kwargs": {"mix_with": "ssmix"}},
+      "with_puzzle_tmix": {"mix_alpha": 0.2, "mix_kwargs": {"mix_with": "puzzle_tmix"}}}'
 }
 
 "$part"
