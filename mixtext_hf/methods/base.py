@@ -126,6 +126,7 @@ class Step:
             Which part of its image each picture shows, given with `visits`, see `mixing/frames.py`.
         num_rows (`int`): Rows that the data has.
         gather (`Callable`): The rows `(n, ...)` of all processes in one tensor; each may have another `n`.
+        asked (`dict[str, Any]`): What the method has found out in this step, and need not ask all processes again.
     """
 
     forward: Forward
@@ -154,6 +155,7 @@ class Step:
     frames: torch.Tensor | None = None
     num_rows: int = 0
     gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
+    asked: dict[str, Any] = field(default_factory=dict)
 
 
 REGMIXUP = Citation(

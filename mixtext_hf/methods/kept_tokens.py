@@ -14,18 +14,23 @@ from .base import Step
 from .kept_rows import FOUND, archive_of, check_visits, keep, rows_due, visits_of
 
 
+_DUE = "texts_due"
+
+
 def texts_due(step: Step, every: int) -> torch.Tensor | None:
     """
     Which texts of a batch must be looked at, see [`rows_due`]: texts without a label have no saliency, and where nothing is mixed
-    none is asked for.
+    none is asked for. All processes find it out together, once a step.
 
     Raises:
         `ValueError`: if nobody says which rows these are.
     """
     check_visits(step, every, "train by MixTrainer on rows that have numbers, give a loop's own Step `visits`")
-    _, made = _archive(step)
-    mixes = not step.plan.is_identity
-    return rows_due(step, made, every, has_label(step.labels).cpu() & mixes)
+    if _DUE not in step.asked:
+        _, made = _archive(step)
+        mixes = not step.plan.is_identity
+        step.asked[_DUE] = rows_due(step, made, every, has_label(step.labels).cpu() & mixes)
+    return step.asked[_DUE]
 
 
 @torch.no_grad()

@@ -197,13 +197,23 @@ def test_with_all_texts_due_a_step_is_that_of_one_that_keeps_nothing():
         found = []
         for one in (plain, method):
             model = tiny_model("bert").eval()
-            step, _, _ = step_of(model, [0, 1, 2, 3], 0, plan_of(one, None if isinstance(one, SSMix) else 2), {})
+            plan, archive, asked = plan_of(one, None if isinstance(one, SSMix) else 2), {}, []
+
+            def average(value, asked=asked):
+                asked.append(value)
+                return value
+
+            step, _, _ = step_of(model, [0, 1, 2, 3], 0, plan, archive, average=average)
+            assert one.passes_of(step) == 2
             terms = run(one, step)
+            # The processes agree once a step on whether any of them has a text that is due.
+            assert len(asked) == (one is method)
             found.append((terms, {name: p.grad for name, p in model.named_parameters()}))
         torch.testing.assert_close(found[0][0], found[1][0])
         for name, gradient in found[0][1].items():
             torch.testing.assert_close(gradient, found[1][1][name])
-        assert plain.passes_of(step) == 2 and method.passes_of(step) == 1
+        again, _, _ = step_of(model, [0, 1, 2, 3], 1, plan, archive)
+        assert plain.passes_of(again) == 2 and method.passes_of(again) == 1
 
 
 # ---- padding, and what is kept ----
