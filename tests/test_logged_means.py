@@ -1,0 +1,44 @@
+"""The mean of a logged term over runs."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parent.parent
+spec = importlib.util.spec_from_file_location("logged_means", ROOT / "scripts" / "logged_means.py")
+means = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(means)
+
+LOG = """Training on 40 texts.
+step 2/10, epoch 0.4: loss 1.5, mask_constant 0.5, mix_lambda 0.25
+step 8/10, epoch 1.6: loss 1.2, mask_constant 0
+step 10/10, epoch 2: loss 1.1, loss_clean 3e-05, mask_constant 1
+train: loss 0.79 (40 texts, 31.3 s)
+"""
+
+
+def test_a_line_counts_by_its_steps():
+    assert means.mean_of_run(LOG, "mask_constant") == pytest.approx((2 * 0.5 + 6 * 0 + 2 * 1) / 10)
+    assert means.mean_of_run(LOG, "loss_clean") == pytest.approx(3e-05)
+    assert means.mean_of_run(LOG, "constant") is None  # the end of a name is no name
+
+
+def test_a_run_that_went_on_counts_no_step_twice():
+    again = "step 8/10, epoch 1.6: mask_constant 0\nstep 6/10, epoch 1.2: mask_constant 1\nstep 8/10, epoch 1.6: mask_constant 0.5\n"
+    assert means.mean_of_run(again, "mask_constant") == pytest.approx((6 * 1 + 2 * 0.5) / 8)
+
+
+def test_runs_of_a_comparison(tmp_path, capsys):
+    for name, log in (
+        ("a_b-labels10-seed0-0123abcd", LOG),
+        ("a_b-labels10-seed1-0123abce", LOG),
+        ("x-all-seed0-0123abcd", ""),
+    ):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "output.log").write_text(log)
+    assert means.main(["mix_lambda", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == ["| a_b | 10 | 2 | 0.250 |"]
+    assert means.main(["gone", str(tmp_path)]) == 1
+    assert "No run in" in capsys.readouterr().err
