@@ -43,7 +43,7 @@ def table(runs: Path, *, by_labels: bool = False, with_steps: bool = False) -> s
     Raises:
         `ValueError`: if there are no runs, or methods were run with different seeds.
     """
-    rows = _rows_of(runs)
+    rows = rows_of(runs)
     cells: dict[tuple[str, str], list[dict[str, str]]] = {}
     for row in rows:
         cells.setdefault((row["labeled_per_class"] if by_labels else "", row["variant"]), []).append(row)
@@ -80,7 +80,7 @@ def overview(folder: Path, metric: str) -> str:
     values: list[dict[str, list[float]]] = []
     for column in columns:
         found: dict[str, list[float]] = {}
-        for row in _rows_of(column):
+        for row in rows_of(column):
             found.setdefault(row["variant"], []).append(float(row[metric]))
         values.append(found)
     methods = list(dict.fromkeys(method for found in values for method in found))
@@ -98,7 +98,8 @@ def overview(folder: Path, metric: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows_of(runs: Path) -> list[dict[str, str]]:
+def rows_of(runs: Path) -> list[dict[str, str]]:
+    """The lines of the files `runs*.csv` of a folder; `ValueError` if it has none."""
     rows = []
     for path in sorted(runs.glob("runs*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
