@@ -129,3 +129,14 @@ def check_new_file(output: Path, overwrite: bool) -> None:
         raise ValueError(
             f"output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
         )
+
+
+def check_new_folder(argument: str, folder: Path, overwrite: bool) -> None:
+    """Raise `ValueError` unless the folder of this argument can be written, and holds nothing or may be written over."""
+    check_writable(folder, argument.lstrip("-"))
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if found and not overwrite:
+        raise ValueError(
+            f"{argument}: the folder {folder} holds {found[0]!r}{' and more' if len(found) > 1 else ''}: name a new one, or write over "
+            "what an earlier call made by --overwrite_output_dir."
+        )

@@ -13,21 +13,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, HfArgumentParser
 
-from mixtext_hf._lock import LOCK, FolderLock
+from mixtext_hf._lock import lock_of_a_run
 from mixtext_hf.hub.card import write_card
 from mixtext_hf.hub.facts import CARD, CardData
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.push import Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.models.class_names import names_of_classes
-from mixtext_hf.problem_types import REGRESSION, problem_type_of
+from mixtext_hf.models.stored_temperature import StoredTemperature, stored_temperature
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL, problem_type_of
 from mixtext_hf.training.hub import name_of
 
 from .card import recorded_card
@@ -83,11 +83,11 @@ def main(argv: Sequence[str] | None = None) -> str | None:
         data = card_to_push(folder, overwrite=arguments.overwrite_card)
         if arguments.card_only:
             if data is not None:
-                with reporting_failures(parser.prog), _nobody_else_at(folder):
+                with reporting_failures(parser.prog), lock_of_a_run(folder):
                     _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
             return None
         destination.check_token()
-    with reporting_failures(parser.prog), _nobody_else_at(folder):
+    with reporting_failures(parser.prog), lock_of_a_run(folder):
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
             _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
@@ -97,11 +97,6 @@ def main(argv: Sequence[str] | None = None) -> str | None:
     address = str(commit.repo_url)
     print(f"Pushed {folder} to {address}")
     return address
-
-
-def _nobody_else_at(folder: Path) -> AbstractContextManager[Any]:
-    """What is being trained into is not pushed half; a folder that no run was at, as one that cannot be written, has no lock."""
-    return FolderLock(folder) if (folder / LOCK).exists() else nullcontext()
 
 
 def _write_card(folder: Path, data: CardData, repo_id: str, overwrite: bool) -> None:
@@ -117,7 +112,19 @@ def card_to_push(folder: Path, *, overwrite: bool = False) -> CardData | None:
     recorded = recorded_card(folder)
     if recorded is None and (folder / CARD).exists() and not overwrite:
         return None
-    return recorded or card_of_config(folder)
+    data = recorded or card_of_config(folder)
+    # One may have been stored since, or another one.
+    temperature = _temperature_of(folder)
+    data.temperature = None if temperature is None else temperature.value
+    data.temperature_origin = None if temperature is None else temperature.origin
+    return data
+
+
+def _temperature_of(folder: Path) -> StoredTemperature | None:
+    if not (folder / "config.json").is_file():
+        return None
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return stored_temperature(config) if problem_type_of(config) == SINGLE_LABEL else None
 
 
 def card_of_config(folder: Path) -> CardData:
