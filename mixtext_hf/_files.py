@@ -41,8 +41,12 @@ def whole_file(path: str | os.PathLike[str], *, within: Path | None = None) -> I
 
 @contextmanager
 def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to write files to, as [`whole_file`]: they are moved into `folder` when all of them are on the disk."""
+    """
+    A folder to write files to, as [`whole_file`]: they are moved into `folder` when all of them are on the disk. One that was not there
+    is not there either if something was raised.
+    """
     target = Path(folder)
+    is_new = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
     partial = _partial(target, "files")
     partial.mkdir()
@@ -56,6 +60,8 @@ def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(partial / name, target / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_new and not any(target.iterdir()):
+            target.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -28,6 +28,7 @@ from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .classifier import read_json
 
+
 CONFIG = "config.json"
 
 
