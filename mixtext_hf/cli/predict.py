@@ -344,7 +344,8 @@ class PredictRun:
             more = f", … {len(written.counts)} classes in all" if len(written.counts) > _SHOWN else ""
             lines.append(f"  {', '.join(counted)}{more}")
         if self.of_temperature is not None:
-            lines.append(f"  {self.of_temperature}")
+            remedy = " --temperature 1 leaves it out." if self.args.temperature is None else ""
+            lines.append(f"  {self.of_temperature}{remedy}")
         if written.only_class is not None:
             lines.append(
                 f"  All rows got the same class, {written.only_class}: if they should not have, the model may have been trained too "

@@ -361,7 +361,9 @@ class Run:
                 self._draw_reliability(name, "reliability_diagram_test.png", output)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                temperature, _ = temperature_to_use(self.trainer.mixer.model.config, self.data.problem_type, None)
+                temperature, said = temperature_to_use(self.trainer.mixer.model.config, self.data.problem_type, None)
+                if said is not None:
+                    logger.info("%s: %s", path.name, said)
                 write_predictions(path, self.described[name], in_chunks(logits_of(output)), temperature=temperature)
         return combined
 

@@ -134,8 +134,7 @@ def temperature_to_use(config: Any, problem_type: str, given: float | None) -> t
         return 1.0, None
     return (
         found.value,
-        f"Confidences are at the temperature {found.value:.4g} stored with the model ({found.origin}); no prediction changes. "
-        "--temperature 1 leaves it out.",
+        f"Confidences are at the temperature {found.value:.4g} stored with the model ({found.origin}); no prediction changes.",
     )
 
 

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ from mixtext_hf.version import __version__
 FILE, CLASS_NAMES = "model.onnx", "class_names.json"
 # How far a logit may be from that of PyTorch.
 TOLERANCE = 1e-4
-_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of a text where neither model nor user say otherwise, as in `mixtext-hf predict`.
 _LONGEST_TEXT = 512
 # A file of protobuf ends at 2 GiB; larger weights lie in a file beside it.
@@ -73,11 +71,12 @@ def check_packages() -> None:
     Raises:
         `ImportError`: if a package is missing; it names the extra that brings it.
     """
-    for name in _PACKAGES:
-        try:
-            import_module(name)
-        except ImportError as error:
-            raise ImportError(f"{name} is needed for ONNX: pip install 'mixtext-hf[export]'.") from error
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{error.name} is needed for ONNX: pip install 'mixtext-hf[export]'.") from error
 
 
 def place_of(path: str | Path) -> tuple[Path, str]:
