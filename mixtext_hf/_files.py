@@ -41,8 +41,12 @@ def whole_file(path: str | os.PathLike[str], *, within: Path | None = None) -> I
 
 @contextmanager
 def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to write files to, as [`whole_file`]: they are moved into `folder` when all of them are on the disk."""
+    """
+    A folder to write files to, as [`whole_file`]: they are moved into `folder` when all of them are on the disk. One that was not there
+    is not there either if something was raised.
+    """
     target = Path(folder)
+    is_new = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
     partial = _partial(target, "files")
     partial.mkdir()
@@ -56,6 +60,8 @@ def whole_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(partial / name, target / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if is_new and not any(target.iterdir()):
+            target.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -128,4 +134,15 @@ def check_new_file(output: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise ValueError(
             f"output_file {output} exists already: name another file, or replace it by --overwrite_output_file."
+        )
+
+
+def check_new_folder(argument: str, folder: Path, overwrite: bool) -> None:
+    """Raise `ValueError` unless the folder of this argument can be written, and holds nothing or may be written over."""
+    check_writable(folder, argument.lstrip("-"))
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if found and not overwrite:
+        raise ValueError(
+            f"{argument}: the folder {folder} holds {found[0]!r}{' and more' if len(found) > 1 else ''}: name a new one, or write over "
+            "what an earlier call made by --overwrite_output_dir."
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -95,3 +97,13 @@ class FolderLock:
             return (self.folder / OWNER).read_text(encoding="utf-8")
         except FileNotFoundError:
             return "another process"  # which has had it for a moment only
+
+
+def lock_of_a_run(folder: Path) -> AbstractContextManager[Any]:
+    """
+    Keeps out a run that may be at a folder; one that no run was at, as one that cannot be written, has no lock and gets none.
+
+    Raises:
+        [`FolderInUse`]: if a run is.
+    """
+    return FolderLock(folder) if (folder / LOCK).exists() else nullcontext()

@@ -22,7 +22,7 @@ FLOORS = (
     ("guessing", "mixing"),
     ("methods", "models"),
     ("data", "functional", "hub"),
-    ("evaluation",),
+    ("delivery", "evaluation"),
     ("training",),
     ("cli",),
     ("",),  # the public names, each handed on when it is first asked for

@@ -212,6 +212,12 @@ def recorded_card(folder: Path) -> CardData | None:
         raise ValueError(f"{path}: {error} {_REMEDY}") from error
 
 
+def source_of(folder: Path) -> dict[str, Any]:
+    """What `run.json` says of the data of a run."""
+    found: dict[str, Any] = _read_run(folder / RUN)["data"]
+    return found
+
+
 def _read_run(path: Path) -> dict[str, Any]:
     """`run.json`, with what is read of it in place; without a card before the run has ended."""
     try:

@@ -10,6 +10,8 @@ COMMANDS = {
     "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),
     "evaluate": ("evaluate", "measure any classifier and write a report: calibration, robustness, other data"),
     "push": ("push", "push the folder of a trained model to the Hub, with its card"),
+    "export": ("export", "export any classifier to ONNX, compared with PyTorch"),
+    "space": ("space", "make the folder of a Space that shows a classifier: a Gradio app"),
     "demo": ("demo", "compare plain training, TMix and MixText on the embedded example"),
     "demo-vision": ("demo_vision", "compare ERM and PuzzleMix on handwritten digits"),
     "augment-text": ("augment_text", "write other wordings of texts into columns beside them"),

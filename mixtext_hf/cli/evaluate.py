@@ -41,6 +41,7 @@ from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, Evaluatio
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .parsing import Parser, command_line, parse, reporting_bad_input
+from .temperature import store_in_folder
 
 
 logger = logging.getLogger(__name__)
@@ -64,9 +65,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     set_up_logging()
     with reporting_bad_input(parser):
         evaluation = Evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
+    stored = None
     with reporting_failures(parser.prog), FolderLock(evaluation.output_dir):
         report = evaluation()
-    print("\n".join(report["summary"]))
+        if evaluation.args.store_temperature:
+            stored = store_in_folder(evaluation.name, report["temperature"], evaluation.validation_name)
+    print("\n".join([*report["summary"], *([] if stored is None else [stored])]))
     print(f"Report: {evaluation.output_dir / REPORT}")
     return report
 

@@ -28,12 +28,14 @@ from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argum
 from mixtext_hf.evaluation.assessing import AssessmentSettings
 from mixtext_hf.evaluation.measures.from_logits import memorisation_history
 from mixtext_hf.evaluation.predicting import predict
+from mixtext_hf.models.stored_temperature import stored_temperature
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .card import log_summary
 from .classifier import ModelArguments, TrainedClassifier, device_of, read_json
 from .named_model import task_of
 from .run_arguments import rows_asked_for
+from .temperature import check_can_store
 
 
 logger = logging.getLogger(__name__)
@@ -122,6 +124,12 @@ class ReportArguments(AssessmentSettings):
 
     output_dir: str | None = field(default=None, metadata={"help": f"Folder for {REPORT}, {NUMBERS} and {LOGITS}."})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the report of another model."})
+    store_temperature: bool = field(
+        default=False,
+        metadata={
+            "help": "Store the temperature that is fitted on the validation split with the model, a folder; `predict` uses it."
+        },
+    )
     use_cpu: bool = field(default=False, metadata={"help": "Not the accelerator, where there is one."})
 
 
@@ -155,6 +163,7 @@ class EvaluationInputs:
         self.problem_type = self.data.problem_type
         self.split_name, self.split = self._choose_split()
         self.validation_name, self.validation = self._choose_validation()
+        self._check_temperature()
         self.matching = self._match_labels()
         self._look_at_data()
         self._check_outputs()
@@ -263,6 +272,16 @@ class EvaluationInputs:
             "--train_file and --validation_split_fraction of the training."
         )
         return None, None
+
+    def _check_temperature(self) -> None:
+        """That the stored one is one, and that the one to be stored can be."""
+        if self.problem_type == SINGLE_LABEL and "temperature" not in self.args.skip:
+            stored_temperature(self.config)
+        if self.args.store_temperature:
+            files = self.data.source.get("files", {}).get("validation_file", ())
+            check_can_store(self.name, self.problem_type, files, self.classifier.run_record())
+            if self.validation is None:
+                raise ValueError(f"--store_temperature: the temperature is {self.left_out['temperature']}")
 
     def _check_other_files(self) -> None:
         files = self.data.source.get("files", {})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mixtext_hf.data import ImageDatasets, TextDatasets, has_labels
 from mixtext_hf.data.described_rows import DescribedRows, find_id_column
 from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.hub.eval_results import FOLDER as EVAL_RESULTS
 from mixtext_hf.training import MixTrainingArguments
 from mixtext_hf.training.guesses import ROUNDS
 from mixtext_hf.training.hub import remove_staged
@@ -55,6 +56,7 @@ def remove_results(output_dir: Path) -> None:
     for path in output_dir.glob("checkpoint-[0-9]*"):
         shutil.rmtree(path)
     shutil.rmtree(output_dir / ROUNDS, ignore_errors=True)
+    shutil.rmtree(output_dir / EVAL_RESULTS, ignore_errors=True)
     remove_staged(output_dir)
 
 

@@ -230,6 +230,7 @@ class PlannedRun:
             measured = {**(output.metrics or {}), **run.more_metrics(split, name)}
             probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
             if keep_model:
+                run.fit_temperature()
                 named = {key.removeprefix(f"{name}_"): value for key, value in measured.items()}
                 run.results.append(SplitResult(name, named, len(split)))
                 run.write_card()

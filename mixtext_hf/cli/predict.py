@@ -52,6 +52,7 @@ from .logs import set_up_logging
 from .named_model import task_of
 from .parsing import Parser, parse, reporting_bad_input
 from .predict_arguments import PredictArguments
+from .temperature import temperature_to_use
 
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,9 @@ class PredictRun:
         self.numbers: NDArray | None = None
         names = [str(name) for _, name in sorted(self.classifier.config.id2label.items())]
         self.label_names = [] if self.problem_type == REGRESSION else names
+        self.temperature, self.of_temperature = temperature_to_use(
+            self.classifier.config, self.problem_type, args.temperature
+        )
         self.is_text = self.classifier.modality == "text"
         PredictionTable(self.problem_type, self.label_names, top_k=args.top_k)
         split = self._read_texts() if self.is_text else self._read_images()
@@ -282,7 +286,12 @@ class PredictRun:
         if self.is_text:
             logger.info("Texts are cut to %d tokens; see --max_seq_length.", self.classifier.max_length)
         return write_predictions(
-            self.output, self.described, self._chunks(), top_k=a.top_k, escape_formulas=a.escape_formulas
+            self.output,
+            self.described,
+            self._chunks(),
+            top_k=a.top_k,
+            temperature=self.temperature,
+            escape_formulas=a.escape_formulas,
         )
 
     def _chunks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -334,6 +343,9 @@ class PredictRun:
             counted = [f"{name} {count:,}" for name, count in written.counts.most_common(_SHOWN)]
             more = f", … {len(written.counts)} classes in all" if len(written.counts) > _SHOWN else ""
             lines.append(f"  {', '.join(counted)}{more}")
+        if self.of_temperature is not None:
+            remedy = " --temperature 1 leaves it out." if self.args.temperature is None else ""
+            lines.append(f"  {self.of_temperature}{remedy}")
         if written.only_class is not None:
             lines.append(
                 f"  All rows got the same class, {written.only_class}: if they should not have, the model may have been trained too "

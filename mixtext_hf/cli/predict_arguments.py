@@ -22,6 +22,13 @@ class PredictArguments:
     top_k: int | None = field(
         default=None, metadata={"help": "Write only the likeliest so many classes, not the probabilities of all."}
     )
+    temperature: float | None = field(
+        default=None,
+        metadata={
+            "help": "Logits are divided by it, which changes the confidence and no prediction; that stored with the model if not "
+            "given, 1: none."
+        },
+    )
     escape_formulas: bool = field(
         default=False, metadata={"help": "Put a ' before cells that a spreadsheet would take for formulas (csv, tsv)."}
     )

@@ -13,24 +13,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, HfArgumentParser
 
-from mixtext_hf._lock import LOCK, FolderLock
+from mixtext_hf._lock import lock_of_a_run
 from mixtext_hf.hub.card import write_card
+from mixtext_hf.hub.eval_results import eval_result, write_eval_result
 from mixtext_hf.hub.facts import CARD, CardData
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.push import Destination, files_to_send
 from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.models.class_names import names_of_classes
-from mixtext_hf.problem_types import REGRESSION, problem_type_of
+from mixtext_hf.models.stored_temperature import StoredTemperature, stored_temperature
+from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL, problem_type_of
 from mixtext_hf.training.hub import name_of
 
-from .card import recorded_card
+from .card import RUN, recorded_card, source_of
 from .failures import reporting_failures
 from .parsing import Parser, parse, reporting_bad_input
 
@@ -54,6 +55,17 @@ class PushArguments:
     commit_message: str = field(default="Push model", metadata={"help": "Of the commit."})
     overwrite_card: bool = field(
         default=False, metadata={"help": "Replace a card that was written or edited by hand, here and on the Hub."}
+    )
+    eval_task_id: str | None = field(
+        default=None,
+        metadata={
+            "help": "Send the result too, as a file .eval_results/*.yaml: the data set on the Hub is a benchmark, and this its task, as "
+            "its eval.yaml has it."
+        },
+    )
+    eval_metric: str | None = field(
+        default=None,
+        metadata={"help": "Which number that file has, such as macro_f1; accuracy for classes if not given."},
     )
     card_only: bool = field(
         default=False, metadata={"help": "Write the card into the folder, to be looked at, and push nothing."}
@@ -81,16 +93,19 @@ def main(argv: Sequence[str] | None = None) -> str | None:
             revision=arguments.hub_revision,
         )
         data = card_to_push(folder, overwrite=arguments.overwrite_card)
+        measured = _measured(folder, arguments)
         if arguments.card_only:
-            if data is not None:
-                with reporting_failures(parser.prog), _nobody_else_at(folder):
+            with reporting_failures(parser.prog), lock_of_a_run(folder):
+                if data is not None:
                     _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
+                _write_result(folder, measured, arguments)
             return None
         destination.check_token()
-    with reporting_failures(parser.prog), _nobody_else_at(folder):
+    with reporting_failures(parser.prog), lock_of_a_run(folder):
         destination = destination.open(destination.command(folder, overwrite_card=arguments.overwrite_card))
         if data is not None:
             _write_card(folder, data, destination.repo_id, arguments.overwrite_card)
+        _write_result(folder, measured, arguments)
         commit = destination.send(
             folder, commit_message=arguments.commit_message, overwrite_card=arguments.overwrite_card
         )
@@ -99,9 +114,32 @@ def main(argv: Sequence[str] | None = None) -> str | None:
     return address
 
 
-def _nobody_else_at(folder: Path) -> AbstractContextManager[Any]:
-    """What is being trained into is not pushed half; a folder that no run was at, as one that cannot be written, has no lock."""
-    return FolderLock(folder) if (folder / LOCK).exists() else nullcontext()
+def _measured(folder: Path, arguments: PushArguments) -> CardData | None:
+    """The card whose result is sent as a file of its own, where one is asked for; `ValueError` if there is none."""
+    if arguments.eval_task_id is None:
+        if arguments.eval_metric is not None:
+            raise ValueError(
+                f"--eval_metric {arguments.eval_metric} is of a result that is sent for a benchmark: name its task by --eval_task_id."
+            )
+        return None
+    data = recorded_card(folder)
+    if data is None:
+        raise ValueError(
+            f"--eval_task_id {arguments.eval_task_id}: {folder} holds no {RUN} of a finished run, so that nothing is known of its results."
+        )
+    chosen = source_of(folder).get("max_predict_samples")
+    if chosen is not None:
+        raise ValueError(
+            f"--eval_task_id {arguments.eval_task_id}: the model was measured on {chosen} rows alone (max_predict_samples), and a benchmark is "
+            "measured whole."
+        )
+    eval_result(data, arguments.eval_task_id, arguments.eval_metric)
+    return data
+
+
+def _write_result(folder: Path, data: CardData | None, arguments: PushArguments) -> None:
+    if data is not None and arguments.eval_task_id is not None:
+        write_eval_result(folder, data, arguments.eval_task_id, arguments.eval_metric)
 
 
 def _write_card(folder: Path, data: CardData, repo_id: str, overwrite: bool) -> None:
@@ -117,7 +155,19 @@ def card_to_push(folder: Path, *, overwrite: bool = False) -> CardData | None:
     recorded = recorded_card(folder)
     if recorded is None and (folder / CARD).exists() and not overwrite:
         return None
-    return recorded or card_of_config(folder)
+    data = recorded or card_of_config(folder)
+    # One may have been stored since, or another one.
+    temperature = _temperature_of(folder)
+    data.temperature = None if temperature is None else temperature.value
+    data.temperature_origin = None if temperature is None else temperature.origin
+    return data
+
+
+def _temperature_of(folder: Path) -> StoredTemperature | None:
+    if not (folder / "config.json").is_file():
+        return None
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return stored_temperature(config) if problem_type_of(config) == SINGLE_LABEL else None
 
 
 def card_of_config(folder: Path) -> CardData:

@@ -40,6 +40,7 @@ from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
 from .run_arguments import rows_asked_for
+from .temperature import NoTemperature, fit_for_checkpoint, store_in_run, temperature_to_use
 
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class Run:
         # Filled by `evaluate` for the reliability diagram, and for callers that go on with them.
         self.probabilities: np.ndarray | None = None
         self.references: np.ndarray | None = None
+        # The first validation split and what the model says of it, once it was evaluated.
+        self.of_validation: tuple[str, PredictionOutput] | None = None
 
     # ---- before ----
 
@@ -206,6 +209,8 @@ class Run:
             results |= self.train()
         if self.args.do_eval:
             results |= self.evaluate()
+        if self.args.do_train:
+            self.fit_temperature()
         if self.args.do_predict:
             results |= self.predict()
         if self.args.do_train:
@@ -308,7 +313,25 @@ class Run:
                 for sentence in remarks(probabilities.argmax(axis=1), references, self.data.label_names):
                     logger.warning("%s", sentence)
                 self.probabilities, self.references = probabilities, references
+                self.of_validation = (name, output) if self.data.validation else None
         return combined
+
+    def fit_temperature(self) -> None:
+        """The temperature of the trained model, found on validation rows alone and stored with it."""
+        splits = {name: split for name, split in self.evaluation_splits().items() if name in self.data.validation}
+        if self.data.problem_type != SINGLE_LABEL or not splits:
+            return
+        name, split = next(iter(splits.items()))
+        if self.of_validation is None or self.of_validation[0] != name:
+            self.of_validation = name, self.trainer.predict(split, metric_key_prefix="validation")
+        output = self.of_validation[1]
+        try:
+            found = fit_for_checkpoint(self.data, name, split, logits_of(output), np.asarray(output.label_ids))
+        except NoTemperature as reason:
+            logger.info("No temperature is stored with the model: %s.", reason)
+            return
+        config = self.trainer.mixer.model.config
+        logger.info("%s", store_in_run(config, self.output_dir if self.args.should_save else None, found))
 
     def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
         if self.trainer.is_world_process_zero():
@@ -338,7 +361,10 @@ class Run:
                 self._draw_reliability(name, "reliability_diagram_test.png", output)
             if self.trainer.is_world_process_zero():
                 path = self.output_dir / f"predictions{suffix}.csv"
-                write_predictions(path, self.described[name], in_chunks(logits_of(output)))
+                temperature, said = temperature_to_use(self.trainer.mixer.model.config, self.data.problem_type, None)
+                if said is not None:
+                    logger.info("%s: %s", path.name, said)
+                write_predictions(path, self.described[name], in_chunks(logits_of(output)), temperature=temperature)
         return combined
 
     def _measure(self, name: str, split: Dataset, prefix: str) -> tuple[PredictionOutput, dict[str, float]]:

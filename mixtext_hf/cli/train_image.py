@@ -34,6 +34,7 @@ from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import IMAGE_MODELS, SMALL_RESNET, small_image_processor
 from mixtext_hf.models.modality import check_modality
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.stored_temperature import recipe_of_config
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
@@ -164,7 +165,7 @@ class ImageRun(Run):
 
     def _load_data(self) -> ImageDatasets:
         if self.args.do_train:
-            recipe = getattr(self.config, "mixtext", None)
+            recipe = recipe_of_config(self.config)
             check_none_in_vain(self.args, self.data_args, self.args.make_method(recipe, default="mixup"))
         names = None if self.is_new else task_of(self.config)[1]
         if not self.args.do_train:

@@ -25,6 +25,7 @@ from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
 from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.stored_temperature import recipe_of_config
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
@@ -195,7 +196,7 @@ class TextRun(Run):
         return asked or self._method().uses_unlabeled
 
     def _method(self) -> MixMethod:
-        return self.args.make_method(getattr(self.config, "mixtext", None))
+        return self.args.make_method(recipe_of_config(self.config))
 
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         a = self.model_args

@@ -20,6 +20,7 @@ from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.data.images.datasets import most_channels
 from mixtext_hf.data.images.resize import model_resize
 from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.models.stored_temperature import stored_temperature
 from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL
 
 from .measures.from_logits import (
@@ -30,6 +31,7 @@ from .measures.from_logits import (
     assess_scores,
     assess_several_labels,
     assess_temperature,
+    at_temperature,
     usual_top_k,
 )
 from .measures.validation import check_n_bins, check_top_k
@@ -122,6 +124,8 @@ class Assessment:
         temperature, robustness, ood (`dict`, *optional*): Calibration before and after temperature scaling; accuracy and calibration
             under noise and attacks; how well other data is told apart. `None` where not measured.
         left_out (`dict[str, str]`): What was not measured, and why.
+        stored_temperature (`dict`, *optional*): Calibration at the temperature that is stored with the model, if one is: `value`,
+            `origin`, `metrics` and `calibration`.
     """
 
     arrays: dict[str, NDArray]
@@ -130,12 +134,14 @@ class Assessment:
     robustness: dict[str, Any] | None
     ood: dict[str, Any] | None
     left_out: dict[str, str]
+    stored_temperature: dict[str, Any] | None = None
 
     def measures(self) -> dict[str, Any]:
         """All but the arrays, as the report has it."""
         return {
             "results": self.results,
             "temperature": self.temperature,
+            "stored_temperature": self.stored_temperature,
             "robustness": self.robustness,
             "ood": self.ood,
             "left_out": self.left_out,
@@ -229,7 +235,8 @@ class Assessor:
         if ood is not None:
             value = None if temperature is None else temperature["value"]
             of_ood = assess_ood(logits, arrays["ood_logits"], temperature=value)
-        return Assessment(arrays, results, temperature, robustness, of_ood, self.left_out)
+        stored = self._stored_temperature(logits, references)
+        return Assessment(arrays, results, temperature, robustness, of_ood, self.left_out, stored)
 
     @property
     def top_k(self) -> list[int]:
@@ -249,6 +256,15 @@ class Assessor:
             validation_references=arrays["validation_references"],
             n_bins=self.settings.n_bins,
         )
+
+    def _stored_temperature(self, logits: NDArray, references: NDArray) -> dict[str, Any] | None:
+        if self.problem_type != SINGLE_LABEL or "temperature" in self.settings.skip:
+            return None
+        found = stored_temperature(self.model.config)
+        if found is None:
+            return None
+        measures = at_temperature(logits, references, found.value, n_bins=self.settings.n_bins)
+        return {"value": found.value, "origin": found.origin, **measures}
 
     def _results(self, logits: NDArray, references: NDArray) -> dict[str, Any]:
         if self.problem_type != SINGLE_LABEL:

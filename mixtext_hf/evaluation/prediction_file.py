@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 from mixtext_hf._files import whole_file
 from mixtext_hf.data.described_rows import DescribedRows
+from mixtext_hf.models.stored_temperature import check_temperature
 from mixtext_hf.problem_types import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
-from .measures.metrics import sigmoid, softmax
+from .measures.metrics import sigmoid
+from .measures.temperature import apply_temperature
 
 
 PREDICTION_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -66,6 +68,8 @@ class PredictionTable:
         top_k (`int`, *optional*):
             In place of all probabilities only the likeliest so many classes: `top_2`, `top_2_probability` and so on (the first is
             the prediction; with several labels an example, they begin with `top_1`).
+        temperature (`float`, *optional*, defaults to 1): What logits are divided by, for one class an example: the probabilities change, and
+            nothing else, for which class comes first is read off the logits as they are.
     """
 
     def __init__(
@@ -76,7 +80,13 @@ class PredictionTable:
         inputs: Sequence[str] = (),
         has_labels: bool = False,
         top_k: int | None = None,
+        temperature: float = 1.0,
     ):
+        if temperature != 1.0 and problem_type != SINGLE_LABEL:
+            raise ValueError(
+                f"--temperature {temperature:g}: it is for classifiers with one class an example, not for {problem_type}; leave it out."
+            )
+        self.temperature = check_temperature("--temperature", temperature)
         if top_k is not None and problem_type == REGRESSION:
             raise ValueError(f"--top_k {top_k}: the model predicts a number, no classes: leave it out.")
         if top_k is not None and not 1 <= top_k <= max(len(label_names), 1):
@@ -119,17 +129,16 @@ class PredictionTable:
             prediction = self._lists(probabilities > 0.5)
             confidence = np.maximum(probabilities, 1 - probabilities).min(axis=1)
         else:
-            probabilities = softmax(logits)
-            prediction, confidence = (
-                self._names.take(pa.array(probabilities.argmax(axis=1))),
-                probabilities.max(axis=1),
-            )
+            probabilities = apply_temperature(logits, self.temperature)
+            likeliest = np.asarray(logits).argmax(axis=1)
+            prediction = self._names.take(pa.array(likeliest))
+            confidence = probabilities[np.arange(len(probabilities)), likeliest]
         told += [prediction, pa.array(confidence.astype(np.float32))]
         # By columns, in one copy.
         shown = np.asfortranarray(probabilities.astype(np.float32))
         if self.top_k is None:
             return pa.table([*told, *(pa.array(column) for column in shown.T)], names=self.names)
-        order = np.argsort(-probabilities, axis=1, kind="stable")
+        order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
         for place in range(self._first_place, self.top_k + 1):
             likeliest = order[:, place - 1]
             told += [self._names.take(pa.array(likeliest)), pa.array(shown[np.arange(len(shown)), likeliest])]
@@ -265,6 +274,7 @@ def write_predictions(
     chunks: Iterable[tuple[int, NDArray[np.floating]]],
     *,
     top_k: int | None = None,
+    temperature: float = 1.0,
     escape_formulas: bool = False,
 ) -> Written:
     """
@@ -274,13 +284,18 @@ def write_predictions(
         path (`Path`): A .csv, .tsv, .jsonl or .parquet file; one that is there is replaced.
         rows ([`DescribedRows`]): What stands beside the predictions.
         chunks (`Iterable[tuple[int, np.ndarray]]`): Of [`predict_in_chunks`]: the first row of each, and its logits.
-        top_k (`int`, *optional*), escape_formulas (`bool`): As for [`PredictionTable`] and [`PredictionWriter`].
+        top_k (`int`, *optional*), temperature (`float`), escape_formulas (`bool`): As for [`PredictionTable`] and [`PredictionWriter`].
 
     Returns:
         [`Written`]
     """
     table = PredictionTable(
-        rows.problem_type, rows.label_names, inputs=rows.inputs, has_labels=rows.has_labels, top_k=top_k
+        rows.problem_type,
+        rows.label_names,
+        inputs=rows.inputs,
+        has_labels=rows.has_labels,
+        top_k=top_k,
+        temperature=temperature,
     )
     written, are_known = Written(), True
     with prediction_file(path, table, escape_formulas=escape_formulas) as writer:

@@ -124,6 +124,7 @@ class CardData:
         is_adapter (`bool`): Whether the folder holds a PEFT adapter.
         needs_package (`bool`): Whether only this package can load it.
         layers (`Sequence[int | "head"]`): The layers that were drawn from.
+        temperature (`float`, *optional*), temperature_origin (`str`, *optional*): That of its config, and what it was fitted on.
         data ([`DataFacts`], *optional*): What it learnt from and was measured on.
         results (`list[SplitResult]`): What was measured.
         baseline (`list[SplitResult]`, *optional*): The same of a model trained with `erm`.
@@ -155,6 +156,8 @@ class CardData:
     is_adapter: bool = False
     needs_package: bool = False
     layers: Sequence[int | str] = ()
+    temperature: float | None = None
+    temperature_origin: str | None = None
     data: DataFacts | None = None
     results: Sequence[SplitResult] = ()
     baseline: Sequence[SplitResult] | None = None

@@ -63,6 +63,7 @@ MODEL_FILES = (
     "run.json",
     "trainer_state.json",
     "*_results.json",
+    ".eval_results/*.yaml",
 )
 # What a Trainer needs to go on, beside a checkpoint's model.
 TRAINING_FILES = ("optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt", "rng_state*.pth")

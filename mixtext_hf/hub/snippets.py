@@ -14,18 +14,11 @@ def loading_lines(data: CardData) -> str:
     name = _quoted(data.repo_id or data.model_name)
     if data.modality == "image":
         auto, processor, task = "AutoModelForImageClassification", "AutoImageProcessor", "image-classification"
-        example, options = '"image.png"', list[str]()
+        options = list[str]()
     else:
         auto, processor, task = "AutoModelForSequenceClassification", "AutoTokenizer", "text-classification"
-        is_pair = data.data is not None and len(data.data.columns) == 2
-        example = '{"text": "First text.", "text_pair": "Second text."}' if is_pair else '"A text."'
-        top_k = [] if data.problem_type == REGRESSION else ["top_k=None"]
-        options = [
-            *top_k,
-            "truncation=True",
-            *([f"max_length={data.max_length}"] if data.max_length is not None else []),
-        ]
-    call = f"print(classifier({', '.join([example, *options])}))"
+        options = [*([] if data.problem_type == REGRESSION else ["top_k=None"]), *_cut(data)]
+    call = f"print(classifier({', '.join([_example(data), *options])}))"
     if not data.is_adapter:
         return f'from transformers import pipeline\n\nclassifier = pipeline("{task}", {name})\n{call}'
     given = "image_processor" if data.modality == "image" else "tokenizer"
@@ -41,6 +34,35 @@ def loading_lines(data: CardData) -> str:
             call,
         ]
     )
+
+
+def tempered_lines(data: CardData) -> str:
+    """Lines that, behind [`loading_lines`], give the probabilities at the temperature of the model's config."""
+    # A pipeline of images gives five classes unless it is told otherwise.
+    options = ["top_k=classifier.model.config.num_labels"] if data.modality == "image" else ["top_k=None", *_cut(data)]
+    call = ", ".join([_example(data), 'function_to_apply="none"', *options])
+    return "\n".join(
+        [
+            "import torch",
+            "",
+            f"found = classifier({call})",
+            'temperature = classifier.model.config.mixtext["temperature"]',
+            'logits = torch.tensor([one["score"] for one in found])',
+            "probabilities = torch.softmax(logits / temperature, dim=0)",
+            'print([(one["label"], float(p)) for one, p in zip(found, probabilities)])',
+        ]
+    )
+
+
+def _example(data: CardData) -> str:
+    if data.modality == "image":
+        return '"image.png"'
+    is_pair = data.data is not None and len(data.data.columns) == 2
+    return '{"text": "First text.", "text_pair": "Second text."}' if is_pair else '"A text."'
+
+
+def _cut(data: CardData) -> list[str]:
+    return ["truncation=True", *([f"max_length={data.max_length}"] if data.max_length is not None else [])]
 
 
 def training_lines(data: CardData) -> str:

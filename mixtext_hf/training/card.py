@@ -22,6 +22,7 @@ from mixtext_hf.methods import MixMethod
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
 from mixtext_hf.models.class_names import names_of_classes
+from mixtext_hf.models.stored_temperature import stored_temperature
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.version import versions
 
@@ -109,6 +110,7 @@ def describe(trainer: Described, folder: Path) -> CardData:
     # Of a model that was not trained here, what another training wrote into its config.
     is_trained = state.global_step > 0 or trainer.is_in_train
     method = trainer.method if is_trained else method_of_recipe(getattr(config, "mixtext", None))
+    temperature = stored_temperature(config)
     pictures = {**trainer.card_data.pictures, "Training curve": TRAINING_CURVE}
     seen = CardData(
         model_name=name,
@@ -124,6 +126,8 @@ def describe(trainer: Described, folder: Path) -> CardData:
         is_adapter=hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config"),
         needs_package=getattr(config, "mixtext_head", None) is not None,
         layers=[] if method is None else [*(method.layer_set(trainer.mixer.depth) or ())],
+        temperature=None if temperature is None else temperature.value,
+        temperature_origin=None if temperature is None else temperature.origin,
         data=DataFacts(sizes=_sizes(trainer)),
         results=_results(trainer),
         pictures={title: file for title, file in pictures.items() if (folder / file).is_file()},

@@ -31,6 +31,7 @@ from mixtext_hf.models.class_names import agree_on_names
 from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.models.mixable import mixer_of
 from mixtext_hf.models.stack import patch_size_of, unwrap
+from mixtext_hf.models.stored_temperature import recipe_of_config
 from mixtext_hf.models.token_kinds import TokenKinds
 
 from .arguments import MixTrainingArguments
@@ -201,7 +202,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._takes_pixels = takes_pixels(inner)
         self._config: Any = inner.config
         self._patch_size = patch_size_of(inner.config) if self._takes_pixels else None
-        self._recipe = getattr(self._config, "mixtext", None)
+        self._recipe = recipe_of_config(self._config)
         if settle:
             self._settle()
 
@@ -257,6 +258,8 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self.remove_staged()
         checkpoint = checkpoint_of(self, resume_from_checkpoint)
         output = None if checkpoint is None else as_finished(self, checkpoint)
+        # With it goes the temperature of the weights before.
+        self._config.mixtext = recipe_of(self.method)
         if output is None:
             if self.says_what_steps_come_to:
                 warn_of_steps(self)

@@ -564,6 +564,20 @@ def test_no_text_breaks_a_card(one, two, three):
         compile(block, "example", "exec")
 
 
+@pytest.mark.parametrize("more", [{}, {"modality": "image"}, {"is_adapter": True, "base_model": "user/base"}])
+def test_a_temperature_has_lines_that_use_it(more):
+    plain = CardData(model_name="m", repo_id="user/m", **more)
+    card = make_card(replace(plain, temperature=1.25, temperature_origin="fitted on 40 rows of <dev>"))
+    text = str(card)
+    assert "A temperature of 1.2500, fitted on 40 rows of &lt;dev&gt;, is stored in its config" in text
+    tempered = next(block for block in blocks_of(card, "python") if "temperature" in block)
+    compile(tempered, "example", "exec")
+    assert 'config.mixtext["temperature"]' in tempered and 'function_to_apply="none"' in tempered
+    assert "temperature" not in str(make_card(plain))
+    alone = str(make_card(replace(plain, temperature=1.25, needs_package=True)))
+    assert "A temperature of 1.2500 is stored" in alone and "function_to_apply" not in alone
+
+
 # ---- the file ----
 
 

@@ -19,7 +19,7 @@ from mixtext_hf._numbers import is_number
 
 from . import metrics
 from .mistakes import remarks, surest_mistakes
-from .temperature import apply_temperature, fit_temperature
+from .temperature import apply_temperature, fit_with_notes
 from .validation import (
     Checked,
     check_finite,
@@ -130,20 +130,38 @@ def assess_temperature(
     Raises:
         ValueError: As [`fit_temperature`].
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        value = fit_temperature(validation_logits, validation_references)
-    scaled = apply_temperature(logits, value)
+    value, notes = fit_with_notes(validation_logits, validation_references)
+    return {
+        "value": value,
+        "notes": notes,
+        "validation_samples": len(np.asarray(validation_references)),
+        **at_temperature(logits, references, value, n_bins=n_bins),
+    }
+
+
+def at_temperature(
+    logits: ArrayLike, references: ArrayLike, temperature: float, *, n_bins: int = DEFAULT_N_BINS
+) -> dict[str, Any]:
+    """
+    What the probabilities of a classifier come to at a temperature.
+
+    Args:
+        logits (array-like of shape `(N, C)`, finite): Of the data that is measured.
+        references (array-like of shape `(N,)`, integer): Its true classes.
+        temperature (`float`): Above 0.
+        n_bins (`int`, *optional*, defaults to 15): Bins of the calibration errors.
+
+    Returns:
+        `dict[str, Any]`: `metrics` and `calibration`, those alone that a temperature changes.
+
+    Raises:
+        ValueError: As [`~mixtext_hf.evaluation.apply_temperature`].
+    """
+    scaled = apply_temperature(logits, temperature)
     checked = check_labels("references", references, n_classes=scaled.shape[1])
     check_same_shape("probabilities", scaled, checked)
     probabilities = Checked(scaled, checked, "probabilities")
-    return {
-        "value": value,
-        "notes": [str(warning.message) for warning in caught],
-        "validation_samples": len(np.asarray(validation_references)),
-        "metrics": _of_probabilities(probabilities, n_bins),
-        "calibration": _calibration(probabilities, n_bins),
-    }
+    return {"metrics": _of_probabilities(probabilities, n_bins), "calibration": _calibration(probabilities, n_bins)}
 
 
 def assess_several_labels(logits: ArrayLike, references: ArrayLike, *, label_names: Sequence[str]) -> dict[str, Any]:

@@ -81,6 +81,14 @@ def fit_temperature(logits: ArrayLike, references: ArrayLike) -> float:
     return float(np.exp(brentq(slope, np.log(lowest), np.log(highest), xtol=1e-12, rtol=1e-12)))
 
 
+def fit_with_notes(logits: ArrayLike, references: ArrayLike) -> tuple[float, list[str]]:
+    """As [`fit_temperature`], with what it warns of as texts: where there is one, the temperature is a bound and not an optimum."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value = fit_temperature(logits, references)
+    return value, [str(warning.message) for warning in caught]
+
+
 def apply_temperature(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
     """
     `softmax(logits / temperature)` (Guo et al., 2017, section 4.2). The order of the classes in a row stays, so accuracy

@@ -170,6 +170,12 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
             f"A temperature of {number(temperature['value'], 2)}, fitted on {temperature['validation_samples']:,} "
             f"validation examples, {does}: ECE {number(found['ece'])} before, {number(after)} after; no prediction changes."
         )
+    stored = report.get("stored_temperature")
+    if stored is not None:
+        yield (
+            f"At the temperature stored with the model, {number(stored['value'], 2)} ({stored['origin']}), by which `mixtext-hf predict` "
+            f"divides its logits, the ECE is {number(stored['metrics']['ece'])}."
+        )
     yield from _about_robustness(report["robustness"])
     ood = report["ood"]
     if ood is not None:
@@ -239,6 +245,7 @@ def words(name: str) -> str:
 def _metric_rows(report: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     temperature = report["temperature"]
     scaled = {} if temperature is None else temperature["metrics"]
+    stored = (report.get("stored_temperature") or {}).get("metrics", {})
     for name, value in report["results"]["metrics"].items():
         title, about = METRICS.get(name) or (
             f"{name.split('_')[1]} likeliest classes (top-{name.split('_')[1]})",
@@ -250,6 +257,7 @@ def _metric_rows(report: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             "value": _shown_metric(name, value),
             # What depends on the order of the classes alone stays.
             "scaled": _shown_metric(name, scaled[name]) if name in scaled else "the same",
+            "stored": _shown_metric(name, stored[name]) if name in stored else "the same",
         }
 
 
