@@ -365,3 +365,20 @@ def tiny_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
         mask_token="[MASK]",
         model_max_length=32,
     )
+
+
+def decoder_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
+    """As that of a decoder comes: no token of its own for padding, none around a text, padded on the right."""
+    vocab = ["<s>", "<unk>", "</s>"]
+    vocab += [w for w in words if w not in vocab]
+    vocab += [f"w{i}" for i in range(VOCAB_SIZE - len(vocab))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocab)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        unk_token="<unk>",
+        eos_token="</s>",
+        model_max_length=32,
+        model_input_names=["input_ids", "attention_mask"],
+    )

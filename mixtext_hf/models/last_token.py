@@ -155,4 +155,6 @@ def pad_on_the_left(tokenizer: Any, model: PreTrainedModel) -> list[str]:
             f"{type(model).__name__} reads the last token of a text: texts are padded on the left, and the tokenizer is saved so."
         )
         tokenizer.padding_side = "left"
+    # transformers saves of a tokenizer what it was made with: a side that was never named then would be lost.
+    tokenizer.init_kwargs["padding_side"] = "left"
     return said
