@@ -17,9 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from .mean_pooling import MeanPoolingForSequenceClassification
 
 
-LEFT_PADDING = (
-    "Pad on the left, tokenizer.padding_side = 'left', where it is the last one in every row (MixTrainer and the commands do so)"
-)
+LEFT_PADDING = "Pad on the left, tokenizer.padding_side = 'left', where it is the last one in every row (MixTrainer and the commands do so)"
 
 
 def is_decoder(config: PreTrainedConfig) -> bool:

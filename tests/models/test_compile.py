@@ -63,7 +63,12 @@ def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
 
 @pytest.mark.parametrize(
     "family",
-    ["bert", "llama", "resnet", *(pytest.param(name, marks=pytest.mark.deep) for name in ("modernbert", "albert", "gemma3_text", "vit"))],
+    [
+        "bert",
+        "llama",
+        "resnet",
+        *(pytest.param(name, marks=pytest.mark.deep) for name in ("modernbert", "albert", "gemma3_text", "vit")),
+    ],
 )
 def test_one_graph_for_each_layer_and_one_without(family):
     model = mixable(family)

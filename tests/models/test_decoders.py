@@ -154,7 +154,7 @@ def test_the_mask_is_asked_as_well_as_the_ids():
 def test_a_row_without_a_token_is_refused():
     batch = left()
     batch["input_ids"][2] = 0
-    with pytest.raises(ValueError, match="row 2 of this batch has no token.* leave out rows without a token"):
+    with pytest.raises(ValueError, match=r"row 2 of this batch has no token.* leave out rows without a token"):
         mixed_logits(decoder(), 2, batch)
 
 
@@ -184,7 +184,7 @@ def test_embeddings_in_place_of_ids_are_refused():
     model(**embedded)
     with (
         mixer.applying(MixPlan(INDEX, LAM, layer=1)),
-        pytest.raises(ValueError, match="called with inputs_embeds .* input_ids"),
+        pytest.raises(ValueError, match=r"called with inputs_embeds .* input_ids"),
     ):
         model(**embedded)
 
@@ -192,7 +192,9 @@ def test_embeddings_in_place_of_ids_are_refused():
 def test_positions_that_differ_between_rows_are_refused():
     model, batch = decoder(), left()
     positions = (batch["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
-    with pytest.raises(ValueError, match="position_ids that LlamaForSequenceClassification .* differ between the rows"):
+    with pytest.raises(
+        ValueError, match=r"position_ids that LlamaForSequenceClassification .* differ between the rows"
+    ):
         mixed_logits(model, 1, {**batch, "position_ids": positions})
     same = torch.arange(12).expand(4, -1)
     assert torch.equal(mixed_logits(model, 1, {**batch, "position_ids": same}), mixed_logits(model, 1))
@@ -202,7 +204,7 @@ def test_without_a_padding_token_it_says_what_to_set():
     model = decoder()
     model.config.pad_token_id = None
     make_mixable(model)
-    with pytest.raises(ValueError, match="config.pad_token_id of LlamaForSequenceClassification is None"):
+    with pytest.raises(ValueError, match=r"config.pad_token_id of LlamaForSequenceClassification is None"):
         mixed_logits(model, 1)
 
 

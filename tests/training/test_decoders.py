@@ -41,9 +41,16 @@ def tokenizer():
 
 
 def trainer_of(tmp_path, model=None, rows=None, **settings):
-    given = {name: settings.pop(name) for name in ("data_collator", "processing_class", "unlabeled_dataset") if name in settings}
+    given = {
+        name: settings.pop(name)
+        for name in ("data_collator", "processing_class", "unlabeled_dataset")
+        if name in settings
+    }
     given.setdefault("processing_class", tokenizer())
-    args = arguments(tmp_path, **{"mix_method": "tmix", "mix_layers": [1], "optim": "adamw_torch", "learning_rate": 3e-3, **settings})
+    args = arguments(
+        tmp_path,
+        **{"mix_method": "tmix", "mix_layers": [1], "optim": "adamw_torch", "learning_rate": 3e-3, **settings},
+    )
     return MixTrainer(decoder() if model is None else model, args, train_dataset=rows or texts(48), **given)
 
 
@@ -99,7 +106,9 @@ def test_where_nothing_is_mixed_inside_texts_are_padded_as_the_tokenizer_says(tm
 def test_a_collator_of_transformers_is_made_to_pad_on_the_left(tmp_path):
     own = tokenizer()
     rows = [{"label": row["label"], **own(row["text"])} for row in texts(24)]
-    trainer_of(tmp_path, rows=rows, data_collator=DataCollatorWithPadding(own), processing_class=None, max_steps=2).train()
+    trainer_of(
+        tmp_path, rows=rows, data_collator=DataCollatorWithPadding(own), processing_class=None, max_steps=2
+    ).train()
     assert own.padding_side == "left"
 
 
