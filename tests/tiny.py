@@ -48,6 +48,14 @@ _OWN: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 4, "global_attn_every_n_layers": 2, "cls_token_id": 1, "sep_token_id": 2},
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
     "roformer": {"embedding_size": 16},
+    # decoders
+    "gemma": {"head_dim": 8},
+    "gemma2": {"head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8},
+    "gemma3_text": {"head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8, "sliding_window_pattern": 2},
+    "glm": {"head_dim": 8},
+    "mistral": {"sliding_window": 4},
+    "qwen2": {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 2},
+    "qwen3": {"head_dim": 8},
 }
 FAMILIES = (
     "albert",
@@ -72,7 +80,25 @@ FAMILIES = (
     "roformer",
     "xlm-roberta",
 )
-WITHOUT_SDPA = {"convbert", "deberta", "deberta-v2", "fnet", "megatron-bert", "mpnet", "rembert", "roformer"}
+DECODERS = (
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "glm",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "olmo",
+    "olmo2",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "stablelm",
+    "starcoder2",
+)
+WITHOUT_SDPA = {"convbert", "deberta", "deberta-v2", "fnet", "gemma2", "megatron-bert", "mpnet", "rembert", "roformer"}
 WITHOUT_CHECKPOINTING = {
     "albert",
     "mpnet",
@@ -97,6 +123,8 @@ def has_family(model_type: str) -> bool:
 
 def tiny_config(model_type: str, *, dropout: float = 0.0, **overrides: Any) -> PreTrainedConfig:
     own = _OWN.get(model_type, {})
+    if model_type in DECODERS:
+        own = {"num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2, **own}
     config = AutoConfig.for_model(model_type, **{**_COMMON, **own, **overrides})
     for name in ("bos_token_id", "eos_token_id"):
         if isinstance(getattr(config, name, None), int) and getattr(config, name) >= VOCAB_SIZE:
@@ -144,16 +172,17 @@ def tiny_model(
 
 
 def tiny_batch(
-    lengths: Sequence[int] = (12, 7, 10, 4), seed: int = 1, longest: int | None = None
+    lengths: Sequence[int] = (12, 7, 10, 4), seed: int = 1, longest: int | None = None, side: str = "right"
 ) -> dict[str, torch.Tensor]:
-    """Token ids `(B, L)` and the 2-D mask of texts of these lengths, padded on the right."""
+    """Token ids `(B, L)` and the 2-D mask of texts of these lengths, padded on this side."""
     generator = torch.Generator().manual_seed(seed)
     longest = longest or max(lengths)
     input_ids = torch.zeros(len(lengths), longest, dtype=torch.long)
     attention_mask = torch.zeros(len(lengths), longest, dtype=torch.long)
     for row, length in enumerate(lengths):
-        input_ids[row, :length] = torch.randint(5, VOCAB_SIZE, (length,), generator=generator)
-        attention_mask[row, :length] = 1
+        where = slice(length) if side == "right" else slice(longest - length, longest)
+        input_ids[row, where] = torch.randint(5, VOCAB_SIZE, (length,), generator=generator)
+        attention_mask[row, where] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
@@ -335,4 +364,21 @@ def tiny_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=32,
+    )
+
+
+def decoder_tokenizer(words: Iterable[str] = ()) -> PreTrainedTokenizerFast:
+    """As that of a decoder comes: no token of its own for padding, none around a text, padded on the right."""
+    vocab = ["<s>", "<unk>", "</s>"]
+    vocab += [w for w in words if w not in vocab]
+    vocab += [f"w{i}" for i in range(VOCAB_SIZE - len(vocab))]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocab)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        unk_token="<unk>",
+        eos_token="</s>",
+        model_max_length=32,
+        model_input_names=["input_ids", "attention_mask"],
     )

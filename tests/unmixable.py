@@ -55,7 +55,6 @@ _BOTH = {
 TEXTS: dict[str, dict[str, Any]] = {
     "bart": _BOTH,
     "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64},
-    "llama": _SIZES,
     "mt5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4},
     "squeezebert": {**_SIZES, "embedding_size": 32},
     "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},

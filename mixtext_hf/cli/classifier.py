@@ -20,6 +20,7 @@ from mixtext_hf.data import ImageCollator, MixDataCollator
 from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
 from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
 from mixtext_hf.models.checkpoint_contents import MAX_JSON_BYTES, RefusedCheckpoint
+from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.stack import num_channels
@@ -209,7 +210,10 @@ class TrainedClassifier:
         files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json")
         name, where = self._beside_the_model(self.args.tokenizer_name, files)
         tokenizer = load_tokenizer(name, **where)
-        if tokenizer.pad_token is None:
+        if reads_last_token(self.model):
+            for sentence in agree_on_padding(tokenizer, self.model):
+                logger.warning(sentence)
+        elif tokenizer.pad_token is None:
             raise ValueError(
                 f"The tokenizer of {name!r} has no padding token: save it with the one that the model was trained with, and name it "
                 "by --tokenizer_name."

@@ -48,7 +48,7 @@ class ModelArguments(HubArguments):
     model_name_or_path: str | None = field(
         default=None,
         metadata={
-            "help": "Hub id or folder of a BERT-family model; 'minilm' (the default) comes with the extra `demo`."
+            "help": "Hub id or folder of a BERT-family model or a decoder; 'minilm' (the default) comes with the extra `demo`."
         },
     )
     tokenizer_name: str | None = field(default=None, metadata={"help": "If it is not the model's own."})

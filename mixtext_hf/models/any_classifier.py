@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from mixtext_hf.mixing import MixPlan
 
+from .last_token import reads_last_token
 from .watched_states import WatchedStates
 
 
@@ -39,6 +40,11 @@ class Classifier:
     def encoder(self) -> nn.Module:
         """The base model: everything but the head. Where a class names none, or calls all of it so, the whole."""
         return self.model.base_model
+
+    @property
+    def reads_last_token(self) -> bool:
+        """Whether its head reads the last token of a text that is no padding, see [`~.last_token.reads_last_token`]."""
+        return reads_last_token(self.model)
 
     @property
     def head_is_new(self) -> bool:

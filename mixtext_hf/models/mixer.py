@@ -25,6 +25,7 @@ from torch.utils.hooks import RemovableHandle
 from mixtext_hf.mixing import HEAD, MixPlan, TokenShares, mix_tensors, mix_tokens, union_mask
 
 from .any_classifier import Classifier, check_plan_without_layer, takes_pixels
+from .last_token import check_same_place
 from .stack import EncoderStack, mask_position
 from .watched_states import WatchedStates
 
@@ -77,6 +78,10 @@ class Mixer(Classifier):
     @property
     def encoder(self) -> nn.Module:
         return self.stack.encoder
+
+    @property
+    def reads_last_token(self) -> bool:
+        return self.stack.reads_last_token
 
     @property
     def depth(self) -> int:
@@ -175,6 +180,11 @@ class Mixer(Classifier):
         self.calls = 0
         self._unions = []
         self._attention_mask = None
+        if plan is not None and self.stack.reads_last_token and not torch.compiler.is_compiling():
+            given = _argument("attention_mask", position, args, kwargs)
+            check_same_place(
+                self.stack.model, _argument("input_ids", 0, args, kwargs), given, kwargs.get("position_ids")
+            )
         if plan is None or plan.layer == HEAD:
             return None
         if self.stack.head_pools_with_mask:

@@ -14,8 +14,8 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from .last_token import is_decoder, reads_last_token
 from .mean_pooling import MeanPoolingForSequenceClassification
 from .timm_processor import pretrained_cfg
 
@@ -45,6 +45,23 @@ TESTED_MODEL_TYPES = frozenset(
         "roberta",
         "roformer",
         "xlm-roberta",
+        # decoders
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "glm",
+        "gpt_neox",
+        "llama",
+        "mistral",
+        "olmo",
+        "olmo2",
+        "phi",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
         # images
         "beit",
         "bit",
@@ -163,6 +180,9 @@ class EncoderStack:
         head_pools_with_mask (`bool`): Whether the head itself reads the 2-D attention mask.
         pads_are_defined (`bool`):
             Whether states at padding are a function of the text alone. If not, `pad="mix"` acts as `pad="keep"`.
+        reads_last_token (`bool`):
+            Whether the head reads the last token of a row that is no padding: batches are mixed only where it stands at the same
+            place in all rows.
     """
 
     model: PreTrainedModel
@@ -175,6 +195,7 @@ class EncoderStack:
     heads: list[nn.Module] = field(default_factory=list)
     head_pools_with_mask: bool = False
     pads_are_defined: bool = True
+    reads_last_token: bool = False
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
@@ -253,7 +274,9 @@ def find_stack(model: nn.Module) -> EncoderStack:
         masked=[module for path in override.masked if (module := _optional_submodule(encoder, path)) is not None],
         heads=find_heads(inner),
         head_pools_with_mask=_pooling(inner) in ("mean", "late"),
-        pads_are_defined=override.pads_are_defined,
+        # In a decoder padding on the left attends to nothing, and its states are what the attention makes of that.
+        pads_are_defined=override.pads_are_defined and not is_decoder(inner.config),
+        reads_last_token=reads_last_token(inner),
     )
 
 
@@ -266,11 +289,6 @@ def _refused(config: PreTrainedConfig) -> str | None:
         return (
             "it is an encoder-decoder, whose decoder reads the tokens of the text once more: states that were mixed in the encoder "
             "would meet the unmixed text there"
-        )
-    if model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        return (
-            "it is a causal model, whose head reads the last token of a row, and two texts of different lengths have theirs at "
-            "different places"
         )
     return None
 

@@ -71,7 +71,7 @@ def check_tokens(trainer: MixTrainer) -> None:
         named["unlabeled_dataset"] = trainer.unlabeled_dataset
     for argument, data in named.items():
         before = 0
-        for column in _token_columns(data):
+        for column in token_columns(data):
             _check_column(column, before, argument, type(model).__name__, limit, ids)
             before += len(column)
 
@@ -96,7 +96,7 @@ def _check_column(column: pa.Array, before: int, argument: str, name: str, limit
         )
 
 
-def _token_columns(data: Any) -> Iterator[pa.Array]:
+def token_columns(data: Any) -> Iterator[pa.Array]:
     """The `input_ids` of a data set that is at hand, piece by piece; nothing where it has none, or they are no lists of numbers."""
     if isinstance(data, datasets.Dataset):
         if "input_ids" not in data.column_names or data.format["type"] == "custom":

@@ -31,6 +31,7 @@ from .guesses import Guesses, labels_of
 from .images import image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
+from .padding import check_padded_rows
 from .ranks import share_of_global_mean
 from .unlabeled import (
     SetEpoch,
@@ -186,6 +187,7 @@ class LoadingTrainer(CheckedLoaders):
         check_label_columns(self)  # type: ignore[arg-type]
         if not self._takes_pixels and not self._labels_are_checked:
             check_tokens(self)  # type: ignore[arg-type]
+            check_padded_rows(self)  # type: ignore[arg-type]
         self._check_unlabeled()
         self._set_epoch.sampler = None
         if self._takes_pixels:

@@ -14,6 +14,7 @@ from mixtext_hf.mixing import MixPlan
 
 from .evaluating import without_labels
 from .forwards import Forwards
+from .padding import check_batch
 from .ranks import mean_of_all, rows_of_all
 from .words import segments_of
 
@@ -32,6 +33,7 @@ def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan:
         inputs (`dict[str, Any]`): The batch, on the device.
         plan ([`MixPlan`]): What it mixes, on the device.
     """
+    check_batch(trainer, inputs)
     if evaluates := trainer.method.needs_evaluation:
         trainer._share_buffers()
     forwards = Forwards(model, trainer.mixer, trainer.accelerator, evaluates, trainer._attention)

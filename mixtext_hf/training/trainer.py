@@ -58,6 +58,7 @@ from .loading import LoadingTrainer
 from .memory import Memory
 from .one_step import step_of
 from .own_folder import in_own_folder
+from .padding import settle_padding
 from .resuming import as_finished, checkpoint_of
 from .saving import SavingTrainer
 from .settling import loss_for, method_for, plan_for, recipe_of
@@ -231,6 +232,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     def _settle_data(self, collator: Any) -> None:
         """The collator and the unlabelled texts for this model and method, and what takes them and the device to see."""
         self._choose_collator(collator)
+        settle_padding(self)
         self._check_unlabeled()
         self._token_kinds = kinds_for(self)
         if self._takes_pixels:
@@ -293,6 +295,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         super()._hp_search_setup(trial)
         self._in_search = trial is not None
         self._settle()
+        settle_padding(self)
         if self._in_search:
             check_batches(self)  # of the size that the trial has drawn
         self._token_kinds = kinds_for(self)

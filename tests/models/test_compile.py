@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import IMAGE_FAMILIES, tiny_batch, tiny_image_model, tiny_images, tiny_model
+from tiny import DECODERS, IMAGE_FAMILIES, tiny_batch, tiny_image_model, tiny_images, tiny_model
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mixtext_hf.functional import MixPlan, make_mixable
@@ -47,7 +47,9 @@ def mixable(family, attention="sdpa", **overrides):
 
 def batch_for(model, seed=1):
     family = model.config.model_type
-    return tiny_images(family, seed=seed) if family in IMAGE_FAMILIES else tiny_batch(seed=seed)
+    if family in IMAGE_FAMILIES:
+        return tiny_images(family, seed=seed)
+    return tiny_batch(seed=seed, side="left" if family in DECODERS else "right")
 
 
 def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
@@ -61,7 +63,12 @@ def assert_equal_to_eager(model, compiled, mixer, plan, seed=1):
 
 @pytest.mark.parametrize(
     "family",
-    ["bert", "resnet", *(pytest.param(name, marks=pytest.mark.deep) for name in ("modernbert", "albert", "vit"))],
+    [
+        "bert",
+        "llama",
+        "resnet",
+        *(pytest.param(name, marks=pytest.mark.deep) for name in ("modernbert", "albert", "gemma3_text", "vit")),
+    ],
 )
 def test_one_graph_for_each_layer_and_one_without(family):
     model = mixable(family)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tiny import (
+    DECODERS,
     DEPTH,
     FAMILIES,
     IMAGE_FAMILIES,
@@ -33,8 +34,8 @@ def _needs(family):
 
 
 def test_the_list_of_tested_types_is_this_one():
-    # Those of images are tested in a file of their own.
-    assert set(FAMILIES) | set(IMAGE_FAMILIES) == TESTED_MODEL_TYPES
+    # Decoders and those of images are tested in files of their own.
+    assert set(FAMILIES) | set(DECODERS) | set(IMAGE_FAMILIES) == TESTED_MODEL_TYPES
 
 
 @pytest.mark.parametrize("family, attention, overrides", VARIANTS, ids=variant_name)

@@ -46,12 +46,6 @@ REFUSED = {
     "reformer": (_REFORMER, "hashing attention"),
     "xlnet": ({"d_model": 32, "n_layer": DEPTH, "n_head": 4, "d_inner": 48}, "sequence-first"),
 }
-CAUSAL = {
-    "mistral": {"num_key_value_heads": 4, "eos_token_id": [5, 6]},
-    "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": DEPTH, "n_positions": 64},
-    "llama": {},
-    "qwen2": {"num_key_value_heads": 4},
-}
 _EUROBERT = {"head_dim": 8, "num_key_value_heads": 4}
 ACCEPTED = [
     ("data2vec-text", {}),
@@ -118,13 +112,6 @@ def test_types_that_are_known_not_to_work_are_refused_with_the_reason(model_type
     assert_refused_without_a_trace(model, f"Models of type '{model_type}' cannot be mixed: .*{reason}")
     with pytest.raises(ValueError, match=reason):
         find_stack(model)
-
-
-@pytest.mark.parametrize("model_type", CAUSAL)
-def test_causal_models_are_refused_in_a_line_of_their_own(model_type):
-    model = build(model_type, CAUSAL[model_type])
-    message = f"Models of type '{model_type}' cannot be mixed: it is a causal model, .* last token .* mix_method='erm'"
-    assert_refused_without_a_trace(model, message)
 
 
 _DECODER = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}

@@ -115,7 +115,7 @@ def two_stream_logits(
         layers = list(encoder.encoder.albert_layer_groups)
     elif kind == "distilbert":
         layers = list(encoder.transformer.layer)
-    elif kind in ("modernbert", "nomic_bert", "gte", "jina_embeddings_v3", "eurobert", "ultrabert"):
+    elif hasattr(encoder, "layers"):
         layers = list(encoder.layers)
     else:
         layers = list(encoder.encoder.layer)

@@ -82,7 +82,7 @@ class MixDataCollator:
             label is -100 (`None`, or the class id -1), or NaN where labels are floats (`None`).
 
         Raises:
-            `ValueError`: for scores or lists that are not finite; names the row.
+            `ValueError`: for scores or lists that are not finite, and for a text of which the tokenizer makes no token; names the row.
         """
         is_ready = "input_ids" in features[0]
         if not is_ready and self.text_column is None:
@@ -118,6 +118,12 @@ class MixDataCollator:
         max_length = self.max_length or self.tokenizer.model_max_length
         truncation = max_length < _NO_MAX_LENGTH
         encoded = self.tokenizer(texts, pairs, truncation=truncation, max_length=max_length if truncation else None)
+        for row, ids in enumerate(encoded["input_ids"]):
+            if not len(ids):
+                raise ValueError(
+                    f"The tokenizer makes no token of the text {texts[row]!r} (row {row} of the batch), and a model cannot read none: "
+                    "remove such rows."
+                )
         # Padded apart: in one call, a `max_length` that is no multiple of `pad_to_multiple_of` is refused.
         return self._pad({name: encoded[name] for name in self.tokenizer.model_input_names if name in encoded})
 

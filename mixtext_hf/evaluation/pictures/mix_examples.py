@@ -26,6 +26,7 @@ from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
+from mixtext_hf.models.last_token import is_decoder
 from mixtext_hf.models.modality import check_modality
 
 from .mix_drawing import Mix
@@ -177,7 +178,7 @@ class Texts:
 
 
 def read_texts(texts: Sequence[str], model: str) -> Texts:
-    """The tokens of two texts, padded a little beyond the longer one, as beside a third in the batch."""
+    """The tokens of two texts, padded a little beyond the longer one, as beside a third in the batch; for a decoder on the left."""
     # Its weights are not read, be they what they may.
     check_checkpoint(model, use_safetensors=False)
     config = AutoConfig.from_pretrained(model, trust_remote_code=False)
@@ -193,4 +194,9 @@ def read_texts(texts: Sequence[str], model: str) -> Texts:
     longest = max(map(len, ids))
     length = min(longest, LONGEST_TEXT) + SPARE_POSITIONS
     tokens = [token_strings(tokenizer, row[:LONGEST_TEXT]) for row in ids]
-    return Texts([[*row, *[None] * (length - len(row))] for row in tokens], depth, model, longest > LONGEST_TEXT)
+    rows: list[list[str | None]] = [
+        [*spare, *row] if is_decoder(config) else [*row, *spare]
+        for row in tokens
+        for spare in [[None] * (length - len(row))]
+    ]
+    return Texts(rows, depth, model, longest > LONGEST_TEXT)

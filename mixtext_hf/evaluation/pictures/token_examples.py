@@ -16,6 +16,7 @@ from mixtext_hf.mixing import MixedLoss, MixPlan
 from mixtext_hf.mixing.spans import text_segments
 from mixtext_hf.models import MixableModelForSequenceClassification, make_mixable
 from mixtext_hf.models.any_classifier import Classifier, logits_of
+from mixtext_hf.models.last_token import pad_on_the_left
 from mixtext_hf.models.token_kinds import token_kinds
 
 from .batch_drawing import Labels
@@ -106,6 +107,8 @@ def read_pair_of_texts(texts: tuple[str, str], name: str, *, mixable: bool, seed
                 "do without."
             ) from error
     tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    if classifier.reads_last_token:
+        pad_on_the_left(tokenizer, model)
     inputs = dict(tokenizer(list(texts), padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt"))
     cut = any(len(tokenizer(text)[TOKENS]) > MOST_TOKENS for text in texts)
     return TextPair(tokenizer, classifier, inputs, cut)

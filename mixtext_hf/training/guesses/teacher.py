@@ -18,6 +18,7 @@ from mixtext_hf.data.labels.class_matching import match_outputs
 from mixtext_hf.data.labels.mapping import LabelMap, folded_keys, look_up
 from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.class_names import names_of_classes
+from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import check_modality, modality_of
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
@@ -79,6 +80,8 @@ class Teacher:
             AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=False).eval().to(device)
         )
         check_tokenizer_fits(self.tokenizer, self.model)
+        if reads_last_token(self.model):
+            agree_on_padding(self.tokenizer, self.model)
         self.device, self.batch_size = device, batch_size
         self.max_length = min(max_length, longest_text(config, self.tokenizer) or max_length)
 
