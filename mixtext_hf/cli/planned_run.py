@@ -161,6 +161,11 @@ class PlannedRun:
         self.configuration = _configuration(kind.name, parsed, max_rows)
         self.baseline = setting.variant.method if setting.variant.method in FROZEN else None
         if self.baseline is not None:
+            if given := parsed.args.long_tail_given:
+                raise ValueError(
+                    f"{given[0]} is for methods that train a network, and {self.baseline} trains none: give it to single methods by "
+                    "--method_arguments."
+                )
             self.configuration["baseline"] = self.baseline
         digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:8]
         self.folder = runs / f"{self.setting.name}-{digest}"

@@ -372,6 +372,7 @@ class Run:
             **rows_asked_for(a, self.model_args, seed=self.args.seed if a.split_seed is None else a.split_seed),
             "labeled_per_class": a.labeled_per_class,
             "up_to": a.up_to,
+            "imbalance": a.imbalance,
             "max_train_samples": a.max_train_samples,
             "label_noise": a.label_noise,
             "label_noise_kind": a.label_noise_kind,
