@@ -234,10 +234,11 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, case):
+    """One that was stopped by a callback, and others that find what the undisturbed run had left, in either of two epochs."""
     settings = {
         "sampler": "balanced",
         "save_strategy": "steps",
-        "save_steps": 1,
+        "save_steps": 3 if case == "texts" else 11,
         "optim": "adamw_torch",
         "learning_rate": 1e-3,
         "head_learning_rate": 1e-2,
@@ -247,15 +248,15 @@ def test_a_resumed_run_ends_where_the_uninterrupted_one_does(tmp_path, case):
     }
     whole = trained(tmp_path / "whole", kind=Sees, **settings)
     assert whole.state.global_step == 16
-    for stop in (3, 11):
-        folder = tmp_path / f"at_{stop}"
-        if stop == 3:
-            trained(folder, callbacks=[StopAt(stop)], kind=Sees, **settings)
-        else:
-            shutil.copytree(tmp_path / "whole" / f"checkpoint-{stop}", folder / f"checkpoint-{stop}")
-        resumed = trained(folder, kind=Sees, resume=True, **settings)
-        assert resumed.seen == whole.seen[stop:]
-        assert_same_weights(weights(whole.model), weights(resumed.model))
+    folder = tmp_path / "again"
+    if case == "texts":
+        trained(folder, callbacks=[StopAt(3)], kind=Sees, **settings)
+    stop = 3 if case == "texts" else 11
+    if case != "texts":
+        shutil.copytree(tmp_path / "whole" / f"checkpoint-{stop}", folder / f"checkpoint-{stop}")
+    resumed = trained(folder, kind=Sees, resume=True, **settings)
+    assert resumed.seen == whole.seen[stop:]
+    assert_same_weights(weights(whole.model), weights(resumed.model))
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

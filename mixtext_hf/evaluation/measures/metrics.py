@@ -108,10 +108,17 @@ def class_recall(
     Raises:
         ValueError: If `n_classes` is below 1 or a label is not below it.
     """
-    matrix = confusion_matrix(predictions=predictions, references=references, n_classes=n_classes)
-    support = matrix.sum(axis=1)
-    recall = np.full(len(matrix), np.nan)
-    recall[support > 0] = np.diag(matrix)[support > 0] / support[support > 0]
+    if n_classes is not None and n_classes < 1:
+        raise ValueError(
+            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
+        )
+    predictions, references = check_label_pair(predictions, references, n_classes)
+    if n_classes is None:
+        n_classes = int(max(predictions.max(), references.max())) + 1
+    support = np.bincount(references, minlength=n_classes)
+    hits = np.bincount(references[predictions == references], minlength=n_classes)
+    recall = np.full(n_classes, np.nan)
+    recall[support > 0] = hits[support > 0] / support[support > 0]
     return recall
 
 
