@@ -236,7 +236,7 @@ class PlannedRun:
             probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
             if keep_model:
                 named = {key.removeprefix(f"{name}_"): value for key, value in measured.items()}
-                run.results.append(SplitResult(name, named, len(split)))
+                run.results.append(SplitResult(name, named, len(split), run.recall_of(output)))
                 run.write_card()
             else:
                 _remove_all_but(self.folder, _KEPT)

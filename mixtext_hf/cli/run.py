@@ -354,7 +354,7 @@ class Run:
             **(self.more_metrics(split, prefix) if labelled else {}),
             f"{prefix}_samples": len(split),
         }
-        recall = self._recall(output) if labelled else {}
+        recall = self.recall_of(output) if labelled else {}
         if labelled:
             self._note_results(name, prefix, metrics, recall)
         else:
@@ -364,7 +364,7 @@ class Run:
         self.trainer.save_metrics(prefix, metrics)
         return output, metrics
 
-    def _recall(self, output: PredictionOutput) -> dict[str, float]:
+    def recall_of(self, output: PredictionOutput) -> dict[str, float]:
         """The recall of each class that the rows have, by its name; of a task with one class a row, and not too many of them."""
         names = self.data.label_names
         if self.data.problem_type != SINGLE_LABEL or len(names) > MAX_CONFUSION_CLASSES:

@@ -21,7 +21,7 @@ from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
-from .long_tail_arguments import BALANCED
+from .long_tail_arguments import BALANCED, read_class_weights
 from .unlabeled import LABEL_COLUMNS, data_seed
 from .visits import check_random_order, is_stream
 
@@ -48,9 +48,13 @@ def check_long_tail(
         )
 
 
-def loss_for_long_tail(trainer: MixTrainer) -> MixedLoss:
+def loss_for_long_tail(trainer: MixTrainer, *, warns: bool = False) -> MixedLoss:
     """
     The loss of a trainer, with what its arguments make of classes that are not equally frequent among its training rows.
+
+    Args:
+        trainer ([`MixTrainer`]): Whose model, method and data are settled.
+        warns (`bool`, *optional*, defaults to `False`): Whether to say what may be meant otherwise.
 
     Raises:
         `ValueError`: for streams, rows without classes, classes without a row, and weights of other classes than the model has.
@@ -61,10 +65,11 @@ def loss_for_long_tail(trainer: MixTrainer) -> MixedLoss:
     if trainer.train_dataset is None or not args.long_tail_given:
         return loss
     counts = class_counts(labels_to_count(trainer), loss.num_labels)
-    _warn_of_doubling(trainer)
     if args.sampler == BALANCED:
         draw_of(trainer)
-        _warn_of_missing(counts, names, trainer)
+    if warns and trainer.is_world_process_zero():
+        _warn_of_doubling(args)
+        _warn_of_missing(args, counts, names)
     if args.class_weights == BALANCED:
         _check_all_there(counts, names, "class_weights='balanced' divides by the rows of a class")
         weights = (1 / counts).tolist()
@@ -92,7 +97,8 @@ def weights_by_class(given: Any, names: Sequence[str]) -> list[float] | None:
     Raises:
         `ValueError`: for another number of them, and for names of no class.
     """
-    if given is None or given == BALANCED:
+    given = read_class_weights(given)  # a search may have set what it likes
+    if given is None or isinstance(given, str):
         return None
     if isinstance(given, dict):
         unknown = [name for name in given if name not in names]
@@ -177,17 +183,14 @@ def _check_all_there(counts: NDArray[np.float64], names: Sequence[str], why: str
         )
 
 
-def _warn_of_missing(counts: NDArray[np.float64], names: Sequence[str], trainer: MixTrainer) -> None:
+def _warn_of_missing(args: MixTrainingArguments, counts: NDArray[np.float64], names: Sequence[str]) -> None:
     missing = [name for name, count in zip(names, counts, strict=True) if not count]
-    if missing and trainer.is_world_process_zero():
-        logger.warning(
-            "sampler='balanced': of %s there is no training row, the other classes are drawn.", listed(missing)
-        )
+    if missing and args.sampler == BALANCED:
+        logger.warning("sampler='balanced': of %s there is no training row, the others are drawn.", listed(missing))
 
 
-def _warn_of_doubling(trainer: MixTrainer) -> None:
+def _warn_of_doubling(args: MixTrainingArguments) -> None:
     """Say so where two ways are taken that each make rare classes as good as frequent ones."""
-    args = trainer.args
     both = [
         name
         for name, is_so in (
@@ -197,7 +200,7 @@ def _warn_of_doubling(trainer: MixTrainer) -> None:
         )
         if is_so
     ]
-    if len(both) > 1 and trainer.is_world_process_zero():
+    if len(both) > 1:
         logger.warning(
             "%s each make up for rare classes: together they favour these above frequent ones.", " and ".join(both)
         )

@@ -21,9 +21,10 @@ class LongTailArguments:
     What is made of classes that are not equally frequent, for single-label tasks and any method.
 
     Prior and counts are those of the labelled training rows as they were chosen. Of the loss each row has its part in the mean over the rows,
-    whatever it weighs. Nothing of this touches evaluation and prediction. Losses on unlabelled texts stay as they are: of what classes those
-    are the labelled rows do not say, and guesses follow `guess_shares`, or `align` of the method. With the defaults of `align`, guesses of the
-    model in training are drawn to the long tail: give `"uniform"`, or the shares.
+    whatever it weighs. Nothing of this touches evaluation and prediction. Losses of consistency and on unlabelled texts stay as they are: of what
+    classes those texts are the labelled rows do not say, and guesses follow `guess_shares`, or `align` of the method. With the default of
+    `align`, guesses of the model in training are drawn to the long tail: give `"uniform"`, or the shares. The first classifier, which guesses
+    before training, learns from the labelled rows as they are.
 
     Args:
         class_weights (`"balanced"`, `list[float]`, `dict[str, float]` or JSON `str`, *optional*):

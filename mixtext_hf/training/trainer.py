@@ -241,7 +241,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         else:
             check_kept_texts(self.train_dataset, self.method, self.args)
         check_before_training(self)
-        self.loss = loss_for_long_tail(self)
+        self.loss = loss_for_long_tail(self, warns=True)
 
     # ---- a run: guesses, the first step, the optimiser ----
 
