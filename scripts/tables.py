@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mixtext_hf._files import write_text
-from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation
+from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation, shown_metrics
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,14 +50,18 @@ def table(runs: Path, *, by_labels: bool = False, with_steps: bool = False) -> s
     seeds = {key: sorted(row["seed"] for row in found) for key, found in cells.items()}
     if len({tuple(found) for found in seeds.values()}) > 1:
         raise ValueError(f"{runs}: the methods have other seeds: {seeds}.")
-    values = {key: {name: [float(row[name]) for row in found] for name in METRICS} for key, found in cells.items()}
+    # Older runs do not tell of all metrics.
+    known = [name for name in METRICS if all(name in row for row in rows)]
+    values = {key: {name: [float(row[name]) for row in found] for name in known} for key, found in cells.items()}
+    shown = shown_metrics({name: [of[name] for of in values.values()] for name in known})
     labels_first = ["labels a class"] if by_labels else []
-    header = [*labels_first, "method", *(["steps"] if with_steps else []), *METRICS]
+    header = [*labels_first, "method", *(["steps"] if with_steps else []), *shown]
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for (labels, variant), metrics in values.items():
         # Those of the runs of a line are the same, or `compare` makes no table.
         told = [cells[labels, variant][0]["steps"]] if with_steps else []
-        for name, more_is_better in METRICS.items():
+        for name in shown:
+            more_is_better = METRICS[name]
             means = [np.mean(of[name]) for (other, _), of in values.items() if other == labels]
             best = max(means) if more_is_better else min(means)
             text = mean_and_deviation(metrics[name])

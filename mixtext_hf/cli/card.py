@@ -29,6 +29,7 @@ _SAME_DATA = (
     "validation_split_fraction",
     "labeled_per_class",
     "up_to",
+    "imbalance",
     "label_map",
     "similar_labels",
     "label_separator",
@@ -155,12 +156,14 @@ def data_facts(source: dict[str, Any], columns: list[str | None], summary: DataS
         files={kind: _told_apart(names) for kind, names in files.items()},
         sizes={name: size for name, size in source.get("sizes", {}).items() if name != "rest"},
         held_out=source.get("validation_split_fraction"),
-        labeled_per_class=source.get("labeled_per_class"),
-        split_seed=source.get("seed") if source.get("labeled_per_class") else None,
+        # Of a long tail it is what the first class had.
+        labeled_per_class=None if source.get("imbalance") else source.get("labeled_per_class"),
+        split_seed=source.get("seed") if source.get("labeled_per_class") or source.get("imbalance") else None,
         columns=[column for column in columns if column is not None],
         notes=[
             *([f"It is made of {releases}."] if releases else []),
             *([] if summary is None else [*summary.facts(), *(f"{concern.what}." for concern in summary.concerns)]),
+            *_imbalance(source),
             *_noise(source),
         ],
     )
@@ -173,6 +176,17 @@ def _told_apart(paths: Sequence[str]) -> list[str]:
     return [
         f"{folder}/{name}" if folder and names.count(name) > 1 else name
         for folder, name in zip(folders, names, strict=True)
+    ]
+
+
+def _imbalance(source: dict[str, Any]) -> list[str]:
+    """How the classes of training were made to be unequally frequent."""
+    ratio = source.get("imbalance")
+    if not ratio:
+        return []
+    return [
+        f"The classes of training were made imbalanced, {ratio:g} to 1: an exponential long tail in the order of the classes, seed "
+        f"{source['seed']}."
     ]
 
 

@@ -161,6 +161,11 @@ class PlannedRun:
         self.configuration = _configuration(kind.name, parsed, max_rows)
         self.baseline = setting.variant.method if setting.variant.method in FROZEN else None
         if self.baseline is not None:
+            if given := parsed.args.long_tail_given:
+                raise ValueError(
+                    f"{given[0]} is for methods that train a network, and {self.baseline} trains none: give it to single methods by "
+                    "--method_arguments."
+                )
             self.configuration["baseline"] = self.baseline
         digest = hashlib.sha256(json.dumps(self.configuration, sort_keys=True).encode()).hexdigest()[:8]
         self.folder = runs / f"{self.setting.name}-{digest}"
@@ -232,7 +237,7 @@ class PlannedRun:
             if keep_model:
                 run.fit_temperature()
                 named = {key.removeprefix(f"{name}_"): value for key, value in measured.items()}
-                run.results.append(SplitResult(name, named, len(split)))
+                run.results.append(SplitResult(name, named, len(split), run.recall_of(output)))
                 run.write_card()
             else:
                 _remove_all_but(self.folder, _KEPT)

@@ -17,8 +17,9 @@ from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
+from mixtext_hf.evaluation.measures.from_logits import MAX_CONFUSION_CLASSES
 from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, check_metric_name, logits_of
-from mixtext_hf.evaluation.measures.metrics import DEFAULT_TOP_K, softmax
+from mixtext_hf.evaluation.measures.metrics import DEFAULT_TOP_K, class_recall, softmax
 from mixtext_hf.evaluation.measures.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import write_card
@@ -337,11 +338,13 @@ class Run:
         if self.trainer.is_world_process_zero():
             say(metrics_line(split, metrics, prefix, self.unit))
 
-    def _note_results(self, split: str, prefix: str, metrics: Mapping[str, float]) -> None:
+    def _note_results(
+        self, split: str, prefix: str, metrics: Mapping[str, float], recall: Mapping[str, float]
+    ) -> None:
         named = {name.removeprefix(f"{prefix}_"): value for name, value in metrics.items()}
         # Without a validation split the test split is measured by --do_eval, and again by --do_predict.
         self.results = [result for result in self.results if result.split != split]
-        self.results.append(SplitResult(split, named, int(named.pop("samples"))))
+        self.results.append(SplitResult(split, named, int(named.pop("samples")), recall))
 
     def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
         """The reliability diagram of a split; the probabilities `(N, C)` and the classes `(N,)` that it was drawn from."""
@@ -377,13 +380,29 @@ class Run:
             **(self.more_metrics(split, prefix) if labelled else {}),
             f"{prefix}_samples": len(split),
         }
+        recall = self.recall_of(output) if labelled else {}
         if labelled:
-            self._note_results(name, prefix, metrics)
+            self._note_results(name, prefix, metrics, recall)
         else:
             logger.warning("The labels of the %s split are hidden: predictions, but no metrics.", name)
         self._say(name, metrics, prefix)
+        metrics |= {f"{prefix}_recall_{label}": value for label, value in recall.items()}
         self.trainer.save_metrics(prefix, metrics)
         return output, metrics
+
+    def recall_of(self, output: PredictionOutput) -> dict[str, float]:
+        """The recall of each class that the rows have, by its name; of a task with one class a row, and not too many of them."""
+        names = self.data.label_names
+        if self.data.problem_type != SINGLE_LABEL or len(names) > MAX_CONFUSION_CLASSES:
+            return {}
+        references = np.asarray(output.label_ids)
+        known = references >= 0  # labels of some rows may be hidden
+        if not known.any():
+            return {}
+        found = class_recall(
+            predictions=logits_of(output).argmax(axis=1)[known], references=references[known], n_classes=len(names)
+        )
+        return {name: float(value) for name, value in zip(names, found, strict=True) if np.isfinite(value)}
 
     def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
         """What a subclass measures on a labelled split beside `compute_metrics`; its names begin with `prefix`."""
@@ -398,6 +417,7 @@ class Run:
             **rows_asked_for(a, self.model_args, seed=self.args.seed if a.split_seed is None else a.split_seed),
             "labeled_per_class": a.labeled_per_class,
             "up_to": a.up_to,
+            "imbalance": a.imbalance,
             "max_train_samples": a.max_train_samples,
             "label_noise": a.label_noise,
             "label_noise_kind": a.label_noise_kind,

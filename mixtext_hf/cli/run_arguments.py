@@ -66,6 +66,12 @@ class SelectionArguments:
     up_to: bool = field(
         default=False, metadata={"help": "Let --labeled_per_class take all rows of a class that has fewer."}
     )
+    imbalance: float | None = field(
+        default=None,
+        metadata={
+            "help": "Make a long tail of these rows: the first class has so many times more than the last, in the order of the classes."
+        },
+    )
     split_seed: int | None = field(
         default=None, metadata={"help": "Seed of the choice of labelled rows; that of the run if not given."}
     )

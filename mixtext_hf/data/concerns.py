@@ -124,7 +124,7 @@ def concerns_of_classes(splits: Mapping[str, SplitSummary], data: Any) -> list[C
             found.append(
                 Concern(
                     f"The class {most!r} has {train[most]:,} rows of train, and {least!r} only {train[least]:,}",
-                    "add rows of it, or take as many of each by --labeled_per_class, and look at macro_f1 beside the accuracy",
+                    "add rows of it, take as many of each by --labeled_per_class, or give --logit_adjustment 1, and look at balanced_accuracy",
                 )
             )
     separator = data.source.get("label_separator")

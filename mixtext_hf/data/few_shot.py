@@ -40,20 +40,11 @@ def few_shot_split(
         `tuple[Dataset, Dataset]`: the labelled rows in a seeded shuffled order, and the rest in the order of
         `dataset`.
     """
-    if label_column not in dataset.column_names:
-        raise ValueError(
-            f"`label_column` is {label_column!r}, but the dataset has the columns {dataset.column_names}."
-        )
     if labeled_per_class < 1:
         raise ValueError(f"`{argument}` is {labeled_per_class}: it must be at least 1.")
     if seed < 0:
         raise ValueError(f"`seed` is {seed}: it must not be negative.")
-    labels = np.asarray(dataset[label_column][:])
-    if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
-        raise ValueError(
-            f"`label_column` {label_column!r} must hold class ids (integers from 0, none missing) for a few-shot split."
-        )
-
+    labels = class_ids(dataset, label_column, what="a few-shot split")
     classes, counts = np.unique(labels, return_counts=True)
     few = {int(label): int(n) for label, n in zip(classes, counts, strict=True) if n < labeled_per_class}
     if few and not up_to:
@@ -72,6 +63,25 @@ def few_shot_split(
     labelled = np.random.default_rng(seed).permutation(np.concatenate(drawn))
     rest = np.setdiff1d(np.arange(len(dataset)), labelled)
     return dataset.select(labelled), dataset.select(rest)
+
+
+def class_ids(dataset: Dataset, label_column: str, *, what: str) -> np.ndarray:
+    """
+    The class ids `(N,)` of the rows; `what` says what they are for.
+
+    Raises:
+        `ValueError`: if there is no such column, or it holds anything else.
+    """
+    if label_column not in dataset.column_names:
+        raise ValueError(
+            f"`label_column` is {label_column!r}, but the dataset has the columns {dataset.column_names}."
+        )
+    labels = np.asarray(dataset[label_column][:])
+    if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
+        raise ValueError(
+            f"`label_column` {label_column!r} must hold class ids (integers from 0, none missing) for {what}."
+        )
+    return labels
 
 
 def _class_name(dataset: Dataset, label_column: str, label: int) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
 from .few_shot import few_shot_split
+from .imbalance import check_imbalance, imbalanced_split
 from .labels.classes import LABEL
 from .stratified import hold_out
 from .tables.sources import Splits
@@ -30,6 +31,9 @@ class Selection:
             Share of the training split that becomes the validation split, before anything else is chosen.
         up_to (`bool`, *optional*, defaults to `False`):
             Whether all rows of a class that has fewer than `"labeled_per_class"` are taken.
+        imbalance (`float`, *optional*):
+            Rows of the first class of train for one of the last, see [`imbalanced_split`]: of those that `"labeled_per_class"` has
+            chosen.
 
     Raises:
         `ValueError`: for numbers that select nothing, whatever the data.
@@ -39,6 +43,7 @@ class Selection:
     seed: int
     validation_split_fraction: float | None = None
     up_to: bool = False
+    imbalance: float | None = None
 
     def __post_init__(self) -> None:
         fraction = self.validation_split_fraction
@@ -49,6 +54,8 @@ class Selection:
             raise ValueError(f"`seed` is {self.seed}: it must not be negative.")
         if fraction is not None and not 0 < fraction < 1:
             raise ValueError(f"`validation_split_fraction` is {fraction}: it must be between 0 and 1.")
+        if self.imbalance is not None:
+            check_imbalance(self.imbalance)
 
     def check(self, splits: Splits) -> None:
         """Raise `ValueError` for selections that need splits which are not there, or are there already."""
@@ -62,6 +69,8 @@ class Selection:
             "max_eval_samples": ("validation", bool(splits.validation) or fraction is not None),
             "max_predict_samples": ("test", bool(splits.test)),
         }
+        if self.imbalance is not None and splits.train is None:
+            raise ValueError(f"`imbalance` is {self.imbalance}, but there is no training split: leave it out.")
         for name, (kind, is_there) in there.items():
             if not is_there and self.limits[name] is not None:
                 other = (
@@ -84,8 +93,17 @@ class Selection:
                 Whether the labels are classes, which the validation split has in the proportions of the training split.
 
         Returns:
-            `datasets.Dataset`: what `labeled_per_class` leaves over of the training split, `None` without it.
+            `datasets.Dataset`: what `labeled_per_class` leaves over of the training split, and `imbalance` of that; `None` without
+            `labeled_per_class`.
+
+        Raises:
+            `ValueError`: for an `imbalance` of rows that have not one class each.
         """
+        if self.imbalance is not None and not by_class:
+            raise ValueError(
+                f"`imbalance` is {self.imbalance}: it takes a share of the rows of each class, and the rows have not one class each. "
+                "Leave it out."
+            )
         train, rest, limits, seed = splits.train, None, self.limits, self.seed
         labeled_per_class, max_train_samples = limits["labeled_per_class"], limits["max_train_samples"]
         if train is not None and self.validation_split_fraction is not None:
@@ -94,6 +112,9 @@ class Selection:
             splits.validation = {"validation": held_out}
         if train is not None and labeled_per_class is not None:
             train, rest = few_shot_split(train, LABEL, labeled_per_class, seed, up_to=self.up_to)
+        if train is not None and self.imbalance is not None:
+            train, left = imbalanced_split(train, LABEL, self.imbalance, seed)
+            rest = None if rest is None else concatenate_datasets([rest, left])
         if train is not None and max_train_samples is not None:
             train = train.select(np.random.default_rng(seed).permutation(len(train))[:max_train_samples])
         splits.train = train
@@ -114,6 +135,7 @@ class Selection:
             "validation_split_fraction": self.validation_split_fraction,
             **self.limits,
             **({"up_to": True} if self.up_to else {}),
+            **({"imbalance": self.imbalance} if self.imbalance is not None else {}),
         }
 
 

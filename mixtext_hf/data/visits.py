@@ -5,12 +5,14 @@ The sampler says the epoch with each row; nothing remembers it, so that a resume
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from .balanced import BalancedDraw
 from .images.frames import Frame
 from .tables.row_id import RowId
 
@@ -36,12 +38,13 @@ class EpochSampler(torch.utils.data.Sampler):
     Args:
         num_rows (`int`): Number of rows there are.
         seed (`int`, *optional*, defaults to 0): With the epoch, the only thing that the order depends on.
+        draw ([`BalancedDraw`], *optional*): What draws as many of them in place of that, with replacement.
     """
 
-    def __init__(self, num_rows: int, *, seed: int = 0):
+    def __init__(self, num_rows: int, *, seed: int = 0, draw: BalancedDraw | None = None):
         if num_rows < 1:
             raise ValueError(f"`num_rows` is {num_rows}: there must be at least one.")
-        self.num_rows, self.seed = num_rows, seed
+        self.num_rows, self.seed, self.draw = num_rows, seed, draw
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -53,6 +56,12 @@ class EpochSampler(torch.utils.data.Sampler):
 
     def __iter__(self) -> Iterator[RowId]:
         epoch = self.epoch
+        if self.draw is not None:
+            came: Counter[int] = Counter()
+            for row in self.draw(epoch, self.num_rows).tolist():
+                yield RowId(0, row, epoch, came[row])
+                came[row] += 1
+            return
         # Five numbers: numpy fills fewer than four up with zeros, and [seed, epoch] would be the augmentation of row 0.
         order = np.random.default_rng([self.seed, epoch, 0, 0, 1]).permutation(self.num_rows)
         for row in order:

@@ -34,6 +34,8 @@ from .snippets import loading_lines, tempered_lines, training_lines
 logger = logging.getLogger(__name__)
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
+# Whose recall is told one by one.
+_SHOWN_CLASSES = 20
 
 
 def make_card(data: CardData) -> ModelCard:
@@ -117,7 +119,16 @@ def _tables(data: CardData) -> list[dict[str, Any]]:
             for name, value in measured(result)
         ]
         if rows:
-            tables.append({"result": result, "baseline": baseline, "rows": rows})
+            # Of more classes the mean has to do, which is the balanced accuracy.
+            recall = list(result.recall.items()) if len(result.recall) <= _SHOWN_CLASSES else []
+            tables.append(
+                {
+                    "result": result,
+                    "baseline": baseline,
+                    "rows": rows,
+                    "recall": [(code(name), value) for name, value in recall],
+                }
+            )
     return tables
 
 

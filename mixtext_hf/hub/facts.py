@@ -26,11 +26,13 @@ class SplitResult:
         metrics (`dict[str, float]`):
             By the names of [`mixtext_hf.evaluation`], without a prefix. Timings and counts of examples are left out.
         samples (`int`, *optional*): Number of examples.
+        recall (`dict[str, float]`): Of classes by their names, the share of the examples of each that are predicted as it.
     """
 
     split: str
     metrics: Mapping[str, float]
     samples: int | None = None
+    recall: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

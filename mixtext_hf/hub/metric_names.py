@@ -12,6 +12,7 @@ from .facts import SplitResult
 # Name and whether more is better, in the order of the table.
 _METRICS: dict[str, tuple[str, bool]] = {
     "accuracy": ("Accuracy", True),
+    "balanced_accuracy": ("Balanced accuracy", True),
     "top_k_accuracy": ("Top-2 accuracy", True),
     "macro_f1": ("Macro F1", True),
     "f1": ("F1", True),

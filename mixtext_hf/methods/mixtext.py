@@ -89,6 +89,11 @@ class MixText(GuessedTargets):
         margin_loss (`"squared"` or `"entropy"`):
             `max(0, gamma - sum p^2)` of the paper, or `max(0, H(p) - gamma)` of the official code; on unmixed
             predictions of the unlabelled originals.
+
+    What the training arguments make of classes that are not equally frequent is for the labelled rows, whose prior is known: class weights
+    and logit adjustment are of `L_x` alone, where a labelled row is mixed with an unlabelled one for both shares of its target. `L_u` draws the
+    logits as they are to the guesses, which are of whatever shares their guesser took for those of the texts. The labels of Remix are those of
+    both losses, by the likeliest class of a guess.
     """
 
     alpha: float = 1.0
@@ -350,6 +355,7 @@ class MixText(GuessedTargets):
         """The losses on all rows, by their `logits` `(B, C)`: as they are, or mixed with the partners of a plan, by the weights `lam` `(B,)`."""
         targets, known, weights, labelled, weight = learnt
         if plan is not None and lam is not None:
+            lam = step.loss.label_weight(targets, plan.index, lam)
             targets = mix_targets(targets, plan.index, lam, num_labels=targets.shape[1])
             if weights is not None:
                 weights = lam * weights + (1 - lam) * weights[plan.index]

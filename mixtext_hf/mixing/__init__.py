@@ -3,6 +3,7 @@
 from .details import Blocks, Boxes, Cells, SpanDraws, TokenShares
 from .devices import to_device
 from .interpolation import mix_tensors, mix_tokens, union_mask
+from .long_tail import LongTail
 from .patches import PatchAttention
 from .plan import HEAD, MixPlan, draw_plan
 from .targets import (
@@ -27,6 +28,7 @@ __all__ = [
     "Blocks",
     "Boxes",
     "Cells",
+    "LongTail",
     "MixPlan",
     "MixedLoss",
     "PatchAttention",

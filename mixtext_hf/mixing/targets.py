@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from mixtext_hf.problem_types import MULTI_LABEL, PROBLEM_TYPES, REGRESSION, SINGLE_LABEL, ProblemType
 
 from .devices import to_device
+from .long_tail import LongTail
 
 
 # What stands for a label that is hidden: in place of a class this, which is none, and in place of a score, where any number
@@ -81,11 +82,15 @@ def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Ten
     return -(targets * F.log_softmax(logits.float(), dim=-1)).sum(dim=-1)
 
 
-def soft_binary_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def soft_binary_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, total: torch.Tensor | float = 1.0
+) -> torch.Tensor:
     r"""
     Binary cross-entropy between the softmax of each row and a distribution: logits and targets `(B, C)`, `C >= 2` -> `(B,)`
     float32, the mean over the classes. What the official code of PuzzleMix and of manifold mixup trains with
     (`BCELoss(softmax(logits), targets)`), without its clamping of logarithms.
+
+    Targets may sum to another `total` than 1, `(B, 1)`: they are then the sum of those losses of single classes, by their weights.
     """
     logits = logits.float()
     log_p = F.log_softmax(logits, dim=-1)
@@ -94,7 +99,7 @@ def soft_binary_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> to
     is_likeliest = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, likeliest, True)
     log_others = log_p.masked_fill(is_likeliest, -math.inf).logsumexp(dim=-1, keepdim=True)
     log_not_p = torch.where(is_likeliest, log_others, torch.log1p(-log_p.exp().masked_fill(is_likeliest, 0.0)))
-    return -(targets * log_p + (1 - targets) * log_not_p).mean(dim=-1)
+    return -(targets * log_p + (total - targets) * log_not_p).mean(dim=-1)
 
 
 def soft_kl_divergence(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -154,12 +159,16 @@ class MixedLoss:
             multi-label. Undefined for regression.
         kind (`"ce"` or `"bce"`, *optional*, defaults to `"ce"`):
             Of single-label tasks: cross-entropy, or binary cross-entropy of the softmax, see [`soft_binary_cross_entropy`].
+        long_tail ([`LongTail`], *optional*):
+            Of single-label tasks: what is made of classes that are not equally frequent. The mean over the rows stays one, whatever
+            they weigh.
     """
 
     problem_type: ProblemType
     num_labels: int
     label_smoothing: float = 0.0
     kind: LossKind = "ce"
+    long_tail: LongTail | None = None
 
     def __post_init__(self) -> None:
         if self.problem_type not in PROBLEM_TYPES:
@@ -175,11 +184,20 @@ class MixedLoss:
                 f"`kind='bce'` compares the softmax of at least 2 classes, of which a row has one; the task is "
                 f"{self.problem_type} with num_labels={self.num_labels}: use 'ce', which is what the task has."
             )
+        if self.long_tail is not None and self.problem_type != SINGLE_LABEL:
+            raise ValueError(
+                f"`long_tail` is of the one class that a row has; the task is {self.problem_type}: leave it out."
+            )
 
     @property
     def cross_entropy(self) -> MixedLoss:
-        """The loss of `kind="ce"`: what is evaluated, and what saliency is the gradient of, whatever is trained with."""
+        """The loss of `kind="ce"`: what saliency is the gradient of, whatever is trained with."""
         return self if self.kind == "ce" else replace(self, kind="ce")
+
+    @property
+    def plain(self) -> MixedLoss:
+        """What is evaluated, whatever is trained with: of `kind="ce"`, with all classes alike."""
+        return self if self.kind == "ce" and self.long_tail is None else replace(self, kind="ce", long_tail=None)
 
     @property
     def size(self) -> float:
@@ -232,13 +250,19 @@ class MixedLoss:
             targets = to_targets(labels, num_labels=self.num_labels, problem_type=self.problem_type)
         else:
             index, lam = to_device(index, labels.device), to_device(lam, labels.device)
-            targets = mix_targets(labels, index, lam, num_labels=self.num_labels, problem_type=self.problem_type)
+            weight = self.label_weight(labels, index, lam)
+            targets = mix_targets(labels, index, weight, num_labels=self.num_labels, problem_type=self.problem_type)
             counts = counts & (counts[index] | (lam == 1))
         if self.label_smoothing:
             uniform = 0.5 if self.problem_type == MULTI_LABEL else 1 / self.num_labels
             targets = targets * (1 - self.label_smoothing) + self.label_smoothing * uniform
+        total: torch.Tensor | float = 1.0
+        if self.long_tail is not None:
+            logits, targets = self.long_tail.adjusted(logits), self.long_tail.weighted(targets)
+            if self.long_tail.weights is not None:
+                total = targets.sum(dim=-1, keepdim=True)
         if self.kind == "bce":
-            losses = soft_binary_cross_entropy(logits, targets)
+            losses = soft_binary_cross_entropy(logits, targets, total)
         elif self.problem_type == SINGLE_LABEL:
             losses = soft_cross_entropy(logits, targets)
         elif self.problem_type == MULTI_LABEL:
@@ -246,6 +270,13 @@ class MixedLoss:
         else:
             losses = F.mse_loss(logits.float().reshape(targets.shape), targets, reduction="none").mean(dim=-1)
         return losses, counts
+
+    def label_weight(self, labels: torch.Tensor, index: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """What a row's own label weighs `(B,)` where its input weighs `lam` `(B,)`: the same, unless Remix says otherwise."""
+        if self.long_tail is None or self.long_tail.kappa is None:
+            return lam
+        targets = to_targets(labels, num_labels=self.num_labels, problem_type=self.problem_type)
+        return self.long_tail.label_weight(targets, index, lam)
 
 
 def mixed_cross_entropy(

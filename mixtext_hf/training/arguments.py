@@ -16,6 +16,7 @@ from mixtext_hf.methods import METHODS, MixMethod, by_own_names, find_preset, ma
 from mixtext_hf.mixing.targets import LossKind
 
 from .best_model import check_best_model, settle_best_metric
+from .long_tail_arguments import LongTailArguments
 from .ranges import check_pixel_statistics, check_ranges
 
 
@@ -27,9 +28,9 @@ _SUREST = (0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(repr=False)  # that of transformers shows no token
-class MixTrainingArguments(TrainingArguments):
+class MixTrainingArguments(LongTailArguments, TrainingArguments):
     r"""
-    The arguments of `transformers.TrainingArguments`, and:
+    The arguments of `transformers.TrainingArguments`, those of [`LongTailArguments`], and:
 
     Args:
         mix_method (`str`, *optional*):
@@ -261,6 +262,7 @@ class MixTrainingArguments(TrainingArguments):
             # As in transformers: not as often as a line is logged.
             self.eval_steps = _EVAL_STEPS
         check_best_model(self)
+        self._settle_long_tail()
         super().__post_init__()
         if not 0 <= self.mix_start < self.mix_end <= 1:
             raise ValueError(

@@ -28,6 +28,7 @@ from mixtext_hf.version import versions
 
 from .arguments import MixTrainingArguments
 from .hub import name_of
+from .long_tail_arguments import LONG_TAIL
 
 
 # What a user of the model may want to know of its training, whatever it was set to, ...
@@ -61,6 +62,7 @@ _TOLD_IF_SET = (
     "image_augmentations",
     "pixel_mean",
     "pixel_std",
+    *LONG_TAIL,
     "load_best_model_at_end",
     "metric_for_best_model",
 )

@@ -41,7 +41,7 @@ class EvaluatingTrainer(Trainer):
         """The task's loss of an unmixed batch, a scalar, and the logits `(B, C)`."""
         # Without labels the head neither chooses a loss nor writes its choice into the config.
         logits = logits_of(model(**without_labels(inputs)))
-        losses, counts = self.loss.cross_entropy.of_rows(logits, inputs["labels"])
+        losses, counts = self.loss.plain.of_rows(logits, inputs["labels"])
         if self._evaluated is not None:
             self._evaluated.add(losses, counts)
         return self.loss.mean(losses, counts), logits

@@ -298,7 +298,7 @@ class CheckedLoaders(Trainer):
         # While the collator that says which columns it reads is in its place.
         self._set_signature_columns_if_needed()
         given = self.data_collator
-        self.data_collator = CheckedCollator(given, self.loss)
+        self.data_collator = CheckedCollator(given, self.loss.plain)
         try:
             if isinstance(dataset, VisitedRows):
                 dataset = self._telling_visits(dataset)

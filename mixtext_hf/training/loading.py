@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 
 from mixtext_hf.data import MixDataCollator, recognise_columns
+from mixtext_hf.data.balanced import BalancedSampler
 from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.texts.two_streams import UnlabeledTexts
@@ -31,6 +32,7 @@ from .guesses import Guesses, labels_of
 from .images import image_collator, image_rows
 from .labels import CheckedCollator, CheckedLoaders, check_label_columns, check_labels
 from .lengths import check_tokens, fit_to_model
+from .long_tail import draw_of
 from .padding import check_padded_rows
 from .ranks import share_of_global_mean
 from .unlabeled import (
@@ -207,7 +209,8 @@ class LoadingTrainer(CheckedLoaders):
                 warn_of_overlap(self.train_dataset, texts)
             self.overlap_is_told = True
         # Smaller than the arguments say after `auto_find_batch_size` has made it so.
-        sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size)
+        draw = draw_of(self)  # type: ignore[arg-type]
+        sampler = two_stream_sampler(self.train_dataset, texts, self.args, self._train_batch_size, draw)
         self._set_epoch.sampler = sampler
         collator = self._get_collator_with_removed_columns(self.data_collator, description="training")
         columns = label_columns(self.data_collator)
@@ -216,7 +219,7 @@ class LoadingTrainer(CheckedLoaders):
 
     def _counted_loader(self, rows: ImageRows | VisitedRows) -> Any:
         """Of rows that are told the epoch in which they are seen."""
-        sampler = epoch_sampler(rows, self.args)
+        sampler = epoch_sampler(rows, self.args, draw_of(self))  # type: ignore[arg-type]
         self._set_epoch.sampler = sampler
         return self._get_dataloader(
             rows,
@@ -225,6 +228,13 @@ class LoadingTrainer(CheckedLoaders):
             sampler_fn=lambda dataset: sampler,
             is_training=True,
         )
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
+        draw = draw_of(self)  # type: ignore[arg-type]
+        if draw is None:
+            return super()._get_train_sampler(train_dataset)
+        self._set_epoch.sampler = BalancedSampler(draw)
+        return self._set_epoch.sampler
 
     def _check_unlabeled(self) -> None:
         """The unlabelled texts for this method, and whether there are enough of them; nothing is read yet."""

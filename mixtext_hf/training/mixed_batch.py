@@ -125,7 +125,7 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
         labels=labels.cpu(),
         unlabeled=0 if texts is None else len(texts) * trainer.args.num_views,
         plan=(plan if method.uses_unlabeled else plan.among(has_label(labels))).to("cpu"),
-        weight=plan.lam.cpu(),
+        weight=_label_weight(trainer, labels, plan).cpu(),
         pixel_mean=None if trainer._pixel_mean is None else trainer._pixel_mean.cpu(),
         pixel_std=None if trainer._pixel_std is None else trainer._pixel_std.cpu(),
     )
@@ -135,6 +135,13 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
         batch = _with_tokens(batch, trainer, trainer.make_step(model, inputs, plan), rows)
     alone = batch.plan.index == torch.arange(len(batch.plan))
     return replace(batch, weight=torch.where(alone, 1.0, batch.weight))
+
+
+def _label_weight(trainer: MixTrainer, labels: torch.Tensor, plan: MixPlan) -> torch.Tensor:
+    """What a row's own label weighs `(B,)` by its plan; where classes are guessed, what its input does."""
+    if trainer.method.uses_unlabeled:
+        return plan.lam
+    return trainer.loss.label_weight(labels, plan.index, plan.lam)
 
 
 @dataclass(frozen=True)
@@ -150,8 +157,8 @@ class _Heard(MixedLoss):
         index: torch.Tensor | None = None,
         lam: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if lam is not None:
-            self.asked.append(lam)
+        if index is not None and lam is not None:
+            self.asked.append(self.label_weight(labels, index, lam))
         return super().of_rows(logits, labels, index, lam)
 
 

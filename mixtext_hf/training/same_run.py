@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mixtext_hf.data.in_batches import some_rows
 from mixtext_hf.errors import RunError
 
+from .long_tail_arguments import LONG_TAIL
 from .whole_checkpoints import MANIFEST
 
 
@@ -55,6 +56,7 @@ _ARGUMENTS = (
     "image_augmentations",
     "pixel_mean",
     "pixel_std",
+    *LONG_TAIL,
 )
 _SAMPLED = 32
 
@@ -97,7 +99,9 @@ def check_same_run(trainer: MixTrainer, checkpoint: Path) -> None:
     if noted is None or trainer.args.resume_changed:
         return
     now = identity_of(trainer)
-    # A release that did not know a hyper-parameter did what its default does.
+    # A release that did not know an argument or a hyper-parameter did what its default does.
+    usual = {one.name: one.default for one in fields(trainer.args) if one.name in LONG_TAIL}
+    noted = {**usual, **noted}
     if noted.get("mix_method") == trainer.method.name:
         defaults = {f"mix_{one.name}": one.default for one in fields(trainer.method) if one.default is not MISSING}
         noted = {**json.loads(json.dumps(defaults, default=str)), **noted}

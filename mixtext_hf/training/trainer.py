@@ -55,6 +55,7 @@ from .hub import HubTrainer
 from .images import check_images, check_normalisation, normalisation
 from .last_batch import check_batches
 from .loading import LoadingTrainer
+from .long_tail import check_long_tail, loss_for_long_tail
 from .memory import Memory
 from .one_step import step_of
 from .own_folder import in_own_folder
@@ -226,6 +227,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
             check_watching(self.method, self.mixer, self.args)
         self.loss = loss_for(self._config, self.args)
         check_task(self.method, self.loss)
+        check_long_tail(self.args, self.loss, self.method, in_search=self._in_search)
         if isinstance(self.method, MixText) and self._trains:
             check_semi_supervised(self.method, self.loss, self.unlabeled_dataset, self.args)
 
@@ -242,6 +244,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         else:
             check_kept_texts(self.train_dataset, self.method, self.args)
         check_before_training(self)
+        self.loss = loss_for_long_tail(self, warns=True)
 
     # ---- a run: guesses, the first step, the optimiser ----
 
@@ -310,6 +313,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
         self._memory.load({})
         self._finite.start()
         self.mixer.reset()
+        self.loss = loss_for_long_tail(self)
         if self._attention is not None:
             self._attention.install()  # before the model is compiled
         shares = self._shares_of_labels()

@@ -17,6 +17,7 @@ from transformers.trainer_utils import seed_worker
 
 from mixtext_hf._numbers import is_whole
 from mixtext_hf.data import MixDataCollator
+from mixtext_hf.data.balanced import BalancedDraw, BalancedSampler
 from mixtext_hf.data.in_batches import column_values
 from mixtext_hf.data.texts.augmenters import make_augmenter
 from mixtext_hf.data.texts.overlap import count_overlap
@@ -39,7 +40,7 @@ from .labels import check_class
 
 logger = logging.getLogger(__name__)
 
-_LABEL_COLUMNS = ("label", "labels", "label_ids")
+LABEL_COLUMNS = ("label", "labels", "label_ids")
 
 
 def check_semi_supervised(method: MixText, loss: MixedLoss, dataset: Any, args: MixTrainingArguments) -> None:
@@ -94,7 +95,7 @@ def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> 
     names = _names(dataset, "unlabeled_dataset")
     columns = (collator.text_column, collator.text_pair_column) if isinstance(collator, MixDataCollator) else ()
     text_columns = () if "input_ids" in names else tuple(column for column in columns if column is not None)
-    label_column = next((name for name in (*label_columns(collator), *_LABEL_COLUMNS) if name in names), None)
+    label_column = next((name for name in (*label_columns(collator), *LABEL_COLUMNS) if name in names), None)
     if label_column is not None and isinstance(dataset, datasets.Dataset):
         dtype = dataset.data.schema.field(label_column).type
         if not pa.types.is_integer(dtype):
@@ -146,7 +147,7 @@ def _names(dataset: Any, argument: str) -> list[str]:
 
 def label_columns(collator: Any) -> tuple[str, ...]:
     """Where a collator looks for the label."""
-    return collator.label_columns if isinstance(collator, MixDataCollator) else _LABEL_COLUMNS
+    return collator.label_columns if isinstance(collator, MixDataCollator) else LABEL_COLUMNS
 
 
 def data_seed(args: MixTrainingArguments) -> int:
@@ -182,9 +183,16 @@ def warn_of_overlap(labelled: Any, texts: UnlabeledTexts) -> None:
 
 
 def two_stream_sampler(
-    labelled: Any, texts: UnlabeledTexts, args: MixTrainingArguments, batch_size: int
+    labelled: Any,
+    texts: UnlabeledTexts,
+    args: MixTrainingArguments,
+    batch_size: int,
+    draw: BalancedDraw | None = None,
 ) -> TwoStreamBatchSampler:
-    """The order of labelled and unlabelled rows, with `batch_size` labelled ones in a batch and others in proportion."""
+    """
+    The order of labelled and unlabelled rows, with `batch_size` labelled ones in a batch and others in proportion; the labelled ones as
+    they are drawn, where that is given.
+    """
     return TwoStreamBatchSampler(
         sized(labelled, "train_dataset"),
         len(texts),
@@ -192,6 +200,7 @@ def two_stream_sampler(
         unlabeled_batch_size=max(args.unlabeled_batch_size * batch_size // args.per_device_train_batch_size, 1),
         seed=data_seed(args),
         world_size=args.world_size,
+        draw=draw,
     )
 
 
@@ -226,7 +235,7 @@ class SetEpoch(TrainerCallback):
     """
 
     def __init__(self) -> None:
-        self.sampler: TwoStreamBatchSampler | EpochSampler | None = None
+        self.sampler: TwoStreamBatchSampler | EpochSampler | BalancedSampler | None = None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.sampler is not None:

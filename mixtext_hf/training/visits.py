@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 from torch.utils.data import IterableDataset
 
+from mixtext_hf.data.balanced import BalancedDraw
 from mixtext_hf.data.visits import EpochSampler
 from mixtext_hf.methods import MixMethod
 
@@ -17,9 +18,9 @@ from .arguments import MixTrainingArguments
 from .unlabeled import data_seed
 
 
-def epoch_sampler(rows: Sized, args: MixTrainingArguments) -> EpochSampler:
-    """The order of the rows, which also tells each row the epoch."""
-    return EpochSampler(len(rows), seed=data_seed(args))
+def epoch_sampler(rows: Sized, args: MixTrainingArguments, draw: BalancedDraw | None = None) -> EpochSampler:
+    """The order of the rows, or what is drawn of them, which also tells each row the epoch."""
+    return EpochSampler(len(rows), seed=data_seed(args), draw=draw)
 
 
 def is_stream(dataset: Any) -> bool:

@@ -22,7 +22,12 @@ from mixtext_hf.cli.compare import main, make_comparison, make_parser
 from mixtext_hf.cli.comparison_plan import WITH_ALPHA, WITH_LAYERS
 from mixtext_hf.cli.planned_run import PlannedRun
 from mixtext_hf.data.in_batches import write_rows
-from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from mixtext_hf.evaluation.measures.metrics import (
+    accuracy,
+    balanced_accuracy,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 from mixtext_hf.methods import TMix
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import frozen
@@ -112,13 +117,14 @@ def test_runs_and_their_table(done):
         assert p.shape == (30, 3) and r.tolist() == [i % 3 for i in range(30)]
         numbers = {
             "accuracy": accuracy(predictions=p.argmax(axis=1), references=r),
+            "balanced accuracy": balanced_accuracy(predictions=p.argmax(axis=1), references=r),
             "ECE": expected_calibration_error(probabilities=p, references=r),
             "NLL": negative_log_likelihood(probabilities=p, references=r),
         }
         assert {name: float(row[name]) for name in numbers} == numbers
         # As the trainer itself measured them, in float32.
         for name, value in numbers.items():
-            assert result["metrics"][f"test_{name.lower()}"] == pytest.approx(value, rel=1e-5)
+            assert result["metrics"][f"test_{name.lower().replace(' ', '_')}"] == pytest.approx(value, rel=1e-5)
         measured[row["variant"], int(row["seed"])] = numbers
     assert len({tuple(numbers.values()) for numbers in measured.values()}) == 4
     for row in read_csv(done / "results.csv"):

@@ -770,7 +770,7 @@ def refused(capsys, out: Path, flags: list[str], model: str) -> str:
         (["--max_steps=0"], ["max_steps", "got 0"]),
         (["--report_to=nobody"], ["report_to='nobody'", "none"]),
         (["--validation_split_fraction=1.5"], ["validation_split_fraction", "1.5", "between 0 and 1"]),
-        (["--metrics", "accuracy", "rouge"], ["rouge", "accuracy, macro_f1"]),
+        (["--metrics", "accuracy", "rouge"], ["rouge", "accuracy, balanced_accuracy, macro_f1"]),
         (["--metrics", "acuracy"], ["--metrics acuracy", "did you mean accuracy?"]),
         (["--metric_for_best_model=top_9_accuracy"], ["--metric_for_best_model top_9_accuracy is not measured"]),
         (

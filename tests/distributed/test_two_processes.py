@@ -13,7 +13,7 @@ import pytest
 from image_runs import run_images
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
 from tiny import tiny_model
-from two_processes import consistency, fgsm_accuracy, mix_with
+from two_processes import LONG_TAIL, consistency, drawn_alike, fgsm_accuracy, mix_with
 
 from mixtext_hf.methods import Mixup, PuzzleMix, SSMix, TMix, TransMix
 
@@ -47,6 +47,13 @@ def test_same_global_batch_same_trajectory(ranks, tmp_path, method):
     reference = run(tmp_path, 16, 1, mix_method=method)
     assert_same_trajectory(reference, ranks[0]["runs"][f"{method} 8x1"])
     assert_same_trajectory(reference, ranks[0]["runs"][f"{method} 4x2"])
+
+
+def test_weights_of_classes_are_those_of_one_process(ranks, tmp_path):
+    reference = run(tmp_path, 16, 1, **LONG_TAIL)
+    assert_same_trajectory(reference, ranks[0]["runs"]["long tail 8x1"])
+    assert_same_trajectory(reference, ranks[0]["runs"]["long tail 4x2"])
+    assert_same_trajectory(drawn_alike(tmp_path, 16), ranks[0]["runs"]["drawn alike 8x1"])
 
 
 def test_two_losses_a_step_are_their_sum(ranks, tmp_path):

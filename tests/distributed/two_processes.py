@@ -38,6 +38,9 @@ from mixtext_hf.training.guesses import shared as shared_guesses
 from mixtext_hf.training.ranks import leave_group
 
 
+LONG_TAIL: dict[str, Any] = {"mix_method": "tmix", "class_weights": [1, 3, 9], "logit_adjustment": 0.5}
+
+
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     runs = {}
@@ -46,6 +49,9 @@ def main() -> None:
             runs[f"{method} {batch}x{accumulation}"] = run(folder, batch, accumulation, mix_method=method)
     for batch, accumulation in ((8, 1), (4, 2)):
         runs[f"two losses {batch}x{accumulation}"] = run(folder, batch, accumulation, method=TwoLosses())
+    for batch, accumulation in ((8, 1), (4, 2)):
+        runs[f"long tail {batch}x{accumulation}"] = run(folder, batch, accumulation, **LONG_TAIL)
+    runs["drawn alike 8x1"] = drawn_alike(folder, 8)
     runs["uneven labels"] = uneven_labels(folder)
     runs["consistency 8x1"] = consistency(folder, 8)
     for name in ("ssmix", "puzzle_tmix"):
@@ -72,6 +78,15 @@ def main() -> None:
     (folder / f"rank{rank}.json").write_text(json.dumps(results), encoding="utf-8")
     leave_group()
     assert not threads_of_the_group()
+
+
+def drawn_alike(folder: Path, batch: int) -> dict[str, list[float]]:
+    """Rows of three classes, of which one has most, drawn so that all come up alike; also called in one process."""
+    rows = [{**row, "label": (0, 0, 0, 1, 0, 0, 2, 0)[i % 8]} for i, row in enumerate(tiny_rows(48))]
+    args = arguments(folder, mix_method="erm", sampler="balanced", per_device_train_batch_size=batch)
+    trainer = make_trainer(tiny_model("bert"), args, rows)
+    trainer.train()
+    return {"loss": series(trainer, "loss"), "grad_norm": series(trainer, "grad_norm")}
 
 
 def uneven_labels(folder: Path) -> dict[str, list[float]]:

@@ -5,6 +5,7 @@ scikit-learn on several classes, and every metric the edges: one example, ties, 
 """
 
 import math
+import warnings
 from itertools import product
 
 import numpy as np
@@ -57,6 +58,10 @@ def test_f1_mcc_and_confusion_of_several_classes(pair):
 
     expected = sklearn.metrics.f1_score(references, predictions, average="macro", zero_division=0)
     assert metrics.macro_f1(**labels) == pytest.approx(expected, abs=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that are predicted and never true
+        expected = sklearn.metrics.balanced_accuracy_score(references, predictions)
+    assert metrics.balanced_accuracy(**labels) == pytest.approx(expected, abs=1e-12)
 
 
 @few

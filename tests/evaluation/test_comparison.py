@@ -68,7 +68,14 @@ def ece_of(p: np.ndarray, rows: np.ndarray | None = None) -> float:
     return sum(abs(np.sum(hits[bins == b] - confidence[bins == b])) for b in range(1, 16)) / len(rows)
 
 
-BY_HAND = {"accuracy": accuracy_of, "ECE": ece_of, "NLL": nll_of}
+def balanced_of(p: np.ndarray, rows: np.ndarray | None = None) -> float:
+    """By the rows that each class has in the data, also where rows are resampled."""
+    rows = np.arange(80) if rows is None else rows
+    weight = 80 / (len(np.unique(REFERENCES)) * np.bincount(REFERENCES)[REFERENCES])
+    return np.mean(((p.argmax(axis=1) == REFERENCES) * weight)[rows])
+
+
+BY_HAND = {"accuracy": accuracy_of, "balanced accuracy": balanced_of, "ECE": ece_of, "NLL": nll_of}
 
 
 def resampled_by_hand(metric: str, labels: int) -> list[float]:
@@ -83,6 +90,8 @@ def resampled_by_hand(metric: str, labels: int) -> list[float]:
                 p = predictions(position, labels, sorted(SEEDS)[s])
                 if metric == "accuracy":
                     value = np.mean(p.argmax(axis=1)[rows] == REFERENCES[rows])
+                elif metric == "balanced accuracy":
+                    value = balanced_of(p, rows)
                 elif metric == "NLL":
                     value = -np.mean(np.log(p[rows, REFERENCES[rows]]))
                 else:
@@ -92,7 +101,7 @@ def resampled_by_hand(metric: str, labels: int) -> list[float]:
     return values
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "ECE", "NLL"])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced accuracy", "ECE", "NLL"])
 @pytest.mark.parametrize("labels", LABELS)
 def test_numbers_are_those_of_numpy(summaries, metric, labels):
     erm, tmix = (s for s in summaries if s.metric == metric and s.labeled_per_class == labels)
@@ -107,7 +116,7 @@ def test_numbers_are_those_of_numpy(summaries, metric, labels):
     assert tmix.difference.difference == pytest.approx(np.mean(of_seeds[1]) - np.mean(of_seeds[0]))
     low, high = np.quantile(resampled_by_hand(metric, labels), [0.025, 0.975])
     assert (tmix.difference.low, tmix.difference.high) == pytest.approx((low, high))
-    better = np.greater if metric == "accuracy" else np.less
+    better = np.greater if "accuracy" in metric else np.less
     assert tmix.wins == sum(better(of_seeds[1], of_seeds[0]))
 
 
@@ -120,7 +129,7 @@ def test_the_same_twice_has_no_wins():
 
 def test_nothing_has_no_sign():
     interval = BootstrapInterval(-1e-17, -0.0004, 0.0004, 0.95, 2, 80, 10, "seeds and examples")
-    one = [Summary("tmix", 10, metric, (0.5, 0.5), 80, interval, 0) for metric in ("accuracy", "ECE", "NLL")]
+    one = [Summary("tmix", 10, metric, (0.5, 0.5), 80, interval, 0) for metric in BY_HAND]
     assert " | 0.000 [0.000, 0.000] 0/2 | " in as_markdown(one, split="test", seeds=[0, 1])
 
 
@@ -153,8 +162,8 @@ def test_markdown(summaries):
     assert lines[0].split(" | ")[2:4] == ["accuracy", "accuracy - erm"]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:6]]
     assert [row[:2] for row in cells] == [["10", "erm"], ["10", VARIANTS[1]], ["50", "erm"], ["50", VARIANTS[1]]]
-    assert all(len(row) == 8 for row in cells) and cells[0][3] == cells[0][5] == cells[0][7] == ""
-    for position, metric in enumerate(("accuracy", "ECE", "NLL")):
+    assert all(len(row) == 10 for row in cells) and cells[0][3] == cells[0][5] == cells[0][7] == cells[0][9] == ""
+    for position, metric in enumerate(("accuracy", "balanced accuracy", "ECE", "NLL")):
         one = next(s for s in summaries if (s.labeled_per_class, s.variant, s.metric) == (50, VARIANTS[1], metric))
         d = one.difference
         assert cells[3][2 + 2 * position] == f"{one.mean:.3f} ± {one.deviation:.3f}"
@@ -175,7 +184,15 @@ def test_markdown_without_the_baseline():
     others = [one for one in OUTCOMES if one.variant != "erm"]
     table = as_markdown(summarise(others, n_resamples=2), split="test", seeds=SEEDS)
     assert "erm is not among the methods" in table and "+0." not in table
-    assert table.splitlines()[0] == "| labels a class | method | accuracy | ECE | NLL |"
+    assert table.splitlines()[0] == "| labels a class | method | accuracy | balanced accuracy | ECE | NLL |"
+
+
+def test_of_equally_frequent_classes_there_is_one_accuracy():
+    references = np.arange(80) % 4
+    outcomes = [replace(one, references=references) for one in OUTCOMES]
+    table = as_markdown(summarise(outcomes, n_resamples=2), split="test", seeds=SEEDS)
+    assert "balanced" not in table and "| accuracy |" in table
+    assert {one.metric for one in summarise(outcomes, n_resamples=2)} == set(BY_HAND)
 
 
 def test_all_labels():
@@ -185,7 +202,7 @@ def test_all_labels():
 
 def test_csv(summaries):
     rows = list(csv.DictReader(io.StringIO(as_csv(as_rows(summaries)))))
-    assert len(rows) == len(summaries) == 12
+    assert len(rows) == len(summaries) == 16
     for row, one in zip(rows, summaries, strict=True):
         assert (row["variant"], row["metric"]) == (one.variant, one.metric)
         assert (int(row["labeled_per_class"]), int(row["n_seeds"])) == (one.labeled_per_class, 3)

@@ -22,6 +22,7 @@ def test_single_label_defaults():
     soft = {"probabilities": metrics.softmax(LOGITS), "references": LABELS}
     assert results == {
         "accuracy": metrics.accuracy(**hard),
+        "balanced_accuracy": metrics.balanced_accuracy(**hard),
         "macro_f1": metrics.macro_f1(**hard),
         "nll": metrics.negative_log_likelihood(**soft),
         "brier": metrics.brier_score(**soft),

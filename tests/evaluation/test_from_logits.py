@@ -54,6 +54,7 @@ def test_metrics_are_those_of_scikit_learn_and_of_this_package():
             "accuracy": reference.accuracy_score(labels, predictions),
             "top_2_accuracy": reference.top_k_accuracy_score(labels, logits, k=2),
             "top_3_accuracy": reference.top_k_accuracy_score(labels, logits, k=3),
+            "balanced_accuracy": reference.balanced_accuracy_score(labels, predictions),
             "macro_f1": reference.f1_score(labels, predictions, average="macro"),
             "matthews_correlation": reference.matthews_corrcoef(labels, predictions),
             "nll": reference.log_loss(labels, probabilities),

@@ -20,6 +20,8 @@ from mixtext_hf.evaluation.measures import metrics
 few = examples(60)
 LABEL_METRICS = [
     metrics.accuracy,
+    metrics.balanced_accuracy,
+    metrics.class_recall,
     metrics.macro_f1,
     metrics.binary_f1,
     metrics.matthews_correlation,
@@ -68,6 +70,17 @@ def test_label_metrics(pair):
         sum(p == r for p, r in zip(predictions, references, strict=True)) / len(references), abs=1e-12
     )
     assert metrics.macro_f1(predictions=predictions, references=references) == pytest.approx(expected_macro, abs=1e-9)
+    of_class = {label: [p == label for p, r in zip(*pair, strict=True) if r == label] for label in present}
+    recall = {label: sum(hits) / len(hits) for label, hits in of_class.items() if hits}
+    found = metrics.class_recall(predictions=predictions, references=references, n_classes=max(present) + 2)
+    assert len(found) == max(present) + 2
+    assert dict(enumerate(found.tolist())) == pytest.approx(
+        {label: recall.get(label, math.nan) for label in range(max(present) + 2)}, nan_ok=True
+    )
+    expected = sum(recall.values()) / len(recall)
+    assert metrics.balanced_accuracy(predictions=predictions, references=references) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")

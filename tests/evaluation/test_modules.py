@@ -25,6 +25,7 @@ PROBABILITIES = {"predictions": metrics.softmax(RNG.normal(size=(40, 3))), "refe
 MULTI_HOT = {"predictions": RNG.integers(0, 2, (40, 3)), "references": RNG.integers(0, 2, (40, 3))}
 CASES = {
     "accuracy": (metrics.accuracy, LABELS),
+    "balanced_accuracy": (metrics.balanced_accuracy, LABELS),
     "macro_f1": (metrics.macro_f1, LABELS),
     "f1": (metrics.binary_f1, LABELS),
     "matthews_correlation": (metrics.matthews_correlation, LABELS),

@@ -18,6 +18,7 @@ from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixedLoss, MixPlan, make_mixable
 from mixtext_hf.methods import ERM, UDA, MixText, Preset, Step, find_preset, make_method
+from mixtext_hf.mixing import LongTail
 from mixtext_hf.models.modes import evaluating
 from mixtext_hf.training import MixTrainingArguments
 
@@ -1025,3 +1026,39 @@ def test_the_batch_tells_rows_and_classes_apart():
     with torch.no_grad():
         p = _small_model()(**tiny_batch(LENGTHS)).logits.softmax(dim=-1)
     assert set(p.argmax(dim=-1).tolist()) == {0, 1, 2} and p.max() < 0.99 and p.std(dim=0).min() > 0.1
+
+
+# ---- classes that are not equally frequent ----
+
+
+@pytest.mark.parametrize("kappa", [None, 3.0])
+def test_weights_and_prior_are_of_the_labelled_loss_alone(kappa):
+    """Of both partners of a mixed row, be they labelled or guessed; the labels of Remix by the likeliest class."""
+    weights, prior, counts = [0.5, 1.0, 4.0], [0.8, 0.15, 0.05], [80.0, 15.0, 5.0]
+    tail = LongTail(
+        torch.tensor(weights), torch.tensor(prior).log(), None if kappa is None else torch.tensor(counts), kappa
+    )
+    plan, bench = plan_at(2, LAMBDAS), Bench()
+    found = bench.losses(online_mixtext(ramp_steps=0), plan, long_tail=tail)
+    with torch.no_grad():
+        clean = _small_model()(**bench.batch).logits.tolist()
+        mixed = two_stream_logits(_small_model(), bench.batch, plan.index, plan.lam, plan.layer).tolist()
+    guesses = [sharpen_by_hand(guess, 0.5) for guess in guess_by_hand(clean, (1, 1, 1))]
+    unmixed = targets_by_hand(guesses)
+    lam = list(plan.lam.tolist())
+    for i, j in enumerate(INDEX):
+        own, other = (counts[max(range(CLASSES), key=unmixed[row].__getitem__)] for row in (i, j))
+        if kappa and own >= kappa * other and lam[i] < 0.5:
+            lam[i] = 0.0
+        elif kappa and other >= kappa * own and 1 - lam[i] < 0.5:
+            lam[i] = 1.0
+    assert (lam != plan.lam.tolist()) == (kappa is not None)
+    targets = mix_by_hand(unmixed, INDEX, lam)
+    adjusted = [[value + math.log(share) for value, share in zip(row, prior, strict=True)] for row in mixed]
+    weighted = [[w * t for w, t in zip(weights, row, strict=True)] for row in targets]
+    expected = {
+        "loss_supervised": mean(cross_entropy_by_hand(weighted[i], adjusted[i]) for i in range(LABELLED)),
+        "loss_unlabeled": mean(divergence_by_hand(targets[i], mixed[i]) for i in range(LABELLED, ROWS)),
+    }
+    for name, value in expected.items():
+        assert found[name].item() == pytest.approx(value, abs=1e-5)

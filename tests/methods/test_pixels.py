@@ -12,8 +12,8 @@ from pixel_steps import LABELS, LOSS, NORMALISATION, Net, draw, images, make_ste
 from scipy import stats
 from transformers import Trainer
 
-from mixtext_hf.methods import METHODS, AugMix, CutMix, MixupCutMix, PuzzleMix, ResizeMix, make_method
-from mixtext_hf.mixing import Blocks, Boxes, Cells, MixPlan
+from mixtext_hf.methods import METHODS, AugMix, CutMix, Mixup, MixupCutMix, PuzzleMix, ResizeMix, make_method
+from mixtext_hf.mixing import Blocks, Boxes, Cells, LongTail, MixPlan
 from mixtext_hf.mixing.puzzle import puzzle_mix
 from mixtext_hf.mixing.saliency import channel_saliency
 from mixtext_hf.training import MixTrainingArguments
@@ -605,3 +605,36 @@ def test_flat_images_fall_back_to_uniform_saliency_and_say_so():
 def test_bad_input(name, wrong, message):
     with pytest.raises(ValueError, match=message):
         make_method(name, **wrong)
+
+
+# ---- classes that are not equally frequent ----
+
+
+@pytest.mark.parametrize("name", ["augmix", "puzzlemix", "regmixup"])
+def test_every_loss_on_labels_is_weighed_and_adjusted(name):
+    """That of clean images too; the consistency of AugMix compares predictions as they are."""
+    weights, shift = torch.tensor([0.5, 1.0, 4.0]), torch.tensor([0.7, 0.2, 0.1]).log()
+    method = {"augmix": AugMix(), "puzzlemix": PuzzleMix(clean_lam=0.5), "regmixup": Mixup(clean_lam=0.5)}[name]
+    net, pixels, terms = Net(), images(), []
+    plan = draw(method)
+    for tail in (None, LongTail(weights, shift)):
+        about = {} if name == "augmix" else NORMALISATION
+        step, _, _ = make_step(net, plan, pixels, **about)
+        inputs = (
+            {**step.inputs, "views": torch.stack([pixels.flip(3), -pixels], dim=1)}
+            if name == "augmix"
+            else step.inputs
+        )
+        found = {}
+        for losses in method.losses(replace(step, inputs=inputs, loss=replace(step.loss, long_tail=tail))):
+            sum(losses.values()).backward(retain_graph=True)
+            found |= losses
+        terms.append(found)
+    plain, tailed = terms
+    clean = torch.nn.functional.cross_entropy(net(pixels) + shift, LABELS, weights, reduction="none").mean()
+    if name == "augmix":
+        torch.testing.assert_close(tailed["loss_supervised"], clean)
+        torch.testing.assert_close(tailed["loss_consistency"], plain["loss_consistency"])
+    else:
+        torch.testing.assert_close(tailed["loss_clean"], 0.5 * clean)
+        assert tailed["loss_supervised"] != plain["loss_supervised"]

@@ -125,6 +125,7 @@ def test_less_of_an_error_is_better():
     better = {name for name in METRIC_NAMES if is_greater_better(name)}
     assert better == {
         "accuracy",
+        "balanced_accuracy",
         "macro_f1",
         "f1",
         "matthews_correlation",

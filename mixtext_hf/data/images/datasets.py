@@ -104,6 +104,7 @@ def load_image_datasets(
     similar_labels: SimilarLabels = "refuse",
     labeled_per_class: int | None = None,
     up_to: bool = False,
+    imbalance: float | None = None,
     max_train_samples: int | None = None,
     max_eval_samples: int | None = None,
     max_predict_samples: int | None = None,
@@ -159,6 +160,9 @@ def load_image_datasets(
             Keep only this many training examples of each class; the others become `rest`.
         up_to (`bool`, *optional*, defaults to `False`):
             Whether of classes with fewer examples all are kept, which is an error otherwise.
+        imbalance (`float`, *optional*):
+            Keep of these examples a long tail: the first class has so many times more than the last, see
+            [`~mixtext_hf.data.imbalance.imbalanced_split`]. What is left over joins `rest`, where there is one.
         max_train_samples (`int`, *optional*):
             Keep the first so many rows of the shuffled training split.
         max_eval_samples, max_predict_samples (`int`, *optional*):
@@ -204,7 +208,7 @@ def load_image_datasets(
     }
     files = {"train_file": train_file, "validation_file": validation_file, "test_file": test_file}
     given_files = {argument: value for argument, value in files.items() if value is not None}
-    selection = Selection(limits, seed, validation_split_fraction, up_to)
+    selection = Selection(limits, seed, validation_split_fraction, up_to, imbalance)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     naming = make_naming(label_map, similar_labels)
     check_one_source(dataset_name, dataset_config_name, list(given_files))

@@ -48,7 +48,8 @@ class ImageRows(torch.utils.data.Dataset):
             must be of this package and know that; `resize` is taken to show the whole image if it is not.
         seed (`int`, *optional*, defaults to 0):
             Row `i` in epoch `e` is augmented with `numpy.random.default_rng([seed, e, i, 0])`, and its view `k`, counted
-            from 1, made with `numpy.random.default_rng([seed, e, i, k])`.
+            from 1, made with `numpy.random.default_rng([seed, e, i, k])`; where the row comes once more in the epoch, for the
+            `r`-th time after the first, with `[seed, e, i, k, r, 0]`.
 
     Raises:
         `ValueError`: if there are no rows, a column is missing, or views were counted but not given, or given and not
@@ -104,11 +105,11 @@ class ImageRows(torch.utils.data.Dataset):
         Raises:
             `ValueError`: if the image cannot be read or augmented; it names the row.
         """
-        index, epoch = which.row, which.round
+        index, epoch, repeat = which.row, which.round, which.repeat
         image, label = self._read(index)
         frame = WHOLE
         if self._changes:
-            rng = self._rng(epoch, index, 0)
+            rng = self._rng(epoch, index, 0, repeat)
             try:
                 for change in self._changes:
                     if self.tells_visits and (frame_of := _frame_of(change)) is not None:
@@ -123,7 +124,9 @@ class ImageRows(torch.utils.data.Dataset):
         if self.tells_visits:
             row[VISIT] = Visit(index, epoch, frame)
         if self.views is not None:
-            row["views"] = [self.views(image, self._rng(epoch, index, view)) for view in range(1, self.num_views + 1)]
+            row["views"] = [
+                self.views(image, self._rng(epoch, index, view, repeat)) for view in range(1, self.num_views + 1)
+            ]
         return row
 
     def _read(self, index: int) -> tuple[np.ndarray, Any]:
@@ -151,8 +154,10 @@ class ImageRows(torch.utils.data.Dataset):
         image = stored[index][self.image_column]
         return "" if image is None or image["path"] is None else f" ({image['path']})"
 
-    def _rng(self, epoch: int, index: int, view: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, index, view])
+    def _rng(self, epoch: int, index: int, view: int, repeat: int) -> np.random.Generator:
+        # Six numbers: five say which rows come.
+        again = [repeat, 0] if repeat else []
+        return np.random.default_rng([self.seed, epoch, index, view, *again])
 
 
 def _frame_of(change: Augmentation) -> Callable[[int, int, np.random.Generator], Frame] | None:

@@ -79,6 +79,7 @@ def load_text_datasets(
     label_separator: str | None = None,
     labeled_per_class: int | None = None,
     up_to: bool = False,
+    imbalance: float | None = None,
     unlabeled_file: str | Sequence[str] | None = None,
     unlabeled_rest: bool | None = None,
     unlabeled_per_class: int | None = None,
@@ -143,6 +144,9 @@ def load_text_datasets(
             Keep only this many training examples of each class; the others become `rest`.
         up_to (`bool`, *optional*, defaults to `False`):
             Whether of classes with fewer examples all are kept, which is an error otherwise.
+        imbalance (`float`, *optional*):
+            Keep of these examples a long tail: the first class has so many times more than the last, see
+            [`~mixtext_hf.data.imbalance.imbalanced_split`]. What is left over joins `rest`, where there is one.
         unlabeled_file (`str` or `Sequence[str]`, *optional*):
             Files of texts to learn from without labels, with the same text columns. A label column there is kept, and
             is for measuring alone.
@@ -194,7 +198,7 @@ def load_text_datasets(
         "test_file": test_file,
         "unlabeled_file": unlabeled_file,
     }
-    selection = Selection(limits, seed, validation_split_fraction, up_to)
+    selection = Selection(limits, seed, validation_split_fraction, up_to, imbalance)
     noise = LabelNoise(label_noise, label_noise_kind, noisy_label_column)
     if problem_type is not None and problem_type not in PROBLEM_TYPES:
         raise ValueError(f"`problem_type` is {problem_type!r}: it must be one of {PROBLEM_TYPES}.")

@@ -14,6 +14,7 @@ import datasets
 import numpy as np
 import torch
 
+from mixtext_hf.data.balanced import BalancedDraw
 from mixtext_hf.data.tables.columns import holds_texts, rows_without_text
 from mixtext_hf.data.tables.row_id import RowId
 from mixtext_hf.mixing import IGNORE_INDEX
@@ -40,6 +41,7 @@ class TwoStreamBatchSampler(torch.utils.data.Sampler):
         unlabeled_batch_size (`int`): Unlabelled rows in a batch.
         seed (`int`, *optional*, defaults to 0): With the epoch, the only thing that the order depends on.
         world_size (`int`, *optional*, defaults to 1): Number of processes that share the batches.
+        draw ([`BalancedDraw`], *optional*): What draws as many labelled rows, with replacement, in place of a pass over them.
 
     Raises:
         `ValueError`: if there are too few rows for one batch (on every process).
@@ -57,6 +59,7 @@ class TwoStreamBatchSampler(torch.utils.data.Sampler):
         unlabeled_batch_size: int,
         seed: int = 0,
         world_size: int = 1,
+        draw: BalancedDraw | None = None,
     ):
         for name, size in (("labeled_batch_size", labeled_batch_size), ("unlabeled_batch_size", unlabeled_batch_size)):
             if size < 1:
@@ -75,7 +78,7 @@ class TwoStreamBatchSampler(torch.utils.data.Sampler):
         self.labeled, self.unlabeled = labeled, unlabeled
         self.labeled_batch_size, self.unlabeled_batch_size = labeled_batch_size, unlabeled_batch_size
         self.batch_size = labeled_batch_size + unlabeled_batch_size
-        self.seed, self.world_size = seed, world_size
+        self.seed, self.world_size, self.draw = seed, world_size, draw
         self.epoch = 0
         self._shuffled: tuple[int, np.ndarray] | None = None
 
@@ -97,6 +100,8 @@ class TwoStreamBatchSampler(torch.utils.data.Sampler):
 
     def _labelled_order(self, epoch: int, count: int) -> np.ndarray:
         """So many labelled rows in random order; only on several processes with few rows is one in it twice."""
+        if self.draw is not None:
+            return self.draw(epoch, count)
         whole = self.labeled // self.labeled_batch_size * self.labeled_batch_size
         rounds = -(-count // whole)
         orders = [

@@ -20,7 +20,12 @@ from mixtext_hf.evaluation.measures.bootstrap import (
     bootstrap_ece_difference,
     bootstrap_mean_difference,
 )
-from mixtext_hf.evaluation.measures.metrics import accuracy, expected_calibration_error, negative_log_likelihood
+from mixtext_hf.evaluation.measures.metrics import (
+    accuracy,
+    balanced_accuracy,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 from mixtext_hf.evaluation.measures.validation import (
     Checked,
     check_labels,
@@ -32,7 +37,9 @@ from .grid import BASELINE
 
 
 # What is compared, by the names it has in tables, and whether more of it is better.
-METRICS = {"accuracy": True, "ECE": False, "NLL": False}
+METRICS = {"accuracy": True, "balanced accuracy": True, "ECE": False, "NLL": False}
+# In tables only where it is another number than the accuracy: not of classes that are equally frequent.
+BALANCED_ACCURACY = "balanced accuracy"
 
 
 # ---- which runs ----
@@ -61,12 +68,13 @@ class Outcome:
     references: NDArray[np.int64]
 
     def metrics(self) -> dict[str, float]:
-        """Accuracy, ECE (15 bins) and NLL (nats), by the names of `METRICS`."""
+        """Accuracy, balanced accuracy, ECE (15 bins) and NLL (nats), by the names of `METRICS`."""
         probabilities, references = check_probability_pair(self.probabilities, self.references)
         p = Checked(probabilities, references, "probabilities")
         decided = Checked(probabilities.argmax(axis=1), references, "labels")
         return {
             "accuracy": accuracy(predictions=decided, references=references),
+            BALANCED_ACCURACY: balanced_accuracy(predictions=decided, references=references),
             "ECE": expected_calibration_error(probabilities=p, references=references),
             "NLL": negative_log_likelihood(probabilities=p, references=references),
         }
@@ -179,6 +187,11 @@ class _Cell:
         """Whether each example is predicted right: `(S, N)`."""
         return self.probabilities.argmax(axis=2) == self.references
 
+    def balanced_hits(self) -> NDArray[np.float64]:
+        """Whether each example is predicted right, by what its class weighs: `(S, N)`, whose mean is the balanced accuracy."""
+        _, of_row, counts = np.unique(self.references, return_inverse=True, return_counts=True)
+        return self.hits() * (len(self.references) / (len(counts) * counts[of_row]))
+
     def surprise(self) -> NDArray[np.float64]:
         """`-ln p(reference)` of each example, clipped as in `negative_log_likelihood`: `(S, N)`."""
         of_reference = self.probabilities[:, np.arange(len(self.references)), self.references]
@@ -188,6 +201,8 @@ class _Cell:
 def _difference(metric: str, cell: _Cell, base: _Cell, **resampling: int) -> BootstrapInterval:
     if metric == "accuracy":
         return bootstrap_mean_difference(cell.hits(), base.hits(), **resampling)
+    if metric == BALANCED_ACCURACY:
+        return bootstrap_mean_difference(cell.balanced_hits(), base.balanced_hits(), **resampling)
     if metric == "NLL":
         return bootstrap_mean_difference(cell.surprise(), base.surprise(), **resampling)
     return bootstrap_ece_difference(cell.probabilities, base.probabilities, cell.references, **resampling)
@@ -202,6 +217,15 @@ def _labels(number: int | None) -> str:
 
 
 # ---- as text ----
+
+
+def shown_metrics(values: Mapping[str, Any]) -> list[str]:
+    """The metrics that a table has: of those that there are `values` of, the balanced accuracy only where it is another number."""
+    alike = BALANCED_ACCURACY in values and np.allclose(
+        np.concatenate([np.ravel(one) for one in values[BALANCED_ACCURACY]]),
+        np.concatenate([np.ravel(one) for one in values["accuracy"]]),
+    )
+    return [metric for metric in METRICS if metric in values and not (alike and metric == BALANCED_ACCURACY)]
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -236,12 +260,13 @@ def as_markdown(
         rows.setdefault((one.labeled_per_class, one.variant), {})[one.metric] = one
     compared = any(one.difference is not None for one in summaries)
     header = ["labels a class", "method"]
-    for metric in METRICS:
+    shown = shown_metrics({metric: [one.values for one in summaries if one.metric == metric] for metric in METRICS})
+    for metric in shown:
         header += [metric, f"{metric} - {baseline}"] if compared else [metric]
     lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     for (labels, variant), of_metrics in rows.items():
         cells = [_labels(labels), variant]
-        for metric in METRICS:
+        for metric in shown:
             one = of_metrics[metric]
             cells.append(mean_and_deviation(one.values))
             if compared:

@@ -343,6 +343,7 @@ def _of_decisions(predictions: Checked, probabilities: Checked, top_k: Sequence[
             )
             for k in top_k
         },
+        "balanced_accuracy": metrics.balanced_accuracy(**pair),
         "macro_f1": metrics.macro_f1(**pair),
         "matthews_correlation": metrics.matthews_correlation(**pair),
     }

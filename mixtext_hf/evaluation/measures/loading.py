@@ -42,6 +42,7 @@ Metric: TypeAlias = "str | evaluate.EvaluationModule | evaluate.CombinedEvaluati
 METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
     SINGLE_LABEL: (
         "accuracy",
+        "balanced_accuracy",
         "macro_f1",
         "f1",
         "matthews_correlation",
@@ -57,7 +58,7 @@ METRICS_OF_PROBLEM: dict[str, tuple[str, ...]] = {
     REGRESSION: ("pearson", "spearman", "mse"),
 }
 DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
-    SINGLE_LABEL: ("accuracy", "macro_f1", "nll", "brier", "ece"),
+    SINGLE_LABEL: ("accuracy", "balanced_accuracy", "macro_f1", "nll", "brier", "ece"),
     MULTI_LABEL: ("f1_micro", "f1_macro", "subset_accuracy", "nll"),
     REGRESSION: ("pearson", "spearman", "mse"),
 }

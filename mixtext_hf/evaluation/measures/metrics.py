@@ -91,6 +91,52 @@ def accuracy(*, predictions: ArrayLike, references: ArrayLike) -> float:
     return float(np.mean(predictions == references))
 
 
+def class_recall(
+    *, predictions: ArrayLike, references: ArrayLike, n_classes: int | None = None
+) -> NDArray[np.float64]:
+    """
+    Recall of each class: the share of its examples that are predicted as it.
+
+    Args:
+        predictions (array-like of shape `(N,)`, integer): Predicted classes.
+        references (array-like of shape `(N,)`, integer): True classes.
+        n_classes (`int`, *optional*): The number of classes `C`; without it, one more than the highest class that occurs in either.
+
+    Returns:
+        `np.ndarray` of shape `(C,)`, dtype float64, in `[0, 1]`; nan for a class that no example has.
+
+    Raises:
+        ValueError: If `n_classes` is below 1 or a label is not below it.
+    """
+    if n_classes is not None and n_classes < 1:
+        raise ValueError(
+            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
+        )
+    predictions, references = check_label_pair(predictions, references, n_classes)
+    if n_classes is None:
+        n_classes = int(max(predictions.max(), references.max())) + 1
+    support = np.bincount(references, minlength=n_classes)
+    hits = np.bincount(references[predictions == references], minlength=n_classes)
+    recall = np.full(n_classes, np.nan)
+    recall[support > 0] = hits[support > 0] / support[support > 0]
+    return recall
+
+
+def balanced_accuracy(*, predictions: ArrayLike, references: ArrayLike) -> float:
+    """
+    Unweighted mean of the recall of each class that occurs in the references, as scikit-learn's: the accuracy where all of them are
+    equally frequent.
+
+    Args:
+        predictions (array-like of shape `(N,)`, integer): Predicted classes.
+        references (array-like of shape `(N,)`, integer): True classes.
+
+    Returns:
+        `float` in `[0, 1]`.
+    """
+    return float(np.nanmean(class_recall(predictions=predictions, references=references)))
+
+
 def macro_f1(*, predictions: ArrayLike, references: ArrayLike) -> float:
     """
     Unweighted mean of the F1 of each class.

@@ -43,6 +43,7 @@ NO_CHANGE = 0.001
 
 METRICS: dict[str, tuple[str, str]] = {
     "accuracy": ("Accuracy", "share of the examples that are right"),
+    "balanced_accuracy": ("Balanced accuracy", "mean over the classes of their recall"),
     "macro_f1": ("Macro F1", "mean over the classes of their F1"),
     "matthews_correlation": ("Matthews correlation (MCC)", f"{MINUS}1 to 1; 0 for chance"),
     "nll": ("Negative log-likelihood (NLL)", "nats an example; smaller is better"),
@@ -58,7 +59,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "spearman": ("Spearman correlation", "of their ranks"),
     "mse": ("Mean squared error", "in the square of the labels' unit"),
 }
-PERCENT = ("accuracy", "macro_f1", "f1_micro", "f1_macro", "subset_accuracy")
+PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "f1_micro", "f1_macro", "subset_accuracy")
 # What may be left out, with a reason in `left_out`.
 PARTS = (
     "temperature",

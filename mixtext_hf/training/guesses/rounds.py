@@ -12,6 +12,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from mixtext_hf.guessing import Combination, FrozenGuesser, fit_combination, fro
 from mixtext_hf.methods import ERM, MixMethod, TMix
 from mixtext_hf.models import make_mixable
 from mixtext_hf.training.arguments import MixTrainingArguments
+from mixtext_hf.training.long_tail_arguments import LongTailArguments
 from mixtext_hf.training.whole_checkpoints import newest_whole
 
 from .frozen import FrozenFit, features_path, stored_features
@@ -112,6 +114,7 @@ class Rounds:
             "head_learning_rate": self.trainer.head_learning_rate,
             "max_steps": args.max_steps if number > 1 else None,
             "num_train_epochs": args.num_train_epochs if number > 1 else None,
+            **({"long tail": args.long_tail_given} if number > 1 and args.long_tail_given else {}),
         }
 
     # -- classifiers --
@@ -260,6 +263,8 @@ class Rounds:
         }
         if guesses is None:
             settings |= {"view_columns": None, "augmenters": None, "logging_strategy": IntervalStrategy.NO}
+            # Of what classes the texts are is for `guess_shares` to say.
+            settings |= {one.name: one.default for one in fields(LongTailArguments)}
         for name, value in settings.items():
             setattr(args, name, value)
         one = self.make_trainer(
