@@ -96,6 +96,11 @@ def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[str]]]:
             [line for action in taken for line in _lines_of(action)],
         )
         if base is not None:
+            # The package's own, beside those of transformers.
+            for part in (one for one in kind.__bases__ if not issubclass(one, base)):
+                fields = list(part.__dataclass_fields__)
+                lines = [line for action in _take(options, fields) for line in _lines_of(action)]
+                yield (part.__doc__ or "").strip().splitlines()[0].rstrip("."), lines
             used = [name for name in _MOST_USED if name in options]
             yield (
                 f"How to train, the most used arguments of transformers ({HELP_ALL} lists all)",
