@@ -50,6 +50,13 @@ def rows_that_end(count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def tokenizer_that_ends() -> Any:
+    """The tiny tokenizer with a name for that token: transformers 5.17 takes what a tokenizer does not name out of the config."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(2)
+    return tokenizer
+
+
 def partly_labelled_rows() -> list[dict[str, Any]]:
     """32 rows; of every 16, the last four have no label, so that of two halves one has fewer."""
     rows = tiny_rows(32)
@@ -84,11 +91,17 @@ def arguments(output_dir: str | Path, **overrides: Any) -> MixTrainingArguments:
 
 
 def make_trainer(
-    model: Any, args: MixTrainingArguments, rows: Any = None, *, kind: type[MixTrainer] | None = None, **kwargs: Any
+    model: Any,
+    args: MixTrainingArguments,
+    rows: Any = None,
+    *,
+    kind: type[MixTrainer] | None = None,
+    tokenizer: Any = TOKENIZER,
+    **kwargs: Any,
 ) -> Any:
     """A [`RecordingTrainer`] (or another `kind`) with the tiny tokenizer, on 32 rows if none are given."""
     rows = tiny_rows(32) if rows is None else rows
-    return (kind or RecordingTrainer)(model, args, train_dataset=rows, processing_class=TOKENIZER, **kwargs)
+    return (kind or RecordingTrainer)(model, args, train_dataset=rows, processing_class=tokenizer, **kwargs)
 
 
 def series(trainer: Any, name: str) -> list[float]:

@@ -7,8 +7,17 @@ import pytest
 import torch
 from image_runs import image_rows
 from PIL import Image
-from runs import arguments, assert_same_weights, make_trainer, rows_that_end, series, tiny_rows, weights
-from tiny import tiny_image_model, tiny_model, tiny_tokenizer
+from runs import (
+    arguments,
+    assert_same_weights,
+    make_trainer,
+    rows_that_end,
+    series,
+    tiny_rows,
+    tokenizer_that_ends,
+    weights,
+)
+from tiny import tiny_image_model, tiny_model
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification
 from transformers.models.imagegpt.image_processing_pil_imagegpt import ImageGPTImageProcessorPil
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
@@ -206,9 +215,7 @@ def test_text_models_that_cannot_be_mixed_are_trained_plainly(tmp_path, model_ty
     model = unmixable_text_model(model_type)
     rows = rows_that_end(8)
     args = arguments(tmp_path, mix_method="erm", max_steps=2, per_device_train_batch_size=4)
-    tokenizer = tiny_tokenizer()
-    # Heads of encoder-decoders read it; transformers 5.17 takes what a tokenizer does not name out of the config.
-    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(2)
+    tokenizer = tokenizer_that_ends()
     trainer = MixTrainer(model, args, train_dataset=rows, eval_dataset=rows, processing_class=tokenizer)
     trainer.train()
     assert trainer.evaluate()["eval_loss"] == pytest.approx(trainer.predict(rows).metrics["test_loss"])
