@@ -115,8 +115,8 @@ def _refuse(name: str, found: list[list[int]], length: int) -> None:
     first, last = min(range(len(places)), key=places.__getitem__), max(range(len(places)), key=places.__getitem__)
     where = "has no token" if places[first] < 0 else f"ends at position {places[first]}"
     raise ValueError(
-        f"The head of {name} reads the last token of a row that is no padding: row {first} of this batch {where}, row {last} at position "
-        f"{places[last]} of {length}, and the hidden states of two texts can be mixed only where both are read at the same place. "
+        f"The head of {name} reads the last token of a row that is no padding: row {first} of this batch {where}, row {last} ends at "
+        f"position {places[last]} of {length}, and the hidden states of two texts can be mixed only where both are read at the same place. "
         f"{LEFT_PADDING}; leave out rows without a token, and such as end in the padding token."
     )
 
