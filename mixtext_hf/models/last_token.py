@@ -80,6 +80,29 @@ def check_same_place(
         )
 
 
+def without_last_token(
+    segments: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, model: PreTrainedModel
+) -> torch.Tensor:
+    """
+    Take the token that the head reads for a special one, as `[CLS]` is in an encoder: in it is what a text says of its label.
+
+    Args:
+        segments (`torch.Tensor` of shape `(B, T)`, int64): The sentence of each token, 0 = none; never changed in place.
+        input_ids (`torch.Tensor` of shape `(B, T)`, int64): Of the same rows.
+        attention_mask (`torch.Tensor` of shape `(B, T)`, *optional*): For models without a padding token.
+        model (`PreTrainedModel`): Whose head reads the last token.
+
+    Returns:
+        `torch.Tensor` of shape `(B, T)`, int64.
+    """
+    pad = padding_id(model.config)
+    if pad is not None:
+        is_real = input_ids != pad
+    else:
+        is_real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    return segments.scatter(1, _last_place(is_real.bool()).clamp(min=0).unsqueeze(1), 0)
+
+
 def _last_place(is_real: torch.Tensor) -> torch.Tensor:
     """Of each row `(B, L)`, where its last real token is `(B,)`; -1 if it has none."""
     places = torch.arange(is_real.shape[1], device=is_real.device)
@@ -92,8 +115,8 @@ def _refuse(name: str, found: list[list[int]], length: int) -> None:
     first, last = min(range(len(places)), key=places.__getitem__), max(range(len(places)), key=places.__getitem__)
     where = "has no token" if places[first] < 0 else f"ends at position {places[first]}"
     raise ValueError(
-        f"The head of {name} reads the last token of a row that is no padding: row {first} of this batch {where}, row {last} at position "
-        f"{places[last]} of {length}, and the hidden states of two texts can be mixed only where both are read at the same place. "
+        f"The head of {name} reads the last token of a row that is no padding: row {first} of this batch {where}, row {last} ends at "
+        f"position {places[last]} of {length}, and the hidden states of two texts can be mixed only where both are read at the same place. "
         f"{LEFT_PADDING}; leave out rows without a token, and such as end in the padding token."
     )
 

@@ -68,7 +68,7 @@ def _probe(mixer: Mixer, side: Side) -> bool:
         with (
             evaluating(model),
             torch.no_grad(),
-            _padding_token(model) as pad,
+            _padding_token(model, side) as pad,
             _RecordedArguments(mixer) as arguments,
         ):
             inputs = _tiny_batch(model, pad, side)
@@ -95,12 +95,13 @@ def _probe(mixer: Mixer, side: Side) -> bool:
 
 
 @contextmanager
-def _padding_token(model: PreTrainedModel) -> Iterator[int]:
-    """The id that pads: 0 where the config names none, which it does then while the probe runs."""
-    config, known = model.config.get_text_config(), padding_id(model.config)
-    if known is not None:
-        yield known
+def _padding_token(model: PreTrainedModel, side: Side) -> Iterator[int]:
+    """The id that pads: 0 where the config names none; while the last token is looked for it does."""
+    known = padding_id(model.config) if side == "left" else getattr(model.config, "pad_token_id", None)
+    if known is not None or side == "right":
+        yield known or 0
         return
+    config = model.config.get_text_config()
     config.pad_token_id = 0
     try:
         yield 0
@@ -157,7 +158,7 @@ def _tiny_batch(model: PreTrainedModel, pad: int, side: Side) -> dict[str, torch
     config = model.config
     if takes_pixels(model):
         return _tiny_images(model)
-    vocab_size = getattr(config.get_text_config(), "vocab_size", None)
+    vocab_size = getattr(config, "vocab_size", None)
     if vocab_size is None:
         raise _Refused(
             f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes neither "

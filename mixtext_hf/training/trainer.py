@@ -97,6 +97,9 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     loss: over all unlabelled rows), for every method and any accumulation and world size. (The plain Trainer multiplies both by the accumulation steps and by the
     world size for most text classifiers: https://github.com/huggingface/transformers/issues/47688.)
 
+    A tokenizer of a decoder, whose head reads the last token of a text, is made to pad on the left where hidden states are mixed, and gets a
+    padding token where it has none: in place, and with a warning, so that it is saved so.
+
     `card_data` holds what the card of the model says beside what the trainer sees for itself, see [`~mixtext_hf.hub.CardData`]:
     `trainer.card_data.language = "en"`.
     """

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from mixtext_hf.methods import TOKENS
 from mixtext_hf.methods.ssmix import SENTENCES
 from mixtext_hf.mixing.spans import text_segments
+from mixtext_hf.models.last_token import without_last_token
 from mixtext_hf.models.token_kinds import TokenKinds, token_kinds
 
 from .data_handed_over import column_names
@@ -48,7 +49,8 @@ def kinds_for(trainer: MixTrainer) -> TokenKinds | None:
 
 def segments_of(trainer: MixTrainer, inputs: dict[str, Any]) -> torch.Tensor:
     """
-    The sentence of each token `(B, T)`, int64, see [`text_segments`]; a text alone is the first sentence of a pair.
+    The sentence of each token `(B, T)`, int64, see [`text_segments`]; a text alone is the first sentence of a pair. Where hidden states
+    are mixed, the last token belongs to none in a model whose head reads it.
 
     Raises:
         `ValueError`: if the batch has no ids.
@@ -60,7 +62,11 @@ def segments_of(trainer: MixTrainer, inputs: dict[str, Any]) -> torch.Tensor:
             "data_collator make them."
         )
     assert kinds is not None, "A trainer that trains has looked for a tokenizer."
-    return text_segments(inputs[TOKENS], inputs.get("attention_mask"), *kinds, sentences=SENTENCES)
+    ids, mask = inputs[TOKENS], inputs.get("attention_mask")
+    segments = text_segments(ids, mask, *kinds, sentences=SENTENCES)
+    if trainer.method.needs_layers and trainer.mixer.reads_last_token:
+        return without_last_token(segments, ids, mask, trainer.mixer.model)
+    return segments
 
 
 def _tokenizer_of(trainer: MixTrainer) -> PreTrainedTokenizerBase | None:

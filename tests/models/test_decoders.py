@@ -135,7 +135,7 @@ def test_padding_on_the_right_is_refused_with_the_reason(layer, with_mask):
     batch = tiny_batch() if with_mask else {"input_ids": tiny_batch()["input_ids"]}
     plain = model(**batch).logits
     message = (
-        "The head of LlamaForSequenceClassification reads the last token .*: row 3 of this batch ends at position 3, row 0 at "
+        "The head of LlamaForSequenceClassification reads the last token .*: row 3 of this batch ends at position 3, row 0 ends at "
         "position 11 of 12.* same place. Pad on the left, tokenizer.padding_side = 'left'"
     )
     with pytest.raises(ValueError, match=message):
@@ -147,7 +147,7 @@ def test_padding_on_the_right_is_refused_with_the_reason(layer, with_mask):
 def test_the_mask_is_asked_as_well_as_the_ids():
     model, batch = decoder(), left()
     batch["attention_mask"][1, -2:] = 0
-    with pytest.raises(ValueError, match="row 1 of this batch ends at position 9, row 0 at position 11"):
+    with pytest.raises(ValueError, match="row 1 of this batch ends at position 9, row 0 ends at position 11"):
         mixed_logits(model, 2, batch)
 
 

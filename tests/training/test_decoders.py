@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,25 @@ def test_every_method_that_mixes_inside_runs(tmp_path, method):
     trainer = trainer_of(tmp_path, mix_method=method, mix_layers=None, max_steps=2)
     trainer.train()
     assert trainer.processing_class.padding_side == "left"
+
+
+def test_the_token_that_is_read_is_mixed_as_special_tokens_are(tmp_path):
+    own = tokenizer()
+    trainer = trainer_of(tmp_path, processing_class=own, mix_method="puzzle_tmix", mix_layers=None)
+    trainer._start_anew()
+    batch = trainer.data_collator(texts(8))
+    lam = torch.full((8,), 0.7)
+    plan = MixPlan(torch.arange(8).roll(1), lam, layer=1, pad="keep")
+    shown, step = {}, trainer.make_step(trainer.model, batch, plan)
+    assert not step.segments[:, -1].any() and bool(step.segments[:, -2].all())
+    step = replace(step, show=shown.__setitem__)
+    for terms in trainer.method.losses(step):
+        sum(terms.values()).backward()
+    torch.testing.assert_close(shown["mask"][:, -1], lam)
+    # Ids are pasted anywhere: the last one is a word as any other.
+    pasting = trainer_of(tmp_path, processing_class=own, mix_method="ssmix", mix_layers=None)
+    pasting._start_anew()
+    assert bool(pasting.make_step(pasting.model, batch, plan).segments[:, -1].all())
 
 
 def test_mixtext_guesses_by_the_mean_over_the_tokens(tmp_path):

@@ -16,7 +16,7 @@ from mixtext_hf.mixing import MixedLoss, MixPlan
 from mixtext_hf.mixing.spans import text_segments
 from mixtext_hf.models import MixableModelForSequenceClassification, make_mixable
 from mixtext_hf.models.any_classifier import Classifier, logits_of
-from mixtext_hf.models.last_token import pad_on_the_left
+from mixtext_hf.models.last_token import pad_on_the_left, without_last_token
 from mixtext_hf.models.token_kinds import token_kinds
 
 from .batch_drawing import Labels
@@ -57,6 +57,8 @@ class TextPair:
         """
         ids, is_real = self.inputs[TOKENS], self.inputs["attention_mask"].bool()
         segments = text_segments(ids, is_real, *token_kinds(self.tokenizer), sentences=SENTENCES)
+        if layer is not None and self.classifier.reads_last_token:
+            segments = without_last_token(segments, ids, is_real, self.classifier.model)
         plan = MixPlan(PARTNERS, torch.full((2,), lam), layer=layer, pad=method.pad)
         with self.classifier.watching(layer or 0) as watched:
             logits = self._logits(self.inputs)
