@@ -228,6 +228,7 @@ class Run:
 
     def train(self) -> dict[str, float]:
         trainer, data = self.trainer, self.data
+        self.of_validation = None
         if self.data_args.overwrite_output_dir and self.checkpoint is None and trainer.is_world_process_zero():
             remove_results(self.output_dir)
         self.fill_card()
@@ -326,8 +327,11 @@ class Run:
         if self.of_validation is None or self.of_validation[0] != name:
             self.of_validation = name, self.trainer.predict(split, metric_key_prefix="validation")
         output = self.of_validation[1]
+        # The summary has looked at all rows already.
+        shared = self.summary is None or self.summary.shared.get(name, {}).get("train") != 0
+        others = [*self.data.test.values(), *([self.data.train] if shared and self.data.train is not None else [])]
         try:
-            found = fit_for_checkpoint(self.data, name, split, logits_of(output), np.asarray(output.label_ids))
+            found = fit_for_checkpoint(self.data, name, logits_of(output), np.asarray(output.label_ids), others)
         except NoTemperature as reason:
             logger.info("No temperature is stored with the model: %s.", reason)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +40,29 @@ class NoTemperature(Exception):
 
 
 def fit_for_checkpoint(
-    data: TextDatasets | ImageDatasets, split_name: str, split: Dataset, logits: NDArray, references: NDArray
+    data: TextDatasets | ImageDatasets,
+    split_name: str,
+    logits: NDArray,
+    references: NDArray,
+    others: Sequence[Dataset],
 ) -> StoredTemperature:
     """
     The temperature of a model that was just trained.
 
     Args:
-        data ([`TextDatasets`] or [`ImageDatasets`]): Which say what was learnt from, and what is measured.
+        data ([`TextDatasets`] or [`ImageDatasets`]): Whose files say what was learnt from, and what is measured.
         split_name (`str`): Of the validation split.
-        split (`datasets.Dataset`): Its rows.
         logits (`np.ndarray` of shape `(N, C)`): Of these rows.
         references (`np.ndarray` of shape `(N,)`): Their classes.
+        others (`Sequence[Dataset]`): Splits whose rows do not count: those of test, and train where it shares some.
 
     Returns:
-        [`StoredTemperature`], fitted on the rows that are neither in train nor in test.
+        [`StoredTemperature`], fitted on the rows that are in none of these.
 
     Raises:
         [`NoTemperature`]: if these tell none.
     """
-    apart = _rows_apart(data, split)
+    apart = _rows_apart(data, data.validation[split_name], others)
     return fitted(logits[apart], references[apart], split_name)
 
 
@@ -84,19 +88,18 @@ def fitted(logits: NDArray, references: NDArray, split_name: str) -> StoredTempe
     return StoredTemperature(value, split_name, int(known.sum()))
 
 
-def _rows_apart(data: TextDatasets | ImageDatasets, split: Dataset) -> NDArray[np.bool_]:
-    """Which rows of a validation split are neither in train nor in test."""
+def _rows_apart(data: TextDatasets | ImageDatasets, split: Dataset, others: Sequence[Dataset]) -> NDArray[np.bool_]:
+    """Which rows of a validation split are not in other ones."""
     files = data.source.get("files", {})
     named = {kind: {os.path.realpath(name) for name in names} for kind, names in files.items()}
     for other in ("train_file", "test_file"):
         shared = named.get("validation_file", set()) & named.get(other, set())
         if shared:
             raise NoTemperature(f"--validation_file and --{other} both name {min(shared)}")
-    own = _hashes(data, split)
     apart = np.ones(len(split), dtype=bool)
-    for other_split in (data.train, *data.test.values()):
-        if other_split is not None:
-            apart &= ~np.isin(own, _hashes(data, other_split))
+    own = _hashes(data, split) if others else np.empty(0, dtype=np.uint64)
+    for of_other in others:
+        apart &= ~np.isin(own, _hashes(data, of_other))
     return apart
 
 

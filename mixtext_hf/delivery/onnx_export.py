@@ -269,15 +269,17 @@ def _reason(error: Exception) -> str:
 @contextmanager
 def _without_remarks() -> Iterator[None]:
     """The exporter tells of packages that it does not need, and of deprecations of its own."""
-    asked = logging.getLogger("torch.onnx")
-    before = asked.level
-    asked.setLevel(logging.ERROR)
+    asked = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [one.level for one in asked]
+    for one in asked:
+        one.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         finally:
-            asked.setLevel(before)
+            for one, level in zip(asked, before, strict=True):
+                one.setLevel(level)
 
 
 def _metadata(
