@@ -383,6 +383,12 @@ def test_rows_whose_label_is_elsewhere_cannot_be_counted(tmp_path):
         make_trainer(tiny_model("bert"), args, rows, data_collator=lambda features: {})
 
 
+def test_names_in_place_of_classes_are_refused(tmp_path):
+    rows = [{**row, "label": "abc"[row["label"]]} for row in tail_rows()]
+    with pytest.raises(ValueError, match="class_weights='balanced' counts .* the label of row 0 .* give class ids"):
+        make_trainer(tiny_model("bert"), arguments(tmp_path, class_weights="balanced"), rows)
+
+
 def test_soft_labels_have_a_prior_and_no_class_to_draw(tmp_path):
     rows = [{**row, "label": F.one_hot(torch.tensor(row["label"]), 3).float().tolist()} for row in tail_rows()]
     model = tiny_model("bert", problem_type="single_label_classification")
