@@ -385,7 +385,7 @@ def test_rows_whose_label_is_elsewhere_cannot_be_counted(tmp_path):
 
 def test_names_in_place_of_classes_are_refused(tmp_path):
     rows = [{**row, "label": "abc"[row["label"]]} for row in tail_rows()]
-    with pytest.raises(ValueError, match="class_weights='balanced' counts .* the label of row 0 .* give class ids"):
+    with pytest.raises(ValueError, match=r"class_weights='balanced' counts .* the label of row 0 .* give class ids"):
         make_trainer(tiny_model("bert"), arguments(tmp_path, class_weights="balanced"), rows)
 
 
