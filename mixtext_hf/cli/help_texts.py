@@ -89,18 +89,15 @@ def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[str]]]:
         own = [name for name in inspect.get_annotations(kind) if name in kind.__dataclass_fields__]
         names = [name for name in dict.fromkeys([*own, *kind.__dataclass_fields__]) if base is None or name in own]
         of_base = [] if base is None else list(base.__dataclass_fields__)
-        heading = (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
         taken = _take(options, [name for name in names if name not in of_base])
         yield (
-            heading if base is None else "How to mix, to guess and to go on",
+            _heading(kind) if base is None else "How to mix, to guess and to go on",
             [line for action in taken for line in _lines_of(action)],
         )
         if base is not None:
-            # The package's own, beside those of transformers.
-            for part in (one for one in kind.__bases__ if not issubclass(one, base)):
-                fields = list(part.__dataclass_fields__)
-                lines = [line for action in _take(options, fields) for line in _lines_of(action)]
-                yield (part.__doc__ or "").strip().splitlines()[0].rstrip("."), lines
+            for part in kind.__mro__[1 : kind.__mro__.index(base)]:
+                taken = _take(options, [name for name in inspect.get_annotations(part) if name not in of_base])
+                yield _heading(part), [line for action in taken for line in _lines_of(action)]
             used = [name for name in _MOST_USED if name in options]
             yield (
                 f"How to train, the most used arguments of transformers ({HELP_ALL} lists all)",
@@ -108,6 +105,10 @@ def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[str]]]:
             )
             _take(options, of_base)
     yield "options", [line for action in options.values() for line in _lines_of(action)]
+
+
+def _heading(kind: type) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
 def _take(options: dict[str, Action], names: list[str]) -> list[Action]:

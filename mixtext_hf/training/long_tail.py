@@ -135,6 +135,12 @@ def labels_to_count(trainer: MixTrainer) -> list[Any]:
             f"{asked} counts the rows of each class, and the rows of `train_dataset` have no label in a column called "
             f"{' or '.join(map(repr, columns))}: name the label column 'label', or give the collator its name."
         )
+    wrong = next((row for row, label in enumerate(found) if isinstance(label, str)), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{asked} counts the rows of each class, and the label of row {wrong} of `train_dataset` is {found[wrong]!r}: give class ids, "
+            "whole numbers from 0."
+        )
     return found
 
 

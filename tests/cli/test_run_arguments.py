@@ -45,6 +45,7 @@ def test_measuring_tells_the_loaders_nothing_that_is_for_training_alone():
     assert taken_by_both() - asked.keys() == {
         "labeled_per_class",
         "up_to",
+        "imbalance",
         "max_train_samples",
         "label_noise",
         "label_noise_kind",

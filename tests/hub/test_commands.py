@@ -73,6 +73,7 @@ def test_the_card_tells_what_the_results_tell(here, erm, monkeypatch, caplog):
     results = json.loads((here / "all_results.json").read_text())
     assert {one.metric_type: one.metric_value for one in card.data.eval_results} == {
         "accuracy": results["eval_accuracy"],
+        "balanced_accuracy": results["eval_balanced_accuracy"],
         "f1": results["eval_macro_f1"],
         "nll": results["eval_nll"],
         "brier_score": results["eval_brier"],
