@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from sentence_checkpoints import WIDTH, checkpoint, dense, newer, older, write
 from tiny import tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
 
@@ -23,65 +22,6 @@ from mixtext_hf.models.sentence_modules import sentence_modules_of, tell_of_feat
 
 load = MixableModelForSequenceClassification.from_pretrained
 TEXTS = ["w1 w2 w3 w4 w5 w6", "w9", "w7 w8 w9 w10", "w3 w3 W3 w44 w2 w1 w1 w30 w31"]
-WIDTH = 32
-
-
-def write(path: Path, values) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values), encoding="utf-8")
-
-
-def older(*names: str) -> dict:
-    """A config of a Pooling as it was written before `pooling_mode`."""
-    return {"word_embedding_dimension": WIDTH, **{key: name in names for name, key in POOLINGS.items()}}
-
-
-def newer(*names: str) -> dict:
-    mode = names[0] if len(names) == 1 else list(names)
-    return {"embedding_dimension": WIDTH, "pooling_mode": mode, "include_prompt": True}
-
-
-def dense(folder: Path, into: int, out: int, **config) -> dict[str, torch.Tensor]:
-    """A Dense with random weights; returns them."""
-    about = {
-        "in_features": into,
-        "out_features": out,
-        "bias": True,
-        "activation_function": "torch.nn.modules.activation.Tanh",
-    }
-    generator = torch.Generator().manual_seed(into)
-    weights = {"linear.weight": torch.randn(out, into, generator=generator) / into**0.5}
-    about |= config
-    if about["bias"]:
-        weights["linear.bias"] = torch.randn(out, generator=generator)
-    if about.get("use_residual") and into != out:
-        weights["residual.weight"] = torch.randn(out, into, generator=generator) / into**0.5
-    write(folder / "config.json", about)
-    save_file(weights, folder / "model.safetensors")
-    return weights
-
-
-def checkpoint(folder: Path, pooling: dict | None, *behind: str, transformer: str = "", **bert) -> Path:
-    """A checkpoint of sentence-transformers by hand: a tiny BERT, a Pooling, and the named modules behind it."""
-    model = tiny_model("bert")
-    model.base_model.save_pretrained(folder / transformer)
-    tiny_tokenizer().save_pretrained(folder / transformer)
-    write(folder / transformer / "sentence_bert_config.json", {"max_seq_length": 16, "do_lower_case": False, **bert})
-    kinds = ["Transformer", *([] if pooling is None else ["Pooling"]), *behind]
-    paths = [transformer, *(f"{i}_{kind.rpartition('.')[2]}" for i, kind in enumerate(kinds) if i)]
-    entries = [
-        {
-            "idx": i,
-            "name": str(i),
-            "path": path,
-            "type": kind if "." in kind else f"sentence_transformers.models.{kind}",
-        }
-        for i, (kind, path) in enumerate(zip(kinds, paths, strict=True))
-    ]
-    write(folder / "modules.json", entries)
-    if pooling is not None:
-        write(folder / "1_Pooling" / "config.json", pooling)
-    return folder
 
 
 def batch(texts=TEXTS, side: str = "right"):
