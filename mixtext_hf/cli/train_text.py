@@ -28,7 +28,7 @@ from mixtext_hf.models.modality import check_modality
 from mixtext_hf.models.sentence_checkpoint import read_sentence_modules, transformer_folder
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-from mixtext_hf.training.guesses import teacher_classes
+from mixtext_hf.training.guesses import check_features, teacher_classes
 
 from .embedded import DEFAULTS
 from .in_vain import check_none_in_vain
@@ -248,6 +248,7 @@ class TextRun(Run):
             compute_metrics=self.compute_metrics,
         )
         trainer.guesser_label_map = read_label_map(self.data_args.label_map)
+        check_features(trainer)
         return trainer
 
     def columns(self) -> list[str | None]:

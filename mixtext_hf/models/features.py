@@ -35,7 +35,8 @@ def text_features(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     """
     inner = unwrap(model)
     modules = sentence_modules_of(inner)
-    hidden = inner.base_model(**inputs)[0].float()
+    encoder = inner.base_model.get_encoder() if inner.config.is_encoder_decoder else inner.base_model
+    hidden = encoder(**inputs)[0].float()
     if modules.dimension not in (None, hidden.shape[-1]):
         raise ValueError(
             f"{modules.name!r} pools hidden states of {modules.dimension} units, and the model has {hidden.shape[-1]}: the "

@@ -173,7 +173,7 @@ def test_texts_are_cut_to_what_the_checkpoint_was_trained_on(files, tmp_path):
     assert run.data_args.max_seq_length == run.trainer.data_collator.max_length == 7
 
 
-def test_a_checkpoint_that_guesses_need_nothing_of_trains(files, tmp_path):
+def test_a_checkpoint_that_guesses_need_nothing_of_trains(files, tmp_path, capsys):
     """`erm` asks for no features; and a teacher or a column makes none."""
     encoder = checkpoint(tmp_path / "encoder", newer("mean"), "LSTM")
     run = train_text.make_run(
@@ -187,5 +187,7 @@ def test_a_checkpoint_that_guesses_need_nothing_of_trains(files, tmp_path):
         ]
     )
     run()
-    with pytest.raises(ValueError, match=r"sentence_transformers\.models\.LSTM"):
-        trained(files, encoder, tmp_path / "guessed").trainer.train()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        trained(files, encoder, tmp_path / "guessed")
+    assert caught.value.code == 2 and "sentence_transformers.models.LSTM" in capsys.readouterr().err

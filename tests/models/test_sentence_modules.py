@@ -108,6 +108,14 @@ def test_dense_layers_are_applied_in_their_order(tmp_path):
     torch.testing.assert_close(features(model), torch.stack(rows), rtol=0, atol=1e-5)
 
 
+def test_of_an_encoder_and_a_decoder_the_encoder_is_asked():
+    model = tiny_model("t5", d_model=WIDTH, d_kv=8, d_ff=48, num_layers=2, num_heads=4).eval()
+    with torch.no_grad():
+        rows = [model.get_encoder()(**batch([text]))[0][0].mean(dim=0) for text in TEXTS]
+    expected = torch.nn.functional.normalize(torch.stack(rows), dim=-1)
+    torch.testing.assert_close(features(model), expected, rtol=0, atol=1e-5)
+
+
 def test_without_modules_it_is_the_mean_of_length_1(tmp_path):
     folder = checkpoint(tmp_path, newer("cls"))
     (folder / "modules.json").unlink()

@@ -122,7 +122,7 @@ def fingerprint(trainer: MixTrainer, settings: Mapping[str, Any]) -> dict[str, A
             "labelled": _hash_rows(trainer.train_dataset, collator, with_labels=True),
             "classes": label_names(trainer),
             "encoder": _hash_encoder(trainer),
-            "features": _features(trainer),
+            "features": str(sentence_modules_of(unwrap(model_of(trainer)))) if guesses_by_features(trainer) else None,
             "max_length": getattr(collator, "max_length", None),
         }
     as_read: dict[str, Any] = json.loads(json.dumps({**settings, **trainer.data_fingerprint}, default=str))
@@ -139,12 +139,19 @@ def _hash_rows(rows: Any, collator: Any, *, with_labels: bool) -> str:
     return digest.hexdigest()[:16]
 
 
-def _features(trainer: MixTrainer) -> str | None:
-    """How they are made, if the guesser asks for any."""
-    # Another guesser takes a checkpoint whose vectors nobody understands.
-    if trainer.args.guesser_name == "column" or trainer.args.guesser_name.startswith("checkpoint:"):
-        return None
-    return str(sentence_modules_of(unwrap(model_of(trainer))))
+def guesses_by_features(trainer: MixTrainer) -> bool:
+    """Whether the guesser looks at features of the encoder; a column or a teacher does not."""
+    guesser = trainer.args.guesser_name
+    return guesser != "column" and not guesser.startswith("checkpoint:")
+
+
+def check_features(trainer: MixTrainer) -> None:
+    """
+    Raises:
+        `ValueError`: if the guesser needs features, and how the model's checkpoint makes them is not understood.
+    """
+    if trainer.learns_from_guesses and guesses_by_features(trainer):
+        sentence_modules_of(unwrap(model_of(trainer)))
 
 
 def _hash_encoder(trainer: MixTrainer) -> str:
