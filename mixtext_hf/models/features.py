@@ -35,7 +35,9 @@ def text_features(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     """
     inner = unwrap(model)
     modules = sentence_modules_of(inner)
-    encoder = inner.base_model.get_encoder() if inner.config.is_encoder_decoder else inner.base_model
+    encoder: Any = inner.base_model
+    if inner.config.is_encoder_decoder:
+        encoder = encoder.get_encoder()
     hidden = encoder(**inputs)[0].float()
     if modules.dimension not in (None, hidden.shape[-1]):
         raise ValueError(
