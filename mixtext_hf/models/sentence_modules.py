@@ -59,17 +59,11 @@ def _modules_by_name(model: PreTrainedModel) -> SentenceModules | None:
 
 
 def tell_of_features(model: nn.Module, tokenizer: Any = None, max_length: int | None = None) -> None:
-    """Say in the log how features are made where a checkpoint of sentence-transformers says how, and what is not done as there."""
+    """Say in the log how features are made where a checkpoint of sentence-transformers has them otherwise, and what is not done as there."""
     modules = sentence_modules_of(unwrap(model))
-    if modules is DEFAULT_MODULES:
-        return
-    lengths = [
-        f"{whose} to {length}"
-        for whose, length in (("texts are cut here", max_length), ("and by its encode", modules.max_length))
-        if length is not None
-    ]
-    logger.info(
-        "Features of texts as %s says: %s.", modules.name, "; ".join([str(modules), " ".join(lengths)]).rstrip("; ")
-    )
+    if str(modules) != str(DEFAULT_MODULES):
+        here = "" if max_length is None else f"; texts are cut to {max_length} tokens"
+        there = "" if modules.max_length is None else f" (its encode: {modules.max_length})"
+        logger.info("Features of texts as %s says: %s%s%s.", modules.name, modules, here, there)
     for remark in modules.remarks(tokenizer) if tokenizer is not None else ():
         logger.warning("%s", remark)

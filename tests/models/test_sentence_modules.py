@@ -244,7 +244,7 @@ def test_what_is_done_otherwise_than_by_the_library_is_said(tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="mixtext_hf"):
         tell_of_features(model, tiny_tokenizer(["a", "A"]), 12)
     said = "\n".join(caplog.messages)
-    for words in ("cls, length 1", "here to 12", "encode to 16", "'find: '", "lower case"):
+    for words in ("cls, length 1", "cut to 12", "encode: 16", "'find: '", "lower case"):
         assert words in said
     write(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: "}, "default_prompt_name": None})
     quiet = load(folder, num_labels=3)
