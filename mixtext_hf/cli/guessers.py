@@ -24,10 +24,12 @@ from mixtext_hf.data.tables.text_files import delimiter_argument, encoding_argum
 from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_frozen_guesser, sentences_about
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path
-from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.models.features import text_features
 from mixtext_hf.models.lengths import DEFAULT_LENGTH, LENGTH_HELP, check_tokenizer_fits, settle_max_length
 from mixtext_hf.models.load_report import without_load_report
 from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.sentence_checkpoint import read_sentence_modules, transformer_folder
+from mixtext_hf.models.sentence_modules import note_sentence_modules, sentence_modules_of, tell_of_features
 from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.training.arguments import read_shares
 from mixtext_hf.training.guesses import Teacher, teacher_classes
@@ -143,30 +145,35 @@ class Gaussian:
         check_shares(shares, len(self.label_names))
         self.shares: Any = shares
         source = args.model_name_or_path or MINILM
-        name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
+        name = transformer_folder(minilm_path() if source == MINILM and not Path(MINILM).exists() else source)
         where: dict[str, Any] = {"cache_dir": args.cache_dir}
-        config, _ = load_config(name, HubArguments(**where))
+        config, checked = load_config(name, HubArguments(**where))
         check_modality(name, config, "text")
         check_tokenizer(name, **where)
         with without_load_report():  # a head that is there and not needed
             self.model = AutoModel.from_pretrained(name, trust_remote_code=False, **where).eval().to(device)
+        note_sentence_modules(self.model, read_sentence_modules(checked.files))
+        self.modules = sentence_modules_of(self.model)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
         check_tokenizer_fits(tokenizer, self.model)
-        length = settle_max_length("--max_seq_length", args.max_seq_length, self.model.config, tokenizer)
+        length = settle_max_length(
+            "--max_seq_length", args.max_seq_length, self.model.config, tokenizer, self.modules.max_length
+        )
+        tell_of_features(self.model, tokenizer, length)
         self.collator = MixDataCollator(tokenizer, text_column="text", max_length=length)
         self.why = ""
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What its features are a function of."""
-        return {"model": self.args.model_name_or_path or MINILM}
+        return {"model": self.args.model_name_or_path or MINILM, "features": str(self.modules)}
 
     def look_at(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features `(n, D)`."""
 
         def encode(batch: Mapping[str, Any]) -> torch.Tensor:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.args.bf16):
-                return mean_pooled_features(self.model, batch)
+                return text_features(self.model, batch)
 
         rows = [{"text": text} for text in texts]
         return np.concatenate(

@@ -14,6 +14,7 @@ from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
 from mixtext_hf.models.checkpoint_contents import RefusedCheckpoint
 from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.load_report import holding_load_report
+from mixtext_hf.models.sentence_checkpoint import check_has_transformer
 from mixtext_hf.problem_types import REGRESSION
 
 from .run_arguments import HubArguments
@@ -32,6 +33,7 @@ def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
     }
     try:
         checked = check_checkpoint(name, **where)
+        check_has_transformer(name, checked.files)
         return AutoConfig.from_pretrained(name, trust_remote_code=False, **where), checked
     except RefusedCheckpoint:
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from mixtext_hf.evaluation.comparison.tables import Outcome
 from mixtext_hf.evaluation.measures.loading import logits_of
 from mixtext_hf.evaluation.measures.metrics import softmax
 from mixtext_hf.hub.facts import SplitResult
+from mixtext_hf.models.sentence_checkpoint import module_files
 from mixtext_hf.training.guesses.rounds import WARM_UP_STEPS
 from mixtext_hf.training.head_rate import NEW_HEAD_LEARNING_RATE
 from mixtext_hf.version import __version__, versions
@@ -316,10 +318,13 @@ def _digest(path: Path) -> str:
 def _digests_in(folder: Path, *, deep: bool) -> list[str]:
     """Of the files that are read from a folder: of a model those at its top, but for its card, of data all."""
     paths = {path.relative_to(folder): path for path in folder.glob("**/*" if deep else "*") if path.is_file()}
+    if not deep:
+        # Of a checkpoint of sentence-transformers also how it makes vectors.
+        paths |= {Path(os.path.relpath(path, folder)): path for path in module_files(folder)}
     return [
         f"{name.as_posix()} {_digest(path)}"
         for name, path in sorted(paths.items())
-        if not any(part.startswith(".") for part in name.parts) and (deep or name.suffix != ".md")
+        if not any(part.startswith(".") and part != ".." for part in name.parts) and (deep or name.suffix != ".md")
     ]
 
 

@@ -25,10 +25,11 @@ from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
 from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.sentence_checkpoint import read_sentence_modules, transformer_folder
 from mixtext_hf.models.stored_temperature import recipe_of_config
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
-from mixtext_hf.training.guesses import teacher_classes
+from mixtext_hf.training.guesses import check_features, teacher_classes
 
 from .embedded import DEFAULTS
 from .in_vain import check_none_in_vain
@@ -140,7 +141,9 @@ class TextRun(Run):
                 "and texts are tokenised batch by batch: choose random or sequential."
             )
         source = model_args.model_name_or_path or MINILM
-        self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
+        self.model_name = transformer_folder(
+            minilm_path() if source == MINILM and not Path(MINILM).exists() else source
+        )
         self.config, self.checked = load_config(self.model_name, model_args)
         check_modality(self.model_name, self.config, "text")
         self.data = self._load_data()
@@ -202,7 +205,9 @@ class TextRun(Run):
         a = self.model_args
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
         tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, token=a.token, **where)
-        length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
+        modules = read_sentence_modules(self.checked.files)
+        trained = None if modules is None else modules.max_length
+        length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer, trained)
         self.data_args = replace(self.data_args, max_seq_length=length)
         return tokenizer
 
@@ -244,6 +249,7 @@ class TextRun(Run):
             compute_metrics=self.compute_metrics,
         )
         trainer.guesser_label_map = read_label_map(self.data_args.label_map)
+        check_features(trainer)
         return trainer
 
     def columns(self) -> list[str | None]:

@@ -28,6 +28,8 @@ from .load_report import say_new, without_load_report
 from .mean_pooling import MEAN_POOLING, MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .new_head import draw_new_head
+from .sentence_checkpoint import SentenceModules, read_sentence_modules, transformer_folder
+from .sentence_modules import note_sentence_modules
 from .stack import unwrap
 from .whole_adapters import lost_weights, refuse_partial_adapter
 
@@ -217,20 +219,26 @@ def _made(
     checked: Sequence[Checkpoint],
 ) -> Any:
     """The model, told which of its parameters are new."""
+    name = transformer_folder(name)
     with without_load_report():
-        model, new, lost = _load(load, name, args, kwargs, checked)
+        model, new, lost, modules = _load(load, name, args, kwargs, checked)
     refuse_partial_adapter(name, model.name_or_path, lost)
+    note_sentence_modules(unwrap(model), modules)
     say_new(model, new, may_be_new=may_be_new)
     Classifier(unwrap(model)).note_new_parameters(new)
     return model
 
 
 class _Loaded(NamedTuple):
-    """A model; the names of what its checkpoint did not hold, or of the head that `new_head=True` asks for; and what of its adapter is lost."""
+    """
+    A model; the names of what its checkpoint did not hold, or of the head that `new_head=True` asks for; what of its adapter is lost; and
+    what its checkpoint says of vectors of texts.
+    """
 
     model: Any
     new: frozenset[str]
     lost: frozenset[str]
+    modules: SentenceModules | None
 
 
 def _load(
@@ -247,6 +255,7 @@ def _load(
         kwargs["use_safetensors"] = True
     where = _only(kwargs, WHERE_TO_LOOK)
     checkpoint = _checked(checked, name, **where, **_only(kwargs, _ALLOWED))
+    modules = read_sentence_modules(checkpoint.files)
     if kwargs.get("adapter_kwargs"):
         # Elsewhere than the model.
         where |= kwargs["adapter_kwargs"]
@@ -268,7 +277,7 @@ def _load(
         lost = _put_on(model, kwargs.get("adapter_name"), name, where, kwargs["use_safetensors"], strict=strict)
     else:
         new |= frozenset(found["missing_keys"])
-    return _Loaded(model, new | draw_new_head(model) if new_head else new, lost)
+    return _Loaded(model, new | draw_new_head(model) if new_head else new, lost, modules)
 
 
 def _load_adapter(
@@ -298,7 +307,8 @@ def _load_adapter(
     # Revision and subfolder are those of the adapter.
     elsewhere = {key: value for key, value in where.items() if key not in ("revision", "subfolder")}
     elsewhere["revision"] = adapter.get("revision")
-    if _checked(checked, base, **elsewhere, **_only(kwargs, _ALLOWED)).adapter is not None:
+    of_base = _checked(checked, base, **elsewhere, **_only(kwargs, _ALLOWED))
+    if of_base.adapter is not None:
         raise RefusedCheckpoint(
             f"{ADAPTER_CONFIG_NAME} of {name!r} names {base!r} as the model it belongs to (base_model_name_or_path), and "
             "that is an adapter itself: write the folder or Hub id of a whole model there."
@@ -310,7 +320,8 @@ def _load_adapter(
     if strict:
         _check_replaced(name, base, loaded["mismatched_keys"], adapter.get("modules_to_save") or ())
     lost = _put_on(model, adapter_name, name, where, kwargs["use_safetensors"], strict=strict)
-    return _Loaded(model, frozenset(), lost)
+    modules = read_sentence_modules(checkpoint.files) or read_sentence_modules(of_base.files)
+    return _Loaded(model, frozenset(), lost, modules)
 
 
 def _put_on(

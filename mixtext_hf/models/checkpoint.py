@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from .checkpoint_contents import (
     check_numbers,
     check_size,
     read_json,
+    read_json_list,
 )
 
 
@@ -67,12 +68,14 @@ class Checkpoint:
         has_config (`bool`): Whether it has a config.json.
         has_weights (`bool`): Whether it has the weights of a whole model.
         asked (`tuple`): What was checked, and how strictly; see `answers`.
+        files ([`Files`]): What else may be read of it.
     """
 
     adapter: Mapping[str, Any] | None
     has_config: bool
     has_weights: bool
     asked: tuple[str, Mapping[str, Any]]
+    files: Files = field(repr=False, compare=False)
 
     def answers(self, name: str | os.PathLike[str], **how: Any) -> bool:
         """Whether [`check_checkpoint`] with the same arguments made this, and need not look again."""
@@ -109,7 +112,7 @@ def check_checkpoint(
         RefusedCheckpoint: A `ValueError`, see above.
         OSError: If there is no such repository, or the Hub cannot be asked and nothing of it is in the cache.
     """
-    files = _files_of(str(name), where)
+    files = files_of(str(name), where)
     config_file = _config_file(files)
     config = files.read(config_file) if files.has(config_file) else {}
     check_numbers(files.naming(config_file), config)
@@ -132,7 +135,7 @@ def check_checkpoint(
     if not pickles_pass:
         _check_pickles(files, weights) if adapter is None else _check_pickles(files, [ADAPTER_SAFE_WEIGHTS_NAME])
     how = {"use_safetensors": use_safetensors, "trust_remote_code": trust_remote_code, "variant": variant, **where}
-    return Checkpoint(adapter, files.has(CONFIG_NAME), any(map(files.has, weights)), _asked(name, how))
+    return Checkpoint(adapter, files.has(CONFIG_NAME), any(map(files.has, weights)), _asked(name, how), files)
 
 
 def _asked(name: str | os.PathLike[str], how: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -142,7 +145,7 @@ def _asked(name: str | os.PathLike[str], how: Mapping[str, Any]) -> tuple[str, d
 
 def check_tokenizer(name: str | os.PathLike[str], **where: Any) -> None:
     """[`check_checkpoint`] for what a tokenizer is loaded from: its JSON, and the files that this names."""
-    files = _files_of(str(name), where)
+    files = files_of(str(name), where)
     for file in _TOKENIZER_FILES:
         if not files.has(file):
             continue
@@ -159,7 +162,7 @@ def check_tokenizer(name: str | os.PathLike[str], **where: Any) -> None:
 
 def check_image_processor(name: str | os.PathLike[str], **where: Any) -> None:
     """[`check_checkpoint`] for what an image processor is loaded from."""
-    files = _files_of(str(name), where)
+    files = files_of(str(name), where)
     for file in _PROCESSOR_FILES:
         if files.has(file):
             files.read(file)
@@ -175,7 +178,7 @@ def _with_variant(file: str, variant: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class _Files:
+class Files:
     """The files of a folder, or of a repository at one commit: their sizes as far as known, and how to get one."""
 
     name: str
@@ -202,9 +205,14 @@ class _Files:
 
     def read(self, file: str) -> dict[str, Any]:
         self.check_size(file, MAX_JSON_BYTES)
-        return read_json(self.naming(file), self._path(file))
+        return read_json(self.naming(file), self.path(file))
 
-    def _path(self, file: str) -> Path:
+    def read_list(self, file: str) -> list[Any]:
+        self.check_size(file, MAX_JSON_BYTES)
+        return read_json_list(self.naming(file), self.path(file))
+
+    def path(self, file: str) -> Path:
+        """Where a file is, once it has been got from the Hub."""
         if self.folder is not None:
             return self.folder / file
         path = cached_file(self.name, file, **self.where)
@@ -213,7 +221,8 @@ class _Files:
         return Path(path)
 
 
-def _files_of(name: str, where: Mapping[str, Any]) -> _Files:
+def files_of(name: str, where: Mapping[str, Any]) -> Files:
+    """The files of a checkpoint by the arguments `where` of `from_pretrained`; an `OSError` if there is none of that name."""
     subfolder = where.get("subfolder") or ""
     if os.path.isfile(name):
         if not name.endswith((".json", ".safetensors", *_PICKLES)):
@@ -222,7 +231,7 @@ def _files_of(name: str, where: Mapping[str, Any]) -> _Files:
             )
         return _beside(Path(name))
     if os.path.isdir(name):
-        return _Files(name, Path(name, subfolder), {}, {})
+        return Files(name, Path(name, subfolder), {}, {})
     if where.get("local_files_only"):
         return _in_cache(name, where, None)
     try:
@@ -235,10 +244,10 @@ def _files_of(name: str, where: Mapping[str, Any]) -> _Files:
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
     files = [file for file in about.siblings or () if file.rfilename.startswith(prefix)]
     listed = {file.rfilename.removeprefix(prefix): file.size for file in files}
-    return _Files(name, None, listed, {**where, "revision": about.sha})
+    return Files(name, None, listed, {**where, "revision": about.sha})
 
 
-def _in_cache(name: str, where: Mapping[str, Any], error: Exception | None) -> _Files:
+def _in_cache(name: str, where: Mapping[str, Any], error: Exception | None) -> Files:
     """The files of a repository that an earlier load has left here: links to where the cache keeps their content."""
     for file in (CONFIG_NAME, ADAPTER_CONFIG_NAME, *_TOKENIZER_FILES, *_PROCESSOR_FILES):
         path = try_to_load_from_cache(
@@ -248,25 +257,25 @@ def _in_cache(name: str, where: Mapping[str, Any], error: Exception | None) -> _
             revision=where.get("revision"),
         )
         if isinstance(path, str):
-            return _Files(name, Path(path).parent, {}, {})
+            return Files(name, Path(path).parent, {}, {})
     raise OSError(
         f"{name!r} is no folder, and nothing of it is in the cache: check the name, and that the Hub can be reached."
     ) from error
 
 
-def _beside(path: Path) -> _Files:
+def _beside(path: Path) -> Files:
     """A checkpoint that is named by one of its files: the config by any name, or the weights."""
     if path.suffix == ".json":
-        files = _Files(str(path.parent), path.parent, {}, {})
+        files = Files(str(path.parent), path.parent, {}, {})
         config = files.read(path.name)
         check_numbers(files.naming(path.name), config)
         check_code(files.naming(path.name), config)
     elif path.suffix not in (".safetensors", ".gguf"):
         raise RefusedCheckpoint(_about_pickle(path.name, str(path.parent)))
-    return _Files(str(path), None, {}, {})
+    return Files(str(path), None, {}, {})
 
 
-def _config_file(files: _Files) -> str:
+def _config_file(files: Files) -> str:
     """config.json, or the one among the files it names that is for the installed version of transformers."""
     if not files.has(CONFIG_NAME):
         return CONFIG_NAME
@@ -281,7 +290,7 @@ def _config_file(files: _Files) -> str:
 # ---- pickles ----
 
 
-def _check_pickles(files: _Files, safe: list[str]) -> None:
+def _check_pickles(files: Files, safe: list[str]) -> None:
     """Refuse if there are weights, but none in the files that are safe."""
     if any(files.has(file) for file in safe):
         return

@@ -51,6 +51,17 @@ def check_size(what: str, size: int | None, limit: int) -> None:
 
 def read_json(what: str, path: Path) -> dict[str, Any]:
     """The object that a file of JSON is."""
+    values: dict[str, Any] = _read_json(what, path, dict)
+    return values
+
+
+def read_json_list(what: str, path: Path) -> list[Any]:
+    """The list that a file of JSON is."""
+    values: list[Any] = _read_json(what, path, list)
+    return values
+
+
+def _read_json(what: str, path: Path, kind: type) -> Any:
     # Read no further than allowed: the size that the Hub gave may be wrong, and a file may grow.
     with path.open("rb") as file:
         content = file.read(MAX_JSON_BYTES + 1)
@@ -63,8 +74,9 @@ def read_json(what: str, path: Path) -> dict[str, Any]:
         raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}") from error
     except ValueError as error:
         raise RefusedCheckpoint(f"{what} is not valid JSON ({error}). {remedy}") from error
-    if not isinstance(values, dict):
-        raise RefusedCheckpoint(f"{what} holds a {type(values).__name__}, where an object {{...}} belongs. {remedy}")
+    if not isinstance(values, kind):
+        wanted = "an object {...}" if kind is dict else "a list [...]"
+        raise RefusedCheckpoint(f"{what} holds a {type(values).__name__}, where {wanted} belongs. {remedy}")
     if _deeper_than(values, MAX_DEPTH):
         raise RefusedCheckpoint(f"{what} is nested too deep, beyond {MAX_DEPTH} levels. {remedy}")
     return values

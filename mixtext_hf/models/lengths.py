@@ -95,9 +95,11 @@ def check_tokenizer_fits(tokenizer: Any, model: Any) -> None:
         )
 
 
-def settle_max_length(argument: str, given: int | None, config: PreTrainedConfig, tokenizer: Any) -> int:
+def settle_max_length(
+    argument: str, given: int | None, config: PreTrainedConfig, tokenizer: Any, trained: int | None = None
+) -> int:
     """
-    The length in tokens to cut texts to: the given one, or else 128, or what the model takes if that is less.
+    The length in tokens to cut texts to: the given one, or else 128, or what the model takes or was `trained` on if that is less.
 
     Raises:
         `ValueError`: that names the `argument`, for a given one that the model does not take.
@@ -105,8 +107,8 @@ def settle_max_length(argument: str, given: int | None, config: PreTrainedConfig
     if given is not None:
         check_max_length(argument, given, config, tokenizer)
         return given
-    longest = longest_text(config, tokenizer)
-    return DEFAULT_LENGTH if longest is None else min(DEFAULT_LENGTH, longest)
+    known = (DEFAULT_LENGTH, longest_text(config, tokenizer), trained)
+    return min(length for length in known if length is not None)
 
 
 def check_max_length(argument: str, max_length: int, config: PreTrainedConfig, tokenizer: Any) -> None:

@@ -16,7 +16,7 @@ from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.in_batches import run_over
 from mixtext_hf.guessing import fit_frozen_guesser, sentences_about
 from mixtext_hf.models.embedded import minilm_path
-from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.models.features import text_features
 
 
 pytestmark = pytest.mark.pretrained
@@ -33,7 +33,7 @@ def encode():
         run = run_over(
             rows,
             collator,
-            lambda batch: mean_pooled_features(model, batch),
+            lambda batch: text_features(model, batch),
             device=torch.device("cpu"),
             batch_size=64,
         )

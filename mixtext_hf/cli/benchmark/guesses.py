@@ -19,7 +19,7 @@ import torch
 from mixtext_hf.data.guesses import GuessTable
 from mixtext_hf.data.in_batches import write_rows
 from mixtext_hf.guessing import StoredRows, fit_frozen_guesser
-from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.models.features import text_features
 
 from .measuring import load_model, memory_in_child, memory_in_this_process
 
@@ -93,8 +93,8 @@ def encoding_rate(name: str, seq_length: int) -> float:
     model = load_model(name).eval()
     ids = torch.randint(1, model.config.vocab_size, (64, seq_length), generator=torch.Generator().manual_seed(0))
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    mean_pooled_features(model, batch)
+    text_features(model, batch)
     start = time.perf_counter()
     for _ in range(_ENCODED // 64):
-        mean_pooled_features(model, batch)
+        text_features(model, batch)
     return _ENCODED / (time.perf_counter() - start)

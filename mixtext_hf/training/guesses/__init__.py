@@ -11,7 +11,7 @@ from .given import of_column, of_teacher, settings_of_given
 from .made import Guesses, told
 from .rounds import ROUNDS, Rounds
 from .running import encoder_of, label_names, labels_of, model_of, run_over
-from .shared import by_first, shared_table
+from .shared import by_first, check_features, guesses_by_features, shared_table
 from .teacher import Teacher, teacher_classes
 
 
@@ -34,12 +34,13 @@ def make_guesses(trainer: MixTrainer, make_trainer: Callable[..., MixTrainer], *
         `ValueError`: if the guesses in its folder are those of another run and `resume` is set.
     """
     args = trainer.args
-    guesser = args.guesser_name
+    # In all processes, where one alone would keep the others waiting.
+    check_features(trainer)
     names = label_names(trainer)
     folder = Path(str(args.output_dir)) / GUESSES
-    if guesser != "column" and not guesser.startswith("checkpoint:"):
+    if guesses_by_features(trainer):
         return Rounds(trainer, make_trainer, folder, names, resume)()
-    given = of_column if guesser == "column" else of_teacher
+    given = of_column if args.guesser_name == "column" else of_teacher
     make = by_first(trainer, lambda: given(trainer, folder, names))
     table = shared_table(trainer, folder, make, settings=settings_of_given(trainer), resume=resume)
     return told(trainer, Guesses(table, args.surest_share(1), []))
@@ -51,6 +52,7 @@ __all__ = [
     "FrozenFit",
     "Guesses",
     "Teacher",
+    "check_features",
     "encoder_of",
     "labels_of",
     "make_guesses",

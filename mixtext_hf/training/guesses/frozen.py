@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from mixtext_hf.guessing import (
     fit_frozen_guesser,
     sentences_about,
 )
+from mixtext_hf.models.sentence_modules import sentence_modules_of, tell_of_features
+from mixtext_hf.models.stack import unwrap
 
 from .running import encoder_of, label_names, labels_of, model_of, run_over
 from .shared import fingerprint
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
 
 
 def features_path(trainer: MixTrainer, folder: Path) -> Path:
-    """Where the features of all unlabelled texts are: a name that says of which texts and which encoder."""
+    """Where the features of all unlabelled texts are: a name that says of which texts, which encoder and which pooling."""
     about = [fingerprint(trainer, {})[name] for name in ("texts", "encoder", "max_length")]
+    made_by = str(sentence_modules_of(unwrap(model_of(trainer))))
+    about.append(hashlib.sha256(made_by.encode()).hexdigest()[:8])
     return folder / f"features-{'-'.join(map(str, [*about, trainer.args.bf16, trainer.args.fp16]))}.npy"
 
 
@@ -59,6 +64,10 @@ class FrozenFit:
     def __init__(self, trainer: MixTrainer, *, family: Family = "auto"):
         self.trainer, self.family = trainer, family
         self.names = label_names(trainer)
+        if trainer.is_world_process_zero():
+            collator = trainer.data_collator
+            texts = collator if isinstance(collator, MixDataCollator) else None
+            tell_of_features(model_of(trainer), getattr(texts, "tokenizer", None), getattr(texts, "max_length", None))
 
     def __call__(self, features: Rows) -> FrozenGuesser:
         """

@@ -15,7 +15,7 @@ from torch import nn
 from mixtext_hf.data import in_batches
 from mixtext_hf.data.in_batches import BatchFunction, column_values
 from mixtext_hf.models.class_names import names_of_classes
-from mixtext_hf.models.features import mean_pooled_features
+from mixtext_hf.models.features import text_features
 from mixtext_hf.models.modes import evaluating
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.training.unlabeled import label_columns
@@ -39,7 +39,7 @@ def encoder_of(model: nn.Module, trainer: MixTrainer) -> BatchFunction:
 
     def encode(batch: Mapping[str, Any]) -> torch.Tensor:
         with evaluating(model), _precision(trainer):
-            return mean_pooled_features(model, batch)
+            return text_features(model, batch)
 
     return encode
 

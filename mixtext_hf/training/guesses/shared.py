@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from mixtext_hf.data.guesses import GuessTable
 from mixtext_hf.data.in_batches import CHUNK_ROWS, input_columns, some_rows
+from mixtext_hf.models.sentence_modules import sentence_modules_of
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.training.unlabeled import label_columns
 
@@ -121,6 +122,7 @@ def fingerprint(trainer: MixTrainer, settings: Mapping[str, Any]) -> dict[str, A
             "labelled": _hash_rows(trainer.train_dataset, collator, with_labels=True),
             "classes": label_names(trainer),
             "encoder": _hash_encoder(trainer),
+            "features": str(sentence_modules_of(unwrap(model_of(trainer)))) if guesses_by_features(trainer) else None,
             "max_length": getattr(collator, "max_length", None),
         }
     as_read: dict[str, Any] = json.loads(json.dumps({**settings, **trainer.data_fingerprint}, default=str))
@@ -135,6 +137,21 @@ def _hash_rows(rows: Any, collator: Any, *, with_labels: bool) -> str:
             kept = [(name, row[name]) for name in sorted(row) if name in columns]
             digest.update(repr(kept).encode())
     return digest.hexdigest()[:16]
+
+
+def guesses_by_features(trainer: MixTrainer) -> bool:
+    """Whether the guesser looks at features of the encoder; a column or a teacher does not."""
+    guesser = trainer.args.guesser_name
+    return guesser != "column" and not guesser.startswith("checkpoint:")
+
+
+def check_features(trainer: MixTrainer) -> None:
+    """
+    Raises:
+        `ValueError`: if the guesser needs features, and how the model's checkpoint makes them is not understood.
+    """
+    if trainer.learns_from_guesses and guesses_by_features(trainer):
+        sentence_modules_of(unwrap(model_of(trainer)))
 
 
 def _hash_encoder(trainer: MixTrainer) -> str:
