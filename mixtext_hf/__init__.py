@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .functional import puzzle_mix as puzzle_mix
     from .functional import solve_grid_cut as solve_grid_cut
     from .methods import ERM as ERM
+    from .methods import LADA as LADA
     from .methods import UDA as UDA
     from .methods import AugMix as AugMix
     from .methods import CutMix as CutMix
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
     from .models import MixableModelForImageClassification as MixableModelForImageClassification
     from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
+    from .models import MixableModelForTokenClassification as MixableModelForTokenClassification
     from .training import MixTrainer as MixTrainer
     from .training import MixTrainingArguments as MixTrainingArguments
 
@@ -63,6 +65,7 @@ _HOMES = {
     ),
     "methods": (
         "ERM",
+        "LADA",
         "UDA",
         "AugMix",
         "CutMix",
@@ -84,6 +87,7 @@ _HOMES = {
         "MeanPoolingForSequenceClassification",
         "MixableModelForImageClassification",
         "MixableModelForSequenceClassification",
+        "MixableModelForTokenClassification",
     ),
     "training": ("MixTrainer", "MixTrainingArguments"),
 }

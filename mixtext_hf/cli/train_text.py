@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
@@ -34,7 +34,7 @@ from .in_vain import check_none_in_vain
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .named_model import load_config, naming_another_head, task_of
-from .parsing import Parser
+from .parsing import Parser, peek
 from .processors import load_tokenizer
 from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
@@ -64,6 +64,13 @@ class ModelArguments(HubArguments):
 class DataArguments(SelectionArguments):
     """Which texts, and how many of them."""
 
+    task: str = field(
+        default="text",
+        metadata={
+            "help": "'text': a class for each text, or several, or a score; 'ner' (or 'token_classification'): a tag for each word, of "
+            "CoNLL files or of columns tokens and ner_tags."
+        },
+    )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder of a data set; 'docstrings' is the embedded corpus."}
     )
@@ -98,6 +105,20 @@ class DataArguments(SelectionArguments):
     unlabeled_per_class: int | None = field(
         default=None, metadata={"help": "Take only this many texts of each class of the rest of train."}
     )
+    tokens_column: str | None = field(
+        default=None, metadata={"help": "With --task ner: column of the words; 'tokens' or 'words' if not given."}
+    )
+    tags_column: str | None = field(
+        default=None, metadata={"help": "With --task ner: column of the tags; 'ner_tags', 'tags' ... if not given."}
+    )
+    tag_column: int | None = field(
+        default=None,
+        metadata={"help": "With --task ner: which column of CoNLL files, from 1 on; the last if not given."},
+    )
+    labeled_sentences: int | None = field(
+        default=None,
+        metadata={"help": "With --task ner: train on so many sentences; mixtext learns from the others without tags."},
+    )
     max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
     pad_to_multiple_of: int | None = field(default=None, metadata={"help": "8 helps GPUs with reduced precision."})
 
@@ -118,7 +139,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def make_run(argv: Sequence[str] | None = None) -> TextRun:
     """The run that the arguments describe, checked and ready to start."""
-    return make_run_of(LoneTextRun, make_parser(), argv, DEFAULTS)
+    parser = make_parser()
+    if peek(parser, argv, ["task"])["task"] not in TASKS_OF_TOKENS:
+        return make_run_of(LoneTextRun, parser, argv, DEFAULTS)
+    from .train_tokens import TokenRun
+
+    return make_run_of(TokenRun, parser, argv, {})
+
+
+TASKS_OF_TOKENS = ("ner", "token_classification")
+_OF_TOKENS = ("tokens_column", "tags_column", "tag_column", "labeled_sentences")
 
 
 class TextRun(Run):
@@ -130,8 +160,10 @@ class TextRun(Run):
     unit = "texts"
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
+    model_class: ClassVar[Any] = MixableModelForSequenceClassification
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
+        self.check_task(data_args)
         super().__init__(model_args, data_args, training_args)
         if training_args.train_sampling_strategy not in ("random", "sequential"):
             raise ValueError(
@@ -145,11 +177,23 @@ class TextRun(Run):
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
+        self.collator = self.make_collator()
         used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
         self.summarise(used, self.tokenizer, self.data_args.max_seq_length)
         self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.trainer.overlap_is_told = self.summary is not None
+
+    def check_task(self, data_args: DataArguments) -> None:
+        """Raise `ValueError` for another task, and for arguments that are of another."""
+        if data_args.task != "text":
+            raise ValueError(
+                f"--task {data_args.task}: choose text, ner or token_classification (the last two by mixtext-hf train-text alone; a "
+                "comparison is of whole texts)."
+            )
+        for name in _OF_TOKENS:
+            if getattr(data_args, name) is not None:
+                raise ValueError(f"--{name} {getattr(data_args, name)} is for --task ner: add it, or leave this out.")
 
     def _load_data(self) -> TextDatasets:
         problem_type, names = task_of(self.config)
@@ -213,10 +257,10 @@ class TextRun(Run):
         if data.label_names:
             name_classes(self.config, data.label_names)
         with naming_another_head(self.model_name, data.num_labels):
-            model = MixableModelForSequenceClassification.without_hooks(
+            model = self.model_class.without_hooks(
                 self.model_name,
                 config=self.config,
-                head=a.head,
+                **({} if a.head is None else {"head": a.head}),
                 cache_dir=a.cache_dir,
                 revision=a.model_revision,
                 token=a.token,
@@ -224,18 +268,10 @@ class TextRun(Run):
                 new_head=self.needs_new_head,
                 checked=[self.checked],
             )
-        collator = MixDataCollator(
-            self.tokenizer,
-            text_column=data.columns.text,
-            text_pair_column=data.columns.text_pair,
-            max_length=self.data_args.max_seq_length,
-            pad_to_multiple_of=self.data_args.pad_to_multiple_of,
-            is_regression=data.problem_type == REGRESSION,
-        )
         trainer = MixTrainer(
             model=model,
             args=self.args,
-            data_collator=collator,
+            data_collator=self.collator,
             train_dataset=data.train if self.args.do_train else None,
             unlabeled_dataset=data.unlabeled if self.args.do_train and self._wants_unlabeled() else None,
             eval_dataset=next(iter(self.evaluation_splits().values()), None) if data.validation else None,
@@ -244,6 +280,17 @@ class TextRun(Run):
         )
         trainer.guesser_label_map = read_label_map(self.data_args.label_map)
         return trainer
+
+    def make_collator(self) -> MixDataCollator:
+        """What makes batches of the data."""
+        return MixDataCollator(
+            self.tokenizer,
+            text_column=self.data.columns.text,
+            text_pair_column=self.data.columns.text_pair,
+            max_length=self.data_args.max_seq_length,
+            pad_to_multiple_of=self.data_args.pad_to_multiple_of,
+            is_regression=self.data.problem_type == REGRESSION,
+        )
 
     def columns(self) -> list[str | None]:
         return [self.data.columns.text, self.data.columns.text_pair]
