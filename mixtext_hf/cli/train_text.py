@@ -157,6 +157,7 @@ class TextRun(Run):
     model_args: ModelArguments
     data_args: DataArguments
     data: TextDatasets
+    collator: MixDataCollator
     unit = "texts"
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}

@@ -59,6 +59,7 @@ class TokenRun(TextRun):
     """One run of the command: everything that can be wrong is found on construction, before training starts."""
 
     data: TokenDatasets  # type: ignore[assignment]
+    collator: TokenCollator
     unit = "sentences"
     model_class: ClassVar[Any] = MixableModelForTokenClassification
 

@@ -17,7 +17,7 @@ from mixtext_hf._numbers import is_number
 from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
-from .citation import Citation
+from .citation import REGMIXUP, Citation
 
 
 class Forward(Protocol):
@@ -160,15 +160,6 @@ class Step:
     word_starts: torch.Tensor | None = None
     partner_labels: torch.Tensor | None = None
     gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
-
-
-REGMIXUP = Citation(
-    authors="Pinto, F., Yang, H., Lim, S.-N., Torr, P. H. S. and Dokania, P. K.",
-    title="Using Mixup as a Regularizer Can Surprisingly Improve Accuracy & Out-of-Distribution Robustness",
-    venue="NeurIPS",
-    year=2022,
-    url="https://arxiv.org/abs/2206.14502",
-)
 
 
 @dataclass(frozen=True)

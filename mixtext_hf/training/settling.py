@@ -60,7 +60,7 @@ def loss_for(model: PreTrainedModel, args: MixTrainingArguments) -> MixedLoss:
     Raises:
         `ValueError`: if `mix_loss` is for other tasks.
     """
-    config = model.config
+    config: Any = model.config
     if classifies_tokens(model):
         check_loss_of_tokens(args)
         return TokenLoss(SINGLE_LABEL, config.num_labels, args.label_smoothing_factor)

@@ -18,6 +18,7 @@ SUFFIXES = (".conll", ".txt", ".bio", ".bio2", ".iob", ".iob2", ".iobes", ".bioe
 DOCUMENT = "-DOCSTART-"
 # What begins a line that is about a sentence and none of its words: `# sent_id = 3`, `# id 5a-20 domain=train`.
 _COMMENT = re.compile(r"#\s")
+_BLANKS = re.compile(r"[ \t]+")
 
 
 def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | None = None) -> pa.Table:
@@ -50,11 +51,10 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
         is_comment = begins and _COMMENT.match(line)
         if width == 0 and not is_comment:
             between_tabs = "\t" in line
-        cells = line.split("\t") if between_tabs else line.split()
+        cells = _cells(line, between_tabs)
         if is_comment and len(cells) != width:
             comments += 1
             continue
-        cells = [cell.strip() for cell in cells]
         if width == 0:
             width = len(cells)
             _check_tag_column(tag_column, width)
@@ -73,6 +73,11 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
     if width > 1:
         columns["ner_tags"] = pa.array(tags)
     return pa.table(columns)
+
+
+def _cells(line: str, between_tabs: bool) -> list[str]:
+    """Of blanks those of ASCII alone: others, which do not break, may be within a word."""
+    return [cell.strip(" ") for cell in line.split("\t")] if between_tabs else _BLANKS.split(line.strip(" \t"))
 
 
 def _lines(path: Path, encoding: str | None) -> Iterator[tuple[int, str]]:
@@ -104,7 +109,7 @@ def _check_tag_column(tag_column: int | None, width: int) -> None:
 
 def _check_cells(cells: list[str], number: int, width: int, between_tabs: bool, line: str) -> None:
     if len(cells) != width:
-        blanks = between_tabs and "\t" not in line and len(line.split()) == width
+        blanks = between_tabs and "\t" not in line and len(_cells(line, between_tabs=False)) == width
         why = " (it has blanks where the others have tabs)" if blanks else ""
         raise Unreadable(
             f"line {number} has {len(cells)} {'column' if len(cells) == 1 else 'columns'}{why}, and the lines before it have {width}: "

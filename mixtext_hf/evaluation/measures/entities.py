@@ -101,9 +101,9 @@ def make_token_metrics(
         logits: Any = prediction.predictions
         logits = np.asarray(logits[0] if isinstance(logits, tuple) else logits)
         labels = np.asarray(prediction.label_ids)
-        probabilities, references = flat_words(logits, labels)
-        if not len(references):
+        if not (labels != HIDDEN).any():
             return {}
+        probabilities, references = flat_words(logits, labels)
         results: dict[str, float] = {}
         if set(chosen) & set(OF_ENTITIES):
             named = np.asarray(label_names, dtype=object)
