@@ -24,7 +24,7 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
-from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.modality import check_labels_texts, check_modality
 from mixtext_hf.problem_types import REGRESSION
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 from mixtext_hf.training.guesses import teacher_classes
@@ -174,7 +174,7 @@ class TextRun(Run):
         source = model_args.model_name_or_path or MINILM
         self.model_name = minilm_path() if source == MINILM and not Path(MINILM).exists() else source
         self.config, self.checked = load_config(self.model_name, model_args)
-        check_modality(self.model_name, self.config, "text")
+        self.check_model()
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
@@ -184,6 +184,12 @@ class TextRun(Run):
         self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.trainer.overlap_is_told = self.summary is not None
+
+    def check_model(self) -> None:
+        """Raise `ValueError` for a model of another kind of inputs, or of labels."""
+        check_modality(self.model_name, self.config, "text")
+        if not (self.model_args.new_head or self.model_args.ignore_mismatched_sizes):
+            check_labels_texts(self.model_name, self.config)
 
     def check_task(self, data_args: DataArguments) -> None:
         """Raise `ValueError` for another task, and for arguments that are of another."""
@@ -245,9 +251,15 @@ class TextRun(Run):
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         a = self.model_args
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
-        tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, token=a.token, **where)
+        tokenizer = self.read_tokenizer(name, token=a.token, **where)
         length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer)
         self.data_args = replace(self.data_args, max_seq_length=length)
+        return tokenizer
+
+    @staticmethod
+    def read_tokenizer(name: str, **where: Any) -> PreTrainedTokenizerBase:
+        """The tokenizer at a place."""
+        tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, **where)
         return tokenizer
 
     def _make_trainer(self) -> MixTrainer:

@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,9 +26,11 @@ from mixtext_hf.evaluation.measures.entities import TOKEN_METRICS, flat_words, h
 from mixtext_hf.evaluation.measures.loading import logits_of
 from mixtext_hf.evaluation.token_predictions import predicted_sentences
 from mixtext_hf.models import MixableModelForTokenClassification
+from mixtext_hf.models.modality import check_modality
 from mixtext_hf.training import MixTrainingArguments
 
 from .in_vain import check_none_in_vain
+from .processors import load_tokenizer, load_word_tokenizer
 from .train_text import TASKS_OF_TOKENS, DataArguments, ModelArguments, TextRun
 
 
@@ -85,6 +88,19 @@ class TokenRun(TextRun):
                     f"--{name} {value} is of whole texts, and --{'task ' + data_args.task} has a tag for each word: "
                     f"{remedy.get(name, 'leave it out')}."
                 )
+
+    def check_model(self) -> None:
+        check_modality(self.model_name, self.config, "text")
+        architectures = [str(name) for name in self.config.architectures or ()]
+        if not self.args.do_train and not any("ForTokenClassification" in name for name in architectures):
+            raise ValueError(
+                f"model_name_or_path={self.model_name!r} gives no tags to words ({', '.join(architectures) or self.config.model_type}): name a "
+                "...ForTokenClassification, or add --do_train."
+            )
+
+    @staticmethod
+    def read_tokenizer(name: str, **where: Any) -> Any:
+        return load_word_tokenizer(partial(load_tokenizer, name, **where))
 
     @staticmethod
     def check_metric_names(names: Sequence[str]) -> None:

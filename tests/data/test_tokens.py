@@ -119,7 +119,7 @@ def test_tags_of_a_trained_model_keep_their_ids(tmp_path):
     file = conll(tmp_path / "a.conll", sentences(6))
     data = load_token_datasets(test_file=file, label_names=["I-PER", "O", "B-PER"])
     assert data.test["test"]["label"][0] == [[1, 2, 0][tag] for tag in sentences(6)[0]["ner_tags"]]
-    with pytest.raises(ValueError, match="Row 0 of the split 'test' has the tag .*, and the model has"):
+    with pytest.raises(ValueError, match=r"Row 0 of the split 'test' has the tag .*, and the model has"):
         load_token_datasets(test_file=file, label_names=["B-ORG", "I-ORG"])
 
 

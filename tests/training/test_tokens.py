@@ -21,7 +21,7 @@ from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.data.tokens.collator import TokenCollator
 from mixtext_hf.functional import make_mixable
-from mixtext_hf.methods import ERM, LADA, EmbedMixup, ManifoldMixup, MixText, PooledMixup, PuzzleTMix, SSMix, TMix, UDA
+from mixtext_hf.methods import ERM, LADA, UDA, EmbedMixup, ManifoldMixup, MixText, PooledMixup, PuzzleTMix, SSMix, TMix
 from mixtext_hf.training import MixTrainer
 
 
@@ -167,7 +167,7 @@ def test_a_partner_needs_another_sentence(tmp_path):
 
 
 def test_partners_are_fetched_in_an_order_of_their_own(tmp_path):
-    with pytest.raises(ValueError, match="sentences with partners .lada. are drawn in an order of their own"):
+    with pytest.raises(ValueError, match=r"sentences with partners .lada. are drawn in an order of their own"):
         make(tmp_path, LADA(), train_sampling_strategy="sequential")
 
 

@@ -197,9 +197,8 @@ def read_sentences(
     return Dataset(pa.concat_tables(tables))
 
 
-def _of_files_of_one(
-    argument: str, files: str | Sequence[str], cache_dir: str | None, how: Reading, tag_column: int | None
-) -> tuple[Dataset, list[Path]]:
+def token_files(argument: str, files: str | Sequence[str]) -> list[Path]:
+    """The files that are named, by paths or glob patterns; an error that names the `argument` if one is not there, or is empty."""
     patterns = patterns_in(files) if isinstance(files, str) else [str(file) for file in files]
     paths = matching_files(argument, patterns) if patterns else []
     if not paths:
@@ -209,6 +208,13 @@ def _of_files_of_one(
             raise ValueError(f"`{argument}`: {str(path)!r} is a folder. Name its files.")
         if path.stat().st_size == 0:
             raise ValueError(f"`{argument}`: the file {str(path)!r} is empty. Give a file with at least one sentence.")
+    return paths
+
+
+def _of_files_of_one(
+    argument: str, files: str | Sequence[str], cache_dir: str | None, how: Reading, tag_column: int | None
+) -> tuple[Dataset, list[Path]]:
+    paths = token_files(argument, files)
     return read_sentences(argument, paths, cache_dir, how, tag_column), paths
 
 

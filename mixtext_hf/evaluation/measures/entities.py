@@ -46,16 +46,42 @@ def entity_scores(predictions: Sequence[Sequence[str]], references: Sequence[Seq
         from seqeval.metrics import f1_score, precision_score, recall_score
     except ImportError as error:
         raise ImportError("Entities are measured by seqeval: pip install 'mixtext-hf[tokens]'.") from error
-    tags = {tag for sentences in (predictions, references) for sentence in sentences for tag in sentence}
-    is_bilou = any(tag.startswith(("L-", "U-")) for tag in tags)
-    both = [
-        [[_as_bioes(tag) if is_bilou else tag for tag in sentence] for sentence in sentences]
-        for sentences in (references, predictions)
-    ]
+    both = _one_letter(references, predictions), _one_letter(predictions, references)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning)
         scores = precision_score(*both), recall_score(*both), f1_score(*both)
     return dict(zip(OF_ENTITIES, map(float, scores), strict=True))
+
+
+def entities_by_type(prediction: EvalPrediction, label_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and number (`support`) of the entities of each type, of a prediction as of [`make_token_metrics`]."""
+    from seqeval.metrics import classification_report
+
+    predicted, true = _named(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), label_names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        report = classification_report(_one_letter(true, predicted), _one_letter(predicted, true), output_dict=True)
+    return {
+        kind: {name.removesuffix("-score"): float(value) for name, value in of.items()}
+        for kind, of in report.items()
+        if not kind.endswith(" avg")
+    }
+
+
+def _named(logits: NDArray, labels: NDArray, label_names: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
+    """The predicted and the true tags of the words of each sentence that have a label."""
+    named, known = np.asarray(label_names, dtype=object), labels != HIDDEN
+    best = logits.argmax(axis=-1)
+    return (
+        [named[row[there]].tolist() for row, there in zip(best, known, strict=True)],
+        [named[row[there]].tolist() for row, there in zip(labels, known, strict=True)],
+    )
+
+
+def _one_letter(sentences: Sequence[Sequence[str]], others: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Sentences with tags of BILOU, if there are any among them or the others, as those of BIOES."""
+    is_bilou = any(tag.startswith(("L-", "U-")) for part in (sentences, others) for one in part for tag in one)
+    return [[_as_bioes(tag) if is_bilou else tag for tag in sentence] for sentence in sentences]
 
 
 def has_entities(label_names: Sequence[str]) -> bool:
@@ -106,14 +132,7 @@ def make_token_metrics(
         probabilities, references = flat_words(logits, labels)
         results: dict[str, float] = {}
         if set(chosen) & set(OF_ENTITIES):
-            named = np.asarray(label_names, dtype=object)
-            results |= entity_scores(
-                [
-                    named[row[known]].tolist()
-                    for row, known in zip(logits.argmax(axis=-1), labels != HIDDEN, strict=True)
-                ],
-                [named[row[row != HIDDEN]].tolist() for row in labels],
-            )
+            results |= entity_scores(*_named(logits, labels, label_names))
         results["token_accuracy"] = accuracy(predictions=probabilities.argmax(axis=1), references=references)
         for name, measure in _OF_WORDS.items():
             results[name] = measure(probabilities=probabilities, references=references)
