@@ -14,18 +14,79 @@ from pathlib import Path
 import numpy as np
 
 
-FIRST = "Anna Boris Clara David Elena Felix Greta Hugo Ines Jonas Klara Leon Maria Nora Oskar Paula Quentin Rosa Simon Tilda".split()
-LAST = (
-    "Adler Becker Conti Duval Egger Ferro Garcia Hansen Ito Jansen Keller Lopez Moreau Novak Okafor Petrov Rossi Silva Tanaka "
-    "Weber".split()
-)
-PLACES = "Berlin,Lisbon,New York,Oslo,Cape Town,Lyon,Kyoto,Vienna,San Marino,Quito,Dublin,Riga,Buenos Aires,Accra,Seoul".split(
-    ","
-)
-ORGANISATIONS = (
-    "Nordbank,Solaris Labs,Union Steel,Blue River Trust,Orion Motors,Delta Press,Green Valley Foods,Atlas Group,Hanse Lines,City "
-    "Hospital".split(",")
-)
+FIRST = [
+    "Anna",
+    "Boris",
+    "Clara",
+    "David",
+    "Elena",
+    "Felix",
+    "Greta",
+    "Hugo",
+    "Ines",
+    "Jonas",
+    "Klara",
+    "Leon",
+    "Maria",
+    "Nora",
+    "Oskar",
+    "Paula",
+    "Quentin",
+    "Rosa",
+    "Simon",
+    "Tilda",
+]
+LAST = [
+    "Adler",
+    "Becker",
+    "Conti",
+    "Duval",
+    "Egger",
+    "Ferro",
+    "Garcia",
+    "Hansen",
+    "Ito",
+    "Jansen",
+    "Keller",
+    "Lopez",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Petrov",
+    "Rossi",
+    "Silva",
+    "Tanaka",
+    "Weber",
+]
+PLACES = [
+    "Berlin",
+    "Lisbon",
+    "New York",
+    "Oslo",
+    "Cape Town",
+    "Lyon",
+    "Kyoto",
+    "Vienna",
+    "San Marino",
+    "Quito",
+    "Dublin",
+    "Riga",
+    "Buenos Aires",
+    "Accra",
+    "Seoul",
+]
+ORGANISATIONS = [
+    "Nordbank",
+    "Solaris Labs",
+    "Union Steel",
+    "Blue River Trust",
+    "Orion Motors",
+    "Delta Press",
+    "Green Valley Foods",
+    "Atlas Group",
+    "Hanse Lines",
+    "City Hospital",
+]
 TEMPLATES = (
     "PER moved to LOC last year .",
     "ORG opened an office in LOC .",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mixtext_hf._files import check_writable, whole_file
+from mixtext_hf.data import has_labels
 from mixtext_hf.data.tokens.datasets import WORDS, load_token_datasets
 from mixtext_hf.evaluation.measures.entities import entities_by_type, has_entities, make_token_metrics
 from mixtext_hf.evaluation.token_predictions import as_prediction, predict_words
@@ -78,12 +79,10 @@ class TokenEvaluation:
             cache_dir=classifier.args.cache_dir,
         )
         self.data = data
-        splits = {**data.test, **data.validation}
-        self.split_name, self.split = next(
-            ((name, split) for name, split in splits.items() if "label" in split.column_names), ("", None)
-        )
-        if self.split is None:
+        tagged = [(name, split) for name, split in {**data.test, **data.validation}.items() if has_labels(split)]
+        if not tagged:
             raise ValueError("There is no test or validation split with tags to measure on: give --test_file.")
+        self.split_name, self.split = tagged[0]
         self.model = classifier.load("single_label_classification", device_of(report_args.use_cpu))
         self.collator = classifier.token_collator(data_args.max_seq_length)
 
@@ -97,7 +96,7 @@ class TokenEvaluation:
         words, cut = sum(map(len, rows[WORDS][:])), self.collator.cut_words(rows)
         metrics = self.measure(prediction)
         if not metrics:
-            raise ValueError(f"The tags of the {self.split_name} split are hidden: there is nothing to measure.")
+            raise ValueError(f"No word of the {self.split_name} split has a tag: there is nothing to measure.")
         by_type = entities_by_type(prediction, self.label_names) if has_entities(self.label_names) else {}
         summary = [
             f"{self.classifier.name} on {len(rows):,} sentences ({self.split_name}):",

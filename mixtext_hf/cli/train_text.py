@@ -34,7 +34,7 @@ from .in_vain import check_none_in_vain
 from .kept_classes import load_for_training
 from .making_runs import make_run_of, run_command
 from .named_model import load_config, naming_another_head, task_of
-from .parsing import Parser, peek
+from .parsing import Parser
 from .processors import load_tokenizer
 from .run import Run
 from .run_arguments import HubArguments, SelectionArguments
@@ -139,12 +139,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def make_run(argv: Sequence[str] | None = None) -> TextRun:
     """The run that the arguments describe, checked and ready to start."""
-    parser = make_parser()
-    if peek(parser, argv, ["task"])["task"] not in TASKS_OF_TOKENS:
-        return make_run_of(LoneTextRun, parser, argv, DEFAULTS)
-    from .train_tokens import TokenRun
-
-    return make_run_of(TokenRun, parser, argv, {})
+    return make_run_of(LoneTextRun, make_parser(), argv, DEFAULTS)
 
 
 TASKS_OF_TOKENS = ("ner", "token_classification")
@@ -184,6 +179,11 @@ class TextRun(Run):
         self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.trainer.overlap_is_told = self.summary is not None
+
+    @property
+    def problem_type_of_model(self) -> str | None:
+        """What the config of the model is to say of the task."""
+        return self.data.problem_type
 
     def check_model(self) -> None:
         """Raise `ValueError` for a model of another kind of inputs, or of labels."""
@@ -265,7 +265,7 @@ class TextRun(Run):
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
         set_seed(self.args.seed)
-        self.config.problem_type = data.problem_type
+        self.config.problem_type = self.problem_type_of_model
         self.config.num_labels = data.num_labels
         if data.label_names:
             name_classes(self.config, data.label_names)

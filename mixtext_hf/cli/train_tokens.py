@@ -141,6 +141,10 @@ class TokenRun(TextRun):
     def _wants_unlabeled(self) -> bool:
         return bool(self._method().uses_unlabeled)
 
+    @property
+    def problem_type_of_model(self) -> str | None:
+        return None  # a problem of texts
+
     def make_collator(self) -> TokenCollator:
         return TokenCollator(
             self.tokenizer,

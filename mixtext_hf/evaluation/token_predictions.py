@@ -74,13 +74,13 @@ def as_prediction(rows: Any, collator: TokenCollator, logits: Sequence[NDArray])
 
 
 def predicted_sentences(
-    rows: Any, collator: TokenCollator, logits: Sequence[NDArray], label_names: Sequence[str]
+    rows: Any, collator: TokenCollator, logits: Sequence[NDArray] | NDArray, label_names: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """
     Args:
         rows (`datasets.Dataset` or `Sequence[dict]`): Sentences of words, with the class ids of these where they are known.
         collator ([`TokenCollator`]): That made the batches.
-        logits (`Sequence[np.ndarray]`): Of each row `(T, C)`.
+        logits (`Sequence[np.ndarray]` or `np.ndarray`): Of each row `(T, C)`.
         label_names (`Sequence[str]`): The tags in the order of their ids.
 
     Yields:
