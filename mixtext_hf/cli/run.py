@@ -123,6 +123,10 @@ class Run:
         if args.do_predict:
             self.describe_rows()
 
+    @staticmethod
+    def check_task(data_args: Any) -> None:
+        """Raise `ValueError` for a task that runs of this kind are not for, where there are several."""
+
     def describe_rows(self) -> None:
         """What stands beside the predictions for each test split."""
         data, id_column = self.data, self.data_args.id_column

@@ -191,7 +191,8 @@ class TextRun(Run):
         if not (self.model_args.new_head or self.model_args.ignore_mismatched_sizes):
             check_labels_texts(self.model_name, self.config)
 
-    def check_task(self, data_args: DataArguments) -> None:
+    @staticmethod
+    def check_task(data_args: DataArguments) -> None:
         """Raise `ValueError` for another task, and for arguments that are of another."""
         if data_args.task != "text":
             raise ValueError(

@@ -73,7 +73,8 @@ class TokenRun(TextRun):
             )
         super().__init__(model_args, data_args, training_args)
 
-    def check_task(self, data_args: DataArguments) -> None:
+    @staticmethod
+    def check_task(data_args: DataArguments) -> None:
         if data_args.task not in TASKS_OF_TOKENS:
             raise ValueError(f"--task {data_args.task}: choose text, ner or token_classification.")
         usual = {field.name: field.default for field in fields(data_args)}

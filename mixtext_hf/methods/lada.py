@@ -10,7 +10,15 @@ import numpy as np
 import torch
 
 from mixtext_hf._numbers import is_number, is_whole
-from mixtext_hf.mixing import MixPlan, TokenLoss, TokenOrder, TokenShares, permute_places, to_token_targets
+from mixtext_hf.mixing import (
+    IGNORE_INDEX,
+    MixPlan,
+    TokenLoss,
+    TokenOrder,
+    TokenShares,
+    permute_places,
+    to_token_targets,
+)
 
 from .base import MixMethod, Preset, Step, is_by_row, scaled_layers
 from .citation import Citation
@@ -139,7 +147,7 @@ class LADA(MixMethod):
             }
             inside: MixPlan | None = None
             if isinstance(plan.detail, TokenOrder):
-                places = labels != -100
+                places = labels != IGNORE_INDEX
                 sources = permute_places(plan.detail.numbers[:rows], places)
                 stays = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
                 lam = plan.lam[:rows].unsqueeze(1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def token_losses(method: MixText, step: Step) -> Iterator[dict[str, torch.Tensor]]:
     r"""
     The losses of one step: that of the labelled sentences, a mean over their labels, and that of the others, a mean over their words,
-    both on mixed targets. A guess is aligned and sharpened for each word as for each text elsewhere.
+    both on mixed targets; each micro-batch counts by its share of the labels of the global batch. A guess is aligned and sharpened for each word as for each text elsewhere.
 
     Args:
         method ([`MixText`]): Its hyper-parameters.

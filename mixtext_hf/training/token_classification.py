@@ -147,13 +147,16 @@ def _refuse(label: int, which: str, loss: TokenLoss) -> None:
 
 def shares_of_tokens(trainer: MixTrainer) -> list[float]:
     """The shares of the classes among the labels of the training sentences."""
+    assert isinstance(trainer.loss, TokenLoss)
+    check_token_column(trainer.train_dataset, "train_dataset", trainer.data_collator, trainer.loss)
     counts = [0] * trainer.loss.num_labels
     columns: Sequence[str] = (
         trainer.data_collator.label_columns if isinstance(trainer.data_collator, TokenCollator) else ("labels",)
     )
     for labels in column_values(trainer.train_dataset, columns):
         for label in labels or ():
-            if label is not None and label != IGNORE_INDEX:
+            # What is no class, the batch that holds it will say.
+            if isinstance(label, int) and 0 <= label < len(counts):
                 counts[label] += 1
     total = max(sum(counts), 1)
     return [count / total for count in counts]

@@ -53,6 +53,7 @@ def test_the_same_sentences_however_they_are_written(tmp_path, text):
 def test_columns_and_packing(tmp_path):
     assert read(tmp_path, "Anna B-PER NNP\n", tag_column=2) == ([["Anna"]], [["B-PER"]])
     assert read(tmp_path, "New York\tB-LOC\n# \tO\n") == ([["New York", "#"]], [["B-LOC", "O"]])
+    assert read(tmp_path, "# O\n1 B-X\n") == ([["#", "1"]], [["O", "B-X"]])
     assert read(tmp_path, "Anna\ncame\n") == ([["Anna", "came"]], None)
     assert read(tmp_path, "Zoë\xa0\u2028x O\n") == ([["Zoë\xa0\u2028x"]], [["O"]])
     path = tmp_path / "a.conll.gz"

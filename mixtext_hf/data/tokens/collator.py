@@ -48,11 +48,6 @@ class TokenCollator(MixDataCollator):
             raise ValueError(
                 "Sentences of words have no second text and no scores: leave out text_pair_column and is_regression."
             )
-        if not self.tokenizer.is_fast:
-            raise ValueError(
-                f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not say which piece belongs to which word: load the fast "
-                "one, AutoTokenizer.from_pretrained(name, use_fast=True)."
-            )
         if self.tokenizer.padding_side != "right":
             raise ValueError(
                 f"The tokenizer pads on the {self.tokenizer.padding_side}, and words are found again by their place from the first on: set "
@@ -148,6 +143,11 @@ class TokenCollator(MixDataCollator):
         return words
 
     def _encode(self, words: list[list[str]]) -> Any:
+        if not self.tokenizer.is_fast:
+            raise ValueError(
+                f"{type(self.tokenizer).__name__} is a slow tokenizer, which does not say which piece belongs to which word: load the fast "
+                "one, AutoTokenizer.from_pretrained(name, use_fast=True)."
+            )
         max_length = self.max_length or self.tokenizer.model_max_length
         cuts = max_length < 1_000_000
         try:

@@ -43,21 +43,18 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
     """
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
-    begins, width, between_tabs, comments = True, 0, False, 0
+    begins, comments = True, 0
+    width, between_tabs = _layout(path, encoding)
+    if width:
+        _check_tag_column(tag_column, width)
     for number, line in _lines(path, encoding):
         if not line.strip() or line.startswith(DOCUMENT):
             begins = True
             continue
-        is_comment = begins and _COMMENT.match(line)
-        if width == 0 and not is_comment:
-            between_tabs = "\t" in line
         cells = _cells(line, between_tabs)
-        if is_comment and len(cells) != width:
+        if begins and _COMMENT.match(line) and len(cells) != width:
             comments += 1
             continue
-        if width == 0:
-            width = len(cells)
-            _check_tag_column(tag_column, width)
         _check_cells(cells, number, width, between_tabs, line)
         if begins:
             sentences.append([])
@@ -73,6 +70,14 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
     if width > 1:
         columns["ner_tags"] = pa.array(tags)
     return pa.table(columns)
+
+
+def _layout(path: Path, encoding: str | None) -> tuple[int, bool]:
+    """How many columns the first line of a word has, and whether tabs stand between them; 0 where there is none."""
+    for _, line in _lines(path, encoding):
+        if line.strip() and not line.startswith(DOCUMENT) and not _COMMENT.match(line):
+            return len(_cells(line, "\t" in line)), "\t" in line
+    return 0, False
 
 
 def _cells(line: str, between_tabs: bool) -> list[str]:
