@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from runs import GivenPlansTrainer, arguments, series
 from tiny import tiny_config, widen
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
+
+from mixtext_hf.methods import MixMethod
 
 
 TAGS = ["O", "B-PER", "I-PER"]
@@ -56,6 +59,30 @@ def token_model(model_type: str = "bert", attention: str = "eager", *, seed: int
     model = AutoModelForTokenClassification.from_config(config, attn_implementation=attention)
     widen(model, std=0.2)
     return model
+
+
+def run_sentences(output_dir: str | Path, batch: int, accumulation: int, method: MixMethod) -> dict[str, list[float]]:
+    """One epoch over 48 sentences in their order; loss and norm of the gradient by step, and the loss of evaluation."""
+    args = arguments(
+        output_dir,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        train_sampling_strategy="sequential",
+    )
+    trainer = GivenPlansTrainer(
+        token_model(),
+        args,
+        train_dataset=sentences(48),
+        eval_dataset=sentences(11, seed=9),
+        processing_class=piece_tokenizer(),
+        method=method,
+    )
+    trainer.train()
+    return {
+        "loss": series(trainer, "loss"),
+        "grad_norm": series(trainer, "grad_norm"),
+        "eval_loss": [trainer.evaluate()["eval_loss"]],
+    }
 
 
 def conll(path: Path, rows: list[dict[str, Any]], between: str = "\t") -> str:

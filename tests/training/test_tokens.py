@@ -16,7 +16,7 @@ from runs import (
     series,
     weights,
 )
-from sentences import piece_tokenizer, sentences, token_model
+from sentences import piece_tokenizer, run_sentences, sentences, token_model
 from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.data.tokens.collator import TokenCollator
@@ -44,25 +44,6 @@ def make(tmp_path, method=None, *, rows=None, kind=MixTrainer, model=None, unlab
     )
 
 
-def run(tmp_path, method, batch, accumulation, **settings):
-    trainer = make(
-        tmp_path,
-        method,
-        rows=sentences(48),
-        kind=GivenPlansTrainer,
-        per_device_train_batch_size=batch,
-        gradient_accumulation_steps=accumulation,
-        train_sampling_strategy="sequential",
-        **settings,
-    )
-    trainer.train()
-    return {
-        "loss": series(trainer, "loss"),
-        "grad_norm": series(trainer, "grad_norm"),
-        "eval_loss": [trainer.evaluate()["eval_loss"]],
-    }
-
-
 # ---- the loss ----
 
 
@@ -70,9 +51,9 @@ def run(tmp_path, method, batch, accumulation, **settings):
     "method", [ERM(), TMix(), TMix(pad="keep"), TMix(clean_lam=0.5), EmbedMixup(), ManifoldMixup()]
 )
 def test_pieces_of_a_batch_train_as_the_whole(tmp_path, method):
-    whole = run(tmp_path / "1", method, 16, 1)
-    assert_same_trajectory(whole, run(tmp_path / "2", method, 8, 2))
-    assert_same_trajectory(whole, run(tmp_path / "3", method, 4, 4))
+    whole = run_sentences(tmp_path / "1", 16, 1, method)
+    assert_same_trajectory(whole, run_sentences(tmp_path / "2", 8, 2, method))
+    assert_same_trajectory(whole, run_sentences(tmp_path / "3", 4, 4, method))
 
 
 def test_the_first_step_is_the_loop(tmp_path):
