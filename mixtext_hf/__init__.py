@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from .cli.comparing import compare as compare
     from .data import ImageCollator as ImageCollator
     from .data import MixDataCollator as MixDataCollator
+    from .data import TokenCollator as TokenCollator
     from .data import few_shot_split as few_shot_split
     from .data import load_image_datasets as load_image_datasets
     from .data import load_text_datasets as load_text_datasets
+    from .data import load_token_datasets as load_token_datasets
     from .evaluation import make_compute_metrics as make_compute_metrics
+    from .evaluation import make_token_metrics as make_token_metrics
     from .functional import MixPlan as MixPlan
     from .functional import draw_plan as draw_plan
     from .functional import make_mixable as make_mixable
@@ -51,8 +54,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "cli.comparing": ("compare",),
-    "data": ("ImageCollator", "MixDataCollator", "few_shot_split", "load_image_datasets", "load_text_datasets"),
-    "evaluation": ("make_compute_metrics",),
+    "data": (
+        "ImageCollator",
+        "MixDataCollator",
+        "TokenCollator",
+        "few_shot_split",
+        "load_image_datasets",
+        "load_text_datasets",
+        "load_token_datasets",
+    ),
+    "evaluation": ("make_compute_metrics", "make_token_metrics"),
     "functional": (
         "MixPlan",
         "draw_plan",

@@ -273,7 +273,7 @@ class MixText(GuessedTargets):
 
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
         if isinstance(step.loss, TokenLoss):
-            yield from token_losses(self, step)
+            yield from token_losses(self, step, self.lambda_u * self.ramp(step.number, step.total))
             return
         if step.text_labels is None:
             raise ValueError(f"{self.name} was given a batch without unlabelled texts: give `unlabeled_dataset`.")

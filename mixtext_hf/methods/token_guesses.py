@@ -6,27 +6,24 @@ The words of several views do not meet position by position, and so there are no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 
 from mixtext_hf.mixing import TokenLoss, to_token_targets
 
 from .base import Step
+from .guessed_targets import GuessedTargets
 
 
-if TYPE_CHECKING:
-    from .mixtext import MixText
-
-
-def token_losses(method: MixText, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+def token_losses(method: GuessedTargets, step: Step, weight: float) -> Iterator[dict[str, torch.Tensor]]:
     r"""
     The losses of one step: that of the labelled sentences, a mean over their labels, and that of the others, a mean over their words,
     both on mixed targets; each micro-batch counts by its share of the labels of the global batch. A guess is aligned and sharpened for each word as for each text elsewhere.
 
     Args:
-        method ([`MixText`]): Its hyper-parameters.
+        method ([`GuessedTargets`]): How guesses become targets.
         step ([`Step`]): With `word_starts`; the rows are `[labelled | unlabelled]`.
+        weight (`float`): Of the loss of the unlabelled sentences.
     """
     loss = step.loss
     if not isinstance(loss, TokenLoss) or step.text_labels is None or step.word_starts is None:
@@ -50,7 +47,6 @@ def token_losses(method: MixText, step: Step) -> Iterator[dict[str, torch.Tensor
     plan = step.plan.among(known)
     logits = step.forward(step.inputs, plan)
     mixed = torch.lerp(targets[plan.index], targets, plan.lam.view(-1, 1, 1))
-    weight = method.lambda_u * method.ramp(step.number, step.total)
     step.note({"unlabeled_weight": torch.full((), weight, device=logits.device)})
     supervised = loss.of_targets(logits[:labelled], mixed[:labelled]).sum() / loss.count(step.labels).clamp(min=1)
     own, prediction = mixed[labelled:], logits[labelled:].float().log_softmax(dim=-1)

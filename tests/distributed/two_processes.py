@@ -61,8 +61,8 @@ def main() -> None:
     for batch, accumulation in ((8, 1), (4, 2)):
         runs[f"ssmix {batch}x{accumulation}"] = run(folder, batch, accumulation, method=SSMix())
         runs[f"transmix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, TransMix())
-    for method in (ERM(), TMix()):
-        runs[f"tokens {method.name} 8x1"] = run_sentences(folder, 8, 1, method)
+    for of_tokens in (ERM(), TMix()):
+        runs[f"tokens {of_tokens.name} 8x1"] = run_sentences(folder, 8, 1, of_tokens)
     results = {
         "runs": runs,
         "random": random_plans(folder),
