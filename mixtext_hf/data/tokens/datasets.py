@@ -292,18 +292,11 @@ def _ready(split: Dataset, name: str, columns: TokenColumns, ids: Mapping[str, i
         if tags is not None and len(tags) != len(sentence):
             raise ValueError(f"{where} has {len(sentence)} words and {len(tags)} tags: each word needs one.")
         made.append(None if tags is None else [_id_of(tag, feature, ids, where, trained) for tag in tags])
-    columns_made: dict[str, Any] = {WORDS: words}
+    made_columns = {WORDS: pa.array(words, pa.list_(pa.string()))}
     if labels is not None:
-        columns_made[LABEL] = pa.array(made, pa.list_(pa.int64()))
+        made_columns[LABEL] = pa.array(made, pa.list_(pa.int64()))
     others = [one for one in split.column_names if one not in (columns.tokens, columns.tags, WORDS, LABEL)]
-    ready = Dataset(
-        pa.table(
-            {
-                WORDS: pa.array(words, pa.list_(pa.string())),
-                **({LABEL: columns_made[LABEL]} if labels is not None else {}),
-            }
-        )
-    )
+    ready = Dataset(pa.table(made_columns))
     for one in others:
         if isinstance(split.features[one], datasets.Value):
             ready = ready.add_column(one, split[one][:])
