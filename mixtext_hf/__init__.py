@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from .cli.comparing import compare as compare
     from .data import ImageCollator as ImageCollator
     from .data import MixDataCollator as MixDataCollator
+    from .data import TokenCollator as TokenCollator
     from .data import few_shot_split as few_shot_split
     from .data import load_image_datasets as load_image_datasets
     from .data import load_text_datasets as load_text_datasets
+    from .data import load_token_datasets as load_token_datasets
     from .evaluation import make_compute_metrics as make_compute_metrics
+    from .evaluation import make_token_metrics as make_token_metrics
     from .functional import MixPlan as MixPlan
     from .functional import draw_plan as draw_plan
     from .functional import make_mixable as make_mixable
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from .functional import puzzle_mix as puzzle_mix
     from .functional import solve_grid_cut as solve_grid_cut
     from .methods import ERM as ERM
+    from .methods import LADA as LADA
     from .methods import UDA as UDA
     from .methods import AugMix as AugMix
     from .methods import CutMix as CutMix
@@ -44,13 +48,22 @@ if TYPE_CHECKING:
     from .models import MeanPoolingForSequenceClassification as MeanPoolingForSequenceClassification
     from .models import MixableModelForImageClassification as MixableModelForImageClassification
     from .models import MixableModelForSequenceClassification as MixableModelForSequenceClassification
+    from .models import MixableModelForTokenClassification as MixableModelForTokenClassification
     from .training import MixTrainer as MixTrainer
     from .training import MixTrainingArguments as MixTrainingArguments
 
 _HOMES = {
     "cli.comparing": ("compare",),
-    "data": ("ImageCollator", "MixDataCollator", "few_shot_split", "load_image_datasets", "load_text_datasets"),
-    "evaluation": ("make_compute_metrics",),
+    "data": (
+        "ImageCollator",
+        "MixDataCollator",
+        "TokenCollator",
+        "few_shot_split",
+        "load_image_datasets",
+        "load_text_datasets",
+        "load_token_datasets",
+    ),
+    "evaluation": ("make_compute_metrics", "make_token_metrics"),
     "functional": (
         "MixPlan",
         "draw_plan",
@@ -63,6 +76,7 @@ _HOMES = {
     ),
     "methods": (
         "ERM",
+        "LADA",
         "UDA",
         "AugMix",
         "CutMix",
@@ -84,6 +98,7 @@ _HOMES = {
         "MeanPoolingForSequenceClassification",
         "MixableModelForImageClassification",
         "MixableModelForSequenceClassification",
+        "MixableModelForTokenClassification",
     ),
     "training": ("MixTrainer", "MixTrainingArguments"),
 }

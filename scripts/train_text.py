@@ -1,6 +1,6 @@
-"""Train a text classifier with a mixing method; see `--help`. The same as `mixtext-hf train-text`."""
+"""Train a classifier of texts or of their words with a mixing method; see `--help`. The same as `mixtext-hf train-text`."""
 
-from mixtext_hf.cli.train_text import main
+from mixtext_hf.cli.text_tasks import main
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ from transformers import AutoConfig
 
 from mixtext_hf._messages import listed
 from mixtext_hf.data import ImageCollator, MixDataCollator
-from mixtext_hf.models import MixableModelForImageClassification, MixableModelForSequenceClassification
+from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.data.tokens.collator import TokenCollator
+from mixtext_hf.data.tokens.datasets import WORDS
+from mixtext_hf.models import (
+    MixableModelForImageClassification,
+    MixableModelForSequenceClassification,
+    MixableModelForTokenClassification,
+)
 from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
 from mixtext_hf.models.checkpoint_contents import MAX_JSON_BYTES, RefusedCheckpoint
 from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
@@ -27,7 +34,7 @@ from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
 
-from .processors import load_image_processor, load_tokenizer
+from .processors import load_image_processor, load_tokenizer, load_word_tokenizer
 
 
 logger = logging.getLogger(__name__)
@@ -68,7 +75,7 @@ class TrainedClassifier:
         self._checked: list[Checkpoint] = []
         self.config, self.adapter = self._load_config()
         self.modality = modality_of(self.name, self.config, self.adapter)
-        other = "image_processor_name" if self.modality == "text" else "tokenizer_name"
+        other = "tokenizer_name" if self.modality == "image" else "image_processor_name"
         if getattr(args, other) is not None:
             raise ValueError(
                 f"--{other} {getattr(args, other)}: {self.name!r} is a classifier of {self.modality}s; leave it out."
@@ -146,9 +153,11 @@ class TrainedClassifier:
     def load(self, problem_type: str, device: torch.device) -> Any:
         """The model, in evaluation mode on the device; `problem_type` is what its outputs are taken for."""
         a = self.args
-        kind: Any = (
-            MixableModelForImageClassification if self.modality == "image" else MixableModelForSequenceClassification
-        )
+        kind: Any = {
+            "image": MixableModelForImageClassification,
+            "text": MixableModelForSequenceClassification,
+            "token": MixableModelForTokenClassification,
+        }[self.modality]
         self.config.problem_type = problem_type
         try:
             model = kind.without_hooks(
@@ -194,6 +203,13 @@ class TrainedClassifier:
             is_regression=problem_type == REGRESSION,
         )
 
+    def token_collator(self, max_length: int | None) -> TokenCollator:
+        """As `text_collator`, of sentences of words, with their labels where these are known."""
+        self.tokenizer = load_word_tokenizer(self._load_tokenizer)
+        check_tokenizer_fits(self.tokenizer, self.model)
+        self.max_length = self._longest_text(max_length)
+        return TokenCollator(self.tokenizer, text_column=WORDS, label_column=LABEL, max_length=self.max_length)
+
     @property
     def channels(self) -> int | None:
         """Colours of the images that it takes, where its config tells."""
@@ -206,10 +222,10 @@ class TrainedClassifier:
         name, where = self._beside_the_model(self.args.image_processor_name, ("preprocessor_config.json",))
         return load_image_processor(name, **where)
 
-    def _load_tokenizer(self) -> Any:
+    def _load_tokenizer(self, **options: Any) -> Any:
         files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json")
         name, where = self._beside_the_model(self.args.tokenizer_name, files)
-        tokenizer = load_tokenizer(name, **where)
+        tokenizer = load_tokenizer(name, **where, **options)
         if reads_last_token(self.model):
             for sentence in agree_on_padding(tokenizer, self.model):
                 logger.warning(sentence)

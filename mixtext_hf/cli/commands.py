@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 COMMANDS = {
-    "train-text": ("train_text", "fine-tune a text classifier or regressor with a mixing method"),
+    "train-text": (
+        "text_tasks",
+        "fine-tune a classifier of texts or of their words, or a regressor, with a mixing method",
+    ),
     "train-image": ("train_image", "train an image classifier with a mixing method"),
     "predict": ("predict", "predict with any classifier: a file with one row an input"),
     "compare": ("compare", "compare methods over seeds and numbers of labels, in runs that can be resumed"),

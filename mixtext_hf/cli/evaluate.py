@@ -36,8 +36,17 @@ from mixtext_hf.evaluation.report.page import as_json, render_report, summarise
 from mixtext_hf.problem_types import SINGLE_LABEL
 from mixtext_hf.version import versions
 
-from .classifier import ModelArguments
-from .evaluation_inputs import LOGITS, NUMBERS, REPORT, DataArguments, EvaluationInputs, ReportArguments
+from .classifier import ModelArguments, TrainedClassifier
+from .evaluate_tokens import TokenEvaluation
+from .evaluation_inputs import (
+    LOGITS,
+    NUMBERS,
+    REPORT,
+    DataArguments,
+    EvaluationInputs,
+    ReportArguments,
+    check_arguments,
+)
 from .failures import reporting_failures
 from .logs import set_up_logging
 from .parsing import Parser, command_line, parse, reporting_bad_input
@@ -64,15 +73,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = make_parser()
     set_up_logging()
     with reporting_bad_input(parser):
-        evaluation = Evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
+        evaluation = make_evaluation(*parse(parser, argv)[:3], command=command_line(parser, argv))
     stored = None
     with reporting_failures(parser.prog), FolderLock(evaluation.output_dir):
         report = evaluation()
-        if evaluation.args.store_temperature:
+        if isinstance(evaluation, Evaluation) and evaluation.args.store_temperature:
             stored = store_in_folder(evaluation.name, report["temperature"], evaluation.validation_name)
     print("\n".join([*report["summary"], *([] if stored is None else [stored])]))
-    print(f"Report: {evaluation.output_dir / REPORT}")
+    print(f"Report: {evaluation.output_dir / (REPORT if isinstance(evaluation, Evaluation) else NUMBERS)}")
     return report
+
+
+def make_evaluation(
+    model_args: ModelArguments, data_args: DataArguments, report_args: ReportArguments, *, command: str
+) -> Evaluation | TokenEvaluation:
+    """The run of the command: of a model that has a label for each row, or for each word of a text."""
+    check_arguments(model_args, data_args, report_args)
+    classifier = TrainedClassifier(model_args)
+    if classifier.modality == "token":
+        return TokenEvaluation(classifier, data_args, report_args, command=command)
+    return Evaluation(model_args, data_args, report_args, command=command, classifier=classifier)
 
 
 class Evaluation(EvaluationInputs):

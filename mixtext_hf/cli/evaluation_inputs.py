@@ -141,21 +141,38 @@ class Matching:
     sentence: str
 
 
+def check_arguments(model: ModelArguments, data: DataArguments, args: ReportArguments) -> None:
+    """Raise `ValueError` for arguments that are missing, or wrong whatever the model is."""
+    if model.model_name_or_path is None:
+        raise ValueError("--model_name_or_path is needed: the folder or Hub id of a classifier.")
+    if args.output_dir is None:
+        raise ValueError("--output_dir is needed: it names the folder for the report.")
+    if not (data.dataset_name or data.task_name or data.test_file or data.validation_file):
+        raise ValueError("There is no data to measure on: give --test_file, --dataset_name or --task_name.")
+    args.check()
+
+
 class EvaluationInputs:
     """Everything that can be found wrong beforehand is found on construction."""
 
     def __init__(
-        self, model_args: ModelArguments, data_args: DataArguments, report_args: ReportArguments, *, command: str
+        self,
+        model_args: ModelArguments,
+        data_args: DataArguments,
+        report_args: ReportArguments,
+        *,
+        command: str,
+        classifier: TrainedClassifier | None = None,
     ):
         self.model_args, self.data_args, self.args, self.command = model_args, data_args, report_args, command
-        self._check_arguments()
+        check_arguments(model_args, data_args, report_args)
         self.output_dir = Path(str(report_args.output_dir))
         if report_args.disable_tqdm:
             hf_logging.disable_progress_bar()
             disable_progress_bars()
         self.left_out: dict[str, str] = {}
         self.notes: list[str] = []
-        self.classifier = TrainedClassifier(model_args)
+        self.classifier = TrainedClassifier(model_args) if classifier is None else classifier
         self.name, self.config, self.modality = self.classifier.name, self.classifier.config, self.classifier.modality
         self._check_output_dir()
         self.memorisation = self._read_memorisation()
@@ -172,16 +189,6 @@ class EvaluationInputs:
         self.model = self.classifier.load(self.problem_type, self.device)
         self.collator = self._make_collator()
         self._try_first_rows()
-
-    def _check_arguments(self) -> None:
-        model, data, args = self.model_args, self.data_args, self.args
-        if model.model_name_or_path is None:
-            raise ValueError("--model_name_or_path is needed: the folder or Hub id of a classifier.")
-        if args.output_dir is None:
-            raise ValueError("--output_dir is needed: it names the folder for the report.")
-        if not (data.dataset_name or data.task_name or data.test_file or data.validation_file):
-            raise ValueError("There is no data to measure on: give --test_file, --dataset_name or --task_name.")
-        args.check()
 
     def _check_output_dir(self) -> None:
         check_writable(self.output_dir)

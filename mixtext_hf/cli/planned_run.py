@@ -112,7 +112,9 @@ class Kind:
 
     def parse(self, argv: Sequence[str], output_dir: str | Path) -> ParsedRun:
         """The arguments of a run, each checked by itself; raises if one is wrong."""
-        return build_run(ParsedRun, self.parser, [*_DEFAULTS, *argv, f"--output_dir={output_dir}"], self.embedded)
+        parsed = build_run(ParsedRun, self.parser, [*_DEFAULTS, *argv, f"--output_dir={output_dir}"], self.embedded)
+        self.run.check_task(parsed.data_args)
+        return parsed
 
     def make(self, argv: Sequence[str], output_dir: str | Path) -> Run:
         """The run itself, with its data and its model."""

@@ -52,6 +52,7 @@ from .logs import set_up_logging
 from .named_model import task_of
 from .parsing import Parser, parse, reporting_bad_input
 from .predict_arguments import PredictArguments
+from .predict_tokens import PredictTokensRun, WrittenWords
 from .temperature import temperature_to_use
 
 
@@ -82,33 +83,49 @@ def make_parser() -> HfArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> Written:
+def main(argv: Sequence[str] | None = None) -> Written | WrittenWords:
     """Run the command; returns what was written."""
     parser = make_parser()
     set_up_logging()
     with reporting_bad_input(parser):
         args, model_args, rest = parse(parser, argv)[:3]
-        run = PredictRun(model_args, args, rest.inputs)
+        run = make_run(model_args, args, rest.inputs)
     with reporting_failures(parser.prog):
-        written = run()
+        written: Any = run()
     print(run.summary(written))
     return written
+
+
+def make_run(
+    model_args: ModelArguments, args: PredictArguments, inputs: Sequence[str]
+) -> PredictRun | PredictTokensRun:
+    """The run of the command: of a model that has a label for each row, or for each word of a text."""
+    file = name_model(model_args, inputs)
+    classifier = TrainedClassifier(model_args)
+    if classifier.modality == "token":
+        return PredictTokensRun(classifier, args, file)
+    return PredictRun(classifier, args, file)
+
+
+def name_model(model_args: ModelArguments, inputs: Sequence[str]) -> str:
+    """Note the model that is named, by its argument or before the file; returns the file."""
+    named = [] if model_args.model_name_or_path is None else [model_args.model_name_or_path]
+    if len(named) + len(inputs) != 2:
+        raise ValueError(
+            f"A model and a file are needed, got {' '.join([*named, *inputs]) or 'neither'}: mixtext-hf predict MODEL FILE "
+            "(several files with commas between them)."
+        )
+    model_args.model_name_or_path, file = [*named, *inputs]
+    return file
 
 
 class PredictRun:
     """One run of the command: what is wrong with the arguments, the model or the columns is found on construction."""
 
-    def __init__(self, model_args: ModelArguments, args: PredictArguments, inputs: Sequence[str]):
-        self.args, self.output = args, Path(args.output_file)
-        named = [] if model_args.model_name_or_path is None else [model_args.model_name_or_path]
-        if len(named) + len(inputs) != 2:
-            raise ValueError(
-                f"A model and a file are needed, got {' '.join([*named, *inputs]) or 'neither'}: mixtext-hf predict MODEL FILE "
-                "(several files with commas between them)."
-            )
-        model_args.model_name_or_path, self.file = [*named, *inputs]
+    def __init__(self, classifier: TrainedClassifier, args: PredictArguments, file: str):
+        self.args, self.output, self.file = args, Path(args.output_file), file
         self._check_arguments()
-        self.classifier = TrainedClassifier(model_args)
+        self.classifier = classifier
         self.classifier.check_classes()
         self.problem_type = self._find_problem_type()
         self.numbers: NDArray | None = None

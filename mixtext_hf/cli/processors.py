@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from mixtext_hf.models.checkpoint import check_image_processor, check_tokenizer
 
 
+_WHERE = ("cache_dir", "revision", "token")
 _OF_TOKENIZERS = ("tokenizer*", "vocab*", "*.model")
 _OF_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
@@ -24,16 +25,27 @@ def load_tokenizer(name: str, **where: Any) -> Any:
     """
     Args:
         name (`str`): Folder or Hub id.
-        where: `cache_dir`, `revision` and `token`.
+        where: `cache_dir`, `revision` and `token`, and what else its class takes.
 
     Raises:
         `ValueError`: if there is no tokenizer, with the argument that names another one.
     """
-    check_tokenizer(name, **where)
+    check_tokenizer(name, **{key: value for key, value in where.items() if key in _WHERE})
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(_there_is_none("tokenizer", _OF_TOKENIZERS, name, error)) from error
+
+
+def load_word_tokenizer(load: Callable[..., Any]) -> Any:
+    """A tokenizer of sentences of words: those of bytes (RoBERTa, GPT-2) take these only if they put a blank before each."""
+    tokenizer = load()
+    try:
+        tokenizer([["a"]], is_split_into_words=True)
+    except (AssertionError, ValueError):
+        tokenizer = load(add_prefix_space=True)
+    tokenizer.padding_side = "right"
+    return tokenizer
 
 
 def load_image_processor(name: str, *, size: dict[str, Any] | None = None, **where: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -72,8 +72,7 @@ class Run:
         if not (training_args.do_train or training_args.do_eval or training_args.do_predict):
             raise ValueError("Nothing to do: give --do_train, --do_eval or --do_predict, or several of them.")
         check_rows_are_chosen(training_args, data_args)
-        for name in data_args.metrics or ():
-            check_metric_name("--metrics", name)
+        self.check_metric_names(data_args.metrics or ())
         has_files = bool(data_args.train_file or data_args.validation_file or data_args.test_file)
         if has_files and data_args.validation_file is None and data_args.validation_split_fraction is None:
             self._check_can_evaluate({})
@@ -126,8 +125,22 @@ class Run:
         if args.do_predict and not data.test:
             raise ValueError("--do_predict needs a test split: give --test_file.")
         if args.do_predict:
-            id_column = self.data_args.id_column
-            self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
+            self.describe_rows()
+
+    @staticmethod
+    def check_task(data_args: Any) -> None:
+        """Raise `ValueError` for a task that runs of this kind are not for, where there are several."""
+
+    def describe_rows(self) -> None:
+        """What stands beside the predictions for each test split."""
+        data, id_column = self.data, self.data_args.id_column
+        self.described = {name: describe_rows(split, name, data, id_column) for name, split in data.test.items()}
+
+    @staticmethod
+    def check_metric_names(names: Sequence[str]) -> None:
+        """Raise `ValueError` for a name that no metric has, whatever the data."""
+        for name in names:
+            check_metric_name("--metrics", name)
 
     def _check_can_evaluate(self, validation: Mapping[str, Any]) -> None:
         strategy = IntervalStrategy(self.args.eval_strategy)
@@ -352,11 +365,16 @@ class Run:
 
     def _draw_reliability(self, split: str, file: str, output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
         """The reliability diagram of a split; the probabilities `(N, C)` and the classes `(N,)` that it was drawn from."""
-        probabilities, references = softmax(logits_of(output)), np.asarray(output.label_ids)
+        probabilities, references = self.labelled(output)
         self.pictures[f"Reliability diagram ({split})"] = file
         if self.trainer.is_world_process_zero():
             reliability_diagram({self.trainer.method.name: (probabilities, references)}, self.output_dir / file)
         return probabilities, references
+
+    @staticmethod
+    def labelled(output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
+        """The probabilities `(N, C)` and the classes `(N,)` of what has a label."""
+        return softmax(logits_of(output)), np.asarray(output.label_ids)
 
     def predict(self) -> dict[str, float]:
         combined: dict[str, float] = {}
@@ -367,12 +385,16 @@ class Run:
             if number == 0 and self.data.problem_type == SINGLE_LABEL and has_labels(split):
                 self._draw_reliability(name, "reliability_diagram_test.png", output)
             if self.trainer.is_world_process_zero():
-                path = self.output_dir / f"predictions{suffix}.csv"
-                temperature, said = temperature_to_use(self.trainer.mixer.model.config, self.data.problem_type, None)
-                if said is not None:
-                    logger.info("%s: %s", path.name, said)
-                write_predictions(path, self.described[name], in_chunks(logits_of(output)), temperature=temperature)
+                self.write_predictions(name, suffix, output)
         return combined
+
+    def write_predictions(self, name: str, suffix: str, output: PredictionOutput) -> None:
+        """The predictions for a test split as a table."""
+        path = self.output_dir / f"predictions{suffix}.csv"
+        temperature, said = temperature_to_use(self.trainer.mixer.model.config, self.data.problem_type, None)
+        if said is not None:
+            logger.info("%s: %s", path.name, said)
+        write_predictions(path, self.described[name], in_chunks(logits_of(output)), temperature=temperature)
 
     def _measure(self, name: str, split: Dataset, prefix: str) -> tuple[PredictionOutput, dict[str, float]]:
         """What the model says of a split, and the metrics of it: said, saved, and noted for the card where there are labels."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
@@ -24,7 +24,7 @@ from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.models.class_names import name_classes
 from mixtext_hf.models.embedded import MINILM, MINILM_ID, minilm_path
 from mixtext_hf.models.lengths import LENGTH_HELP, settle_max_length
-from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.modality import check_labels_texts, check_modality
 from mixtext_hf.models.sentence_checkpoint import read_sentence_modules, transformer_folder
 from mixtext_hf.models.stored_temperature import recipe_of_config
 from mixtext_hf.problem_types import REGRESSION
@@ -66,6 +66,13 @@ class ModelArguments(HubArguments):
 class DataArguments(SelectionArguments):
     """Which texts, and how many of them."""
 
+    task: str = field(
+        default="text",
+        metadata={
+            "help": "'text': a class for each text, or several, or a score; 'ner' (or 'token_classification'): a tag for each word, of "
+            "CoNLL files or of columns tokens and ner_tags."
+        },
+    )
     dataset_name: str | None = field(
         default=None, metadata={"help": "Hub id or folder of a data set; 'docstrings' is the embedded corpus."}
     )
@@ -100,6 +107,20 @@ class DataArguments(SelectionArguments):
     unlabeled_per_class: int | None = field(
         default=None, metadata={"help": "Take only this many texts of each class of the rest of train."}
     )
+    tokens_column: str | None = field(
+        default=None, metadata={"help": "With --task ner: column of the words; 'tokens' or 'words' if not given."}
+    )
+    tags_column: str | None = field(
+        default=None, metadata={"help": "With --task ner: column of the tags; 'ner_tags', 'tags' ... if not given."}
+    )
+    tag_column: int | None = field(
+        default=None,
+        metadata={"help": "With --task ner: which column of CoNLL files, from 1 on; the last if not given."},
+    )
+    labeled_sentences: int | None = field(
+        default=None,
+        metadata={"help": "With --task ner: train on so many sentences; mixtext learns from the others without tags."},
+    )
     max_seq_length: int | None = field(default=None, metadata={"help": LENGTH_HELP})
     pad_to_multiple_of: int | None = field(default=None, metadata={"help": "8 helps GPUs with reduced precision."})
 
@@ -123,17 +144,24 @@ def make_run(argv: Sequence[str] | None = None) -> TextRun:
     return make_run_of(LoneTextRun, make_parser(), argv, DEFAULTS)
 
 
+TASKS_OF_TOKENS = ("ner", "token_classification")
+_OF_TOKENS = ("tokens_column", "tags_column", "tag_column", "labeled_sentences")
+
+
 class TextRun(Run):
     """One run of the command: everything that can be wrong is found on construction, before training starts."""
 
     model_args: ModelArguments
     data_args: DataArguments
     data: TextDatasets
+    collator: MixDataCollator
     unit = "texts"
     default_model = MINILM
     base_models: ClassVar[dict[str, str | None]] = {MINILM: MINILM_ID}
+    model_class: ClassVar[Any] = MixableModelForSequenceClassification
 
     def __init__(self, model_args: ModelArguments, data_args: DataArguments, training_args: MixTrainingArguments):
+        self.check_task(data_args)
         super().__init__(model_args, data_args, training_args)
         if training_args.train_sampling_strategy not in ("random", "sequential"):
             raise ValueError(
@@ -145,15 +173,39 @@ class TextRun(Run):
             minilm_path() if source == MINILM and not Path(MINILM).exists() else source
         )
         self.config, self.checked = load_config(self.model_name, model_args)
-        check_modality(self.model_name, self.config, "text")
+        self.check_model()
         self.data = self._load_data()
         self.check_splits()
         self.tokenizer = self._load_tokenizer()
+        self.collator = self.make_collator()
         used = self.data if self._wants_unlabeled() else replace(self.data, unlabeled=None)
         self.summarise(used, self.tokenizer, self.data_args.max_seq_length)
         self.compute_metrics = self.make_compute_metrics()
         self.trainer = self._make_trainer()
         self.trainer.overlap_is_told = self.summary is not None
+
+    @property
+    def problem_type_of_model(self) -> str | None:
+        """What the config of the model is to say of the task."""
+        return self.data.problem_type
+
+    def check_model(self) -> None:
+        """Raise `ValueError` for a model of another kind of inputs, or of labels."""
+        check_modality(self.model_name, self.config, "text")
+        if not (self.model_args.new_head or self.model_args.ignore_mismatched_sizes):
+            check_labels_texts(self.model_name, self.config)
+
+    @staticmethod
+    def check_task(data_args: DataArguments) -> None:
+        """Raise `ValueError` for another task, and for arguments that are of another."""
+        if data_args.task != "text":
+            raise ValueError(
+                f"--task {data_args.task}: choose text, ner or token_classification (the last two by mixtext-hf train-text alone; a "
+                "comparison is of whole texts)."
+            )
+        for name in _OF_TOKENS:
+            if getattr(data_args, name) is not None:
+                raise ValueError(f"--{name} {getattr(data_args, name)} is for --task ner: add it, or leave this out.")
 
     def _load_data(self) -> TextDatasets:
         problem_type, names = task_of(self.config)
@@ -204,25 +256,31 @@ class TextRun(Run):
     def _load_tokenizer(self) -> PreTrainedTokenizerBase:
         a = self.model_args
         name, where = a.tokenizer_name or self.model_name, {"cache_dir": a.cache_dir, "revision": a.model_revision}
-        tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, token=a.token, **where)
+        tokenizer = self.read_tokenizer(name, token=a.token, **where)
         modules = read_sentence_modules(self.checked.files)
         trained = None if modules is None else modules.max_length
         length = settle_max_length("max_seq_length", self.data_args.max_seq_length, self.config, tokenizer, trained)
         self.data_args = replace(self.data_args, max_seq_length=length)
         return tokenizer
 
+    @staticmethod
+    def read_tokenizer(name: str, **where: Any) -> PreTrainedTokenizerBase:
+        """The tokenizer at a place."""
+        tokenizer: PreTrainedTokenizerBase = load_tokenizer(name, **where)
+        return tokenizer
+
     def _make_trainer(self) -> MixTrainer:
         data, a = self.data, self.model_args
         set_seed(self.args.seed)
-        self.config.problem_type = data.problem_type
+        self.config.problem_type = self.problem_type_of_model
         self.config.num_labels = data.num_labels
         if data.label_names:
             name_classes(self.config, data.label_names)
         with naming_another_head(self.model_name, data.num_labels):
-            model = MixableModelForSequenceClassification.without_hooks(
+            model = self.model_class.without_hooks(
                 self.model_name,
                 config=self.config,
-                head=a.head,
+                **({} if a.head is None else {"head": a.head}),
                 cache_dir=a.cache_dir,
                 revision=a.model_revision,
                 token=a.token,
@@ -230,18 +288,10 @@ class TextRun(Run):
                 new_head=self.needs_new_head,
                 checked=[self.checked],
             )
-        collator = MixDataCollator(
-            self.tokenizer,
-            text_column=data.columns.text,
-            text_pair_column=data.columns.text_pair,
-            max_length=self.data_args.max_seq_length,
-            pad_to_multiple_of=self.data_args.pad_to_multiple_of,
-            is_regression=data.problem_type == REGRESSION,
-        )
         trainer = MixTrainer(
             model=model,
             args=self.args,
-            data_collator=collator,
+            data_collator=self.collator,
             train_dataset=data.train if self.args.do_train else None,
             unlabeled_dataset=data.unlabeled if self.args.do_train and self._wants_unlabeled() else None,
             eval_dataset=next(iter(self.evaluation_splits().values()), None) if data.validation else None,
@@ -251,6 +301,17 @@ class TextRun(Run):
         trainer.guesser_label_map = read_label_map(self.data_args.label_map)
         check_features(trainer)
         return trainer
+
+    def make_collator(self) -> MixDataCollator:
+        """What makes batches of the data."""
+        return MixDataCollator(
+            self.tokenizer,
+            text_column=self.data.columns.text,
+            text_pair_column=self.data.columns.text_pair,
+            max_length=self.data_args.max_seq_length,
+            pad_to_multiple_of=self.data_args.pad_to_multiple_of,
+            is_regression=self.data.problem_type == REGRESSION,
+        )
 
     def columns(self) -> list[str | None]:
         return [self.data.columns.text, self.data.columns.text_pair]

@@ -10,6 +10,7 @@ from .measures.bootstrap import (
     bootstrap_mean_difference,
     bootstrap_metric_difference,
 )
+from .measures.entities import entity_scores, make_token_metrics
 from .measures.loading import DEFAULT_METRICS, METRIC_NAMES, load_metric, make_compute_metrics, metric_path
 from .measures.memorisation import Memorisation, measure_memorisation
 from .measures.metrics import (
@@ -63,6 +64,7 @@ __all__ = [
     "classwise_ece",
     "confusion_matrix",
     "ece_equal_mass",
+    "entity_scores",
     "expected_calibration_error",
     "f1_macro",
     "f1_micro",
@@ -70,6 +72,7 @@ __all__ = [
     "load_metric",
     "macro_f1",
     "make_compute_metrics",
+    "make_token_metrics",
     "matthews_correlation",
     "maximum_calibration_error",
     "mean_squared_error",

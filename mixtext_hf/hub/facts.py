@@ -115,6 +115,7 @@ class CardData:
         repo_id (`str`, *optional*): What `from_pretrained` is given in the examples; `model_name` if `None`.
         modality (`"text"` or `"image"`): What it classifies.
         problem_type (`str`): As in its config.
+        labels_tokens (`bool`): Whether each word of a text has a class, and not the text.
         label_names (`list[str]`): Names of the classes in the order of their ids; empty for regression.
         base_model (`str`, *optional*):
             Hub id or name of the model that training started from, see [`~mixtext_hf.hub.ids.base_model_name`]; `None` = from scratch. Only what
@@ -149,6 +150,7 @@ class CardData:
     repo_id: str | None = None
     modality: Literal["text", "image"] = "text"
     problem_type: str = SINGLE_LABEL
+    labels_tokens: bool = False
     label_names: Sequence[str] = ()
     base_model: str | None = None
     architecture: str | None = None

@@ -27,7 +27,8 @@ def _metadata(data: CardData) -> ModelCardData:
     method, facts = data.method, data.data
     tags = ["mixtext_hf", *(["mixup"] if method is not None and method.mixes else [])]
     tags += [*([method.name] if method is not None else []), *data.tags]
-    task = f"{data.modality}-classification"
+    kind = "token" if data.labels_tokens else data.modality
+    task = f"{kind}-classification"
     more: dict[str, Any] = {}
     if data.emissions is not None and math.isfinite(data.emissions.kg_co2eq):
         more["co2_eq_emissions"] = {
@@ -41,7 +42,7 @@ def _metadata(data: CardData) -> ModelCardData:
     results = [
         EvalResult(
             task_type=task,
-            task_name=f"{data.modality.capitalize()} {'regression' if data.problem_type == REGRESSION else 'classification'}",
+            task_name=f"{kind.capitalize()} {'regression' if data.problem_type == REGRESSION else 'classification'}",
             # Of local files the Hub can know nothing, and their name may be that of another data set there.
             dataset_type=dataset_id or "local",
             dataset_name=one_line(_measured(facts, result.split) or "unnamed"),

@@ -11,6 +11,10 @@ from .facts import SplitResult
 
 # Name and whether more is better, in the order of the table.
 _METRICS: dict[str, tuple[str, bool]] = {
+    "entity_f1": ("Entity F1", True),
+    "entity_precision": ("Entity precision", True),
+    "entity_recall": ("Entity recall", True),
+    "token_accuracy": ("Token accuracy", True),
     "accuracy": ("Accuracy", True),
     "balanced_accuracy": ("Balanced accuracy", True),
     "top_k_accuracy": ("Top-2 accuracy", True),
@@ -33,6 +37,10 @@ _METRICS: dict[str, tuple[str, bool]] = {
     "loss": ("Loss", False),
 }
 HUB_METRICS = {
+    "entity_f1": "f1",
+    "entity_precision": "precision",
+    "entity_recall": "recall",
+    "token_accuracy": "accuracy",
     "macro_f1": "f1",
     "f1_micro": "f1",
     "f1_macro": "f1",

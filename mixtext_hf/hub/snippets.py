@@ -15,6 +15,10 @@ def loading_lines(data: CardData) -> str:
     if data.modality == "image":
         auto, processor, task = "AutoModelForImageClassification", "AutoImageProcessor", "image-classification"
         options = list[str]()
+    elif data.labels_tokens:
+        auto, processor, task = "AutoModelForTokenClassification", "AutoTokenizer", "token-classification"
+        # A pipeline of tokens has no argument for where to cut.
+        options = ['aggregation_strategy="simple"']
     else:
         auto, processor, task = "AutoModelForSequenceClassification", "AutoTokenizer", "text-classification"
         options = [*([] if data.problem_type == REGRESSION else ["top_k=None"]), *_cut(data)]
@@ -57,7 +61,7 @@ def tempered_lines(data: CardData) -> str:
 def _example(data: CardData) -> str:
     if data.modality == "image":
         return '"image.png"'
-    is_pair = data.data is not None and len(data.data.columns) == 2
+    is_pair = data.data is not None and len(data.data.columns) == 2 and not data.labels_tokens
     return '{"text": "First text.", "text_pair": "Second text."}' if is_pair else '"A text."'
 
 
@@ -69,7 +73,7 @@ def training_lines(data: CardData) -> str:
     """Lines that load the model with this package and go on training it."""
     name = _quoted(data.repo_id or data.model_name)
     is_image = data.modality == "image"
-    mixable = f"MixableModelFor{'Image' if is_image else 'Sequence'}Classification"
+    mixable = f"MixableModelFor{'Image' if is_image else 'Token' if data.labels_tokens else 'Sequence'}Classification"
     # A method that mixes no hidden states may have trained a model that cannot be mixed.
     load = f"{mixable}.{'from_pretrained' if data.layers or data.needs_package else 'without_hooks'}"
     processor = "AutoImageProcessor" if is_image else "AutoTokenizer"

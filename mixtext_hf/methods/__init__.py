@@ -11,6 +11,7 @@ from .citation import Citation
 from .cutmix import CutMix
 from .embed_mixup import EmbedMixup
 from .erm import ERM
+from .lada import LADA
 from .manifold_mixup import ManifoldMixup
 from .maskmix import MaskMix
 from .mixtext import MixText
@@ -38,6 +39,7 @@ METHODS: dict[str, type[MixMethod]] = {
         PooledMixup,
         SSMix,
         PuzzleTMix,
+        LADA,
         MixText,
         UDA,
         Mixup,
@@ -108,6 +110,7 @@ def find_preset(name: str, preset: str) -> Preset:
 
 __all__ = [
     "ERM",
+    "LADA",
     "METHODS",
     "PIXELS",
     "TOKENS",

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from mixtext_hf._numbers import is_number
-from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan, has_label
+from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, draw_plan
 from mixtext_hf.mixing.plan import Padding, Partner, Per, is_layer
 
-from .citation import Citation
+from .citation import REGMIXUP, Citation
 
 
 class Forward(Protocol):
@@ -83,7 +83,7 @@ class Step:
         forward ([`Forward`]): Runs the model; with `dropout=False` as in evaluation ([`~MixMethod.needs_evaluation`]).
         inputs (`dict[str, torch.Tensor]`): The batch without its labels.
         labels (`torch.Tensor` of shape `(B,)`, or `(B, C)` with a number for each class):
-            The labels of the unmixed rows, -100 (of floats: NaN) where there is none.
+            The labels of the unmixed rows, -100 (of floats: NaN) where there is none; of tokens `(B, T)`.
         plan ([`MixPlan`]): What this step mixes.
         loss ([`MixedLoss`]): The task's loss on mixed targets.
         text_labels (`torch.Tensor` of shape `(B_u,)`, int64, *optional*):
@@ -125,6 +125,10 @@ class Step:
         frames (`torch.Tensor` of shape `(B, 4)`, float32, *optional*):
             Which part of its image each picture shows, given with `visits`, see `mixing/frames.py`.
         num_rows (`int`): Rows that the data has.
+        word_starts (`torch.Tensor` of shape `(B, T)`, bool, *optional*):
+            Where tokens are classified and some sentences have no labels: the positions at which words begin, which are those of labels.
+        partner_labels (`torch.Tensor` of shape `(B / 2, T)`, int64, *optional*):
+            Where partners are fetched ([`~MixMethod.fetches_partners`]): the labels of the second half of the rows, which have none in `labels`.
         gather (`Callable`): The rows `(n, ...)` of all processes in one tensor; each may have another `n`.
         asked (`dict[str, Any]`): What the method has found out in this step, and need not ask all processes again.
     """
@@ -154,17 +158,10 @@ class Step:
     visits: torch.Tensor | None = None
     frames: torch.Tensor | None = None
     num_rows: int = 0
+    word_starts: torch.Tensor | None = None
+    partner_labels: torch.Tensor | None = None
     gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
     asked: dict[str, Any] = field(default_factory=dict)
-
-
-REGMIXUP = Citation(
-    authors="Pinto, F., Yang, H., Lim, S.-N., Torr, P. H. S. and Dokania, P. K.",
-    title="Using Mixup as a Regularizer Can Surprisingly Improve Accuracy & Out-of-Distribution Robustness",
-    venue="NeurIPS",
-    year=2022,
-    url="https://arxiv.org/abs/2206.14502",
-)
 
 
 @dataclass(frozen=True)
@@ -211,6 +208,8 @@ class MixMethod:
     mixes: ClassVar[bool] = True
     mixes_pixels: ClassVar[bool] = False
     uses_unlabeled: ClassVar[bool] = False
+    labels_texts: ClassVar[bool] = True  # or images: one label a row
+    labels_tokens: ClassVar[bool] = True  # one label a token
     aliases: ClassVar[dict[str, str]] = {}  # other names of hyper-parameters, as timm has them
     presets: ClassVar[dict[str, Preset]] = {}
 
@@ -255,6 +254,16 @@ class MixMethod:
     @property
     def reads_tokens(self) -> bool:
         """Whether it mixes token by token, and must know which of them are words."""
+        return False
+
+    @property
+    def draws_by_token(self) -> bool:
+        """Whether what is drawn of a text depends on its length: then `draw` is told `text_length`."""
+        return self.reads_tokens
+
+    @property
+    def fetches_partners(self) -> bool:
+        """Whether rows are mixed with others of the data, and not of the batch: the second half of its rows then (`partner_labels` of [`Step`])."""
         return False
 
     @property
@@ -335,7 +344,7 @@ class MixMethod:
         minimised. The trainer runs backward on each as it comes, so that no two graphs are alive at once.
         """
         # A row that has no label, or whose partner has none, stays itself.
-        plan = step.plan.among(has_label(step.labels))
+        plan = step.plan.among(step.loss.rows_with_label(step.labels))
         yield self.supervised(step, step.inputs, plan, plan.lam, inside=plan)
 
     def supervised(

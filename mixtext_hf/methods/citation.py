@@ -77,3 +77,13 @@ def _ascii(text: str) -> str:
     """The letters and digits of a word for a key: lower case, without accents."""
     decomposed = unicodedata.normalize("NFKD", text).lower()
     return "".join(character for character in decomposed if character.isascii() and character.isalnum())
+
+
+# Of `clean_lam`, which all methods have.
+REGMIXUP = Citation(
+    authors="Pinto, F., Yang, H., Lim, S.-N., Torr, P. H. S. and Dokania, P. K.",
+    title="Using Mixup as a Regularizer Can Surprisingly Improve Accuracy & Out-of-Distribution Robustness",
+    venue="NeurIPS",
+    year=2022,
+    url="https://arxiv.org/abs/2206.14502",
+)

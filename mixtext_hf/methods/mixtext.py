@@ -20,6 +20,7 @@ from mixtext_hf._numbers import is_number, is_whole
 from mixtext_hf.mixing import (
     HIDDEN_SCORE,
     MixPlan,
+    TokenLoss,
     has_label,
     mix_targets,
     soft_kl_divergence,
@@ -30,6 +31,7 @@ from .base import MixMethod, Preset, Step
 from .citation import Citation
 from .guessed_targets import GuessedTargets
 from .mix_with import SHARED, MixWith, Pairs, as_pairs, make_part
+from .token_guesses import token_losses
 from .token_mix import TokenMix, TokenMixture
 
 
@@ -275,6 +277,9 @@ class MixText(GuessedTargets):
     # ---- what is minimised ----
 
     def losses(self, step: Step) -> Iterator[dict[str, torch.Tensor]]:
+        if isinstance(step.loss, TokenLoss):
+            yield from token_losses(self, step, self.lambda_u * self.ramp(step.number, step.total))
+            return
         if step.text_labels is None:
             raise ValueError(f"{self.name} was given a batch without unlabelled texts: give `unlabeled_dataset`.")
         rows, texts = len(step.labels), len(step.text_labels)

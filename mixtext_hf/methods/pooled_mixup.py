@@ -23,6 +23,7 @@ class PooledMixup(MixMethod):
     alpha: float = 1.0
 
     name: ClassVar[str] = "pooled_mixup"
+    labels_tokens: ClassVar[bool] = False  # no vector of a text is ever made
     equation: ClassVar[str] = "z <- lam z(x_i) + (1 - lam) z(x_j),  y <- lam y_i + (1 - lam) y_j,  logits = W z + b"
     citation: ClassVar[Citation] = Citation(
         authors="Sun, L., Xia, C., Yin, W., Liang, T., Yu, P. S. and He, L.",

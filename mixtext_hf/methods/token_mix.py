@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -75,6 +75,8 @@ class TokenMix(MixMethod):
             For how many epochs the saliency of a text serves; 1: it is measured in every step. Kept is a number for each token, also where
             a layer is drawn in every step: that of the visit in which it was measured.
     """
+
+    labels_tokens: ClassVar[bool] = False  # they move tokens, whose labels would have to come along
 
     clean_lam: float = 1.0
     saliency: Saliency = "gradient"

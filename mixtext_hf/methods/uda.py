@@ -29,6 +29,7 @@ class UDA(MixText):
         "L = CE(f(x), y) + w(t) lambda_u KL(y_u || p(x_u^k)),  y_u = Sharpen(p(x_u), T),  k = 0..K"
     )
     mixes: ClassVar[bool] = False
+    labels_tokens: ClassVar[bool] = False  # the words of two views do not meet position by position
     presets: ClassVar[dict[str, Preset]] = {}
     citation: ClassVar[Citation] = Citation(
         authors="Xie, Q., Dai, Z., Hovy, E., Luong, M.-T. and Le, Q. V.",

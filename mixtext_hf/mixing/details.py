@@ -111,4 +111,19 @@ class SpanDraws:
         return SpanDraws(to_device(self.numbers, device))
 
 
-Detail = Boxes | Cells | Blocks | TokenShares | SpanDraws
+@dataclass(frozen=True, eq=False)
+class TokenOrder:
+    """
+    Chance by which the words of a sentence change places, to be mixed with themselves.
+
+    Args:
+        numbers (`torch.Tensor` of shape `(B, at least T)`, float32): In `[0, 1)`, see [`~.token_order.permute_places`].
+    """
+
+    numbers: torch.Tensor
+
+    def to(self, device: torch.device) -> TokenOrder:
+        return TokenOrder(to_device(self.numbers, device))
+
+
+Detail = Boxes | Cells | Blocks | TokenShares | SpanDraws | TokenOrder

@@ -56,7 +56,7 @@ class MixPlan:
         pad (`"mix"` or `"keep"`, *optional*, defaults to `"mix"`):
             What happens at positions where only one partner has a real token. `"mix"`: the state of the padding takes
             part (Chen et al. 2020, official code). `"keep"`: the real token's state is kept unscaled.
-        detail ([`Boxes`], [`Cells`], [`Blocks`], [`SpanDraws`] or [`TokenShares`], *optional*):
+        detail ([`Boxes`], [`Cells`], [`Blocks`], [`SpanDraws`], [`TokenOrder`] or [`TokenShares`], *optional*):
             What a method that mixes pixels or tokens draws besides, or how much of itself each token keeps at `layer`; `None` where a
             method needs nothing or mixes nothing.
 

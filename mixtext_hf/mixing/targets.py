@@ -207,6 +207,14 @@ class MixedLoss:
         """
         return 1.0 if self.kind == "ce" else 2 / self.num_labels
 
+    def rows_with_label(self, labels: torch.Tensor) -> torch.Tensor:
+        """Which rows `(B,)` bool have something to learn: those with a label."""
+        return has_label(labels)
+
+    def count(self, labels: torch.Tensor) -> torch.Tensor:
+        """How many labels a batch has, a scalar: what the loss is a mean over."""
+        return has_label(labels).sum()
+
     def __call__(
         self,
         logits: torch.Tensor,

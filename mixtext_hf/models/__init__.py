@@ -1,6 +1,10 @@
 """Ordinary transformers models whose hidden states can be mixed."""
 
-from .auto import MixableModelForImageClassification, MixableModelForSequenceClassification
+from .auto import (
+    MixableModelForImageClassification,
+    MixableModelForSequenceClassification,
+    MixableModelForTokenClassification,
+)
 from .mean_pooling import MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .mixer import Mixer
@@ -14,6 +18,7 @@ __all__ = [
     "MeanPoolingForSequenceClassification",
     "MixableModelForImageClassification",
     "MixableModelForSequenceClassification",
+    "MixableModelForTokenClassification",
     "Mixer",
     "find_stack",
     "make_mixable",

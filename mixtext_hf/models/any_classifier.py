@@ -156,7 +156,7 @@ def check_plan_without_layer(plan: MixPlan) -> None:
 
 def logits_of(outputs: Any) -> torch.Tensor:
     """
-    The logits `(B, C)` among what a classifier returns when it is given no labels: an output of transformers, its tuple
+    The logits `(B, C)`, of tokens `(B, T, C)`, among what a classifier returns when it is given no labels: an output of transformers, its tuple
     (`return_dict=False`), a mapping, or the logits themselves. PP-LCNet calls its logits `last_hidden_state`; those of others
     have more than two dimensions.
 
@@ -177,7 +177,7 @@ def logits_of(outputs: Any) -> torch.Tensor:
     if not isinstance(found, torch.Tensor):
         raise TypeError(
             f"The model returned {type(outputs).__name__} without `logits`, as no classifier does that this package can train: "
-            "load a ...ForSequenceClassification or ...ForImageClassification that returns them."
+            "load a ...ForSequenceClassification, ...ForTokenClassification or ...ForImageClassification that returns them."
         )
     return found
 
@@ -210,6 +210,11 @@ def takes_pixels(model: nn.Module) -> bool:
         return True
     names = inspect.signature(model.forward).parameters
     return PIXELS in names and "input_ids" not in names
+
+
+def classifies_tokens(model: nn.Module) -> bool:
+    """Whether a model of transformers has logits for each token, `(B, T, C)`, and not for each text."""
+    return any(kind.__name__.endswith("ForTokenClassification") for kind in type(model).__mro__)
 
 
 def _last_layer(model: PreTrainedModel) -> list[nn.Parameter]:

@@ -14,6 +14,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedModel,
 )
 from transformers.configuration_utils import PreTrainedConfig
@@ -207,6 +208,22 @@ class MixableModelForSequenceClassification(_MixableModel):
         model = MeanPoolingForSequenceClassification._from_config(deepcopy(config), **kwargs)
         make_mixable(model)
         return model
+
+
+class MixableModelForTokenClassification(_MixableModel):
+    r"""
+    Loads token classification models whose hidden states can be mixed: `AutoModelForTokenClassification` with hooks.
+
+    Example:
+
+    ```python
+    >>> model = MixableModelForTokenClassification.from_pretrained("bert-base-cased", num_labels=9)
+    >>> type(model).__name__, model.mixer.depth
+    ('BertForTokenClassification', 12)
+    ```
+    """
+
+    _kind = AutoModelForTokenClassification
 
 
 def _made(

@@ -95,7 +95,8 @@ class Mixer(Classifier):
             if not self.stack.heads:
                 raise ValueError(
                     f"layer 'head' was asked for, but {name} has no final linear layer outside its base model that reads "
-                    "one vector a row (with classifier_pooling='late' it reads every token): choose a layer number."
+                    "one vector a row (with classifier_pooling='late', and where tokens are classified, it reads every token): choose a layer "
+                    "number."
                 )
         elif isinstance(layer, int) and not 0 <= layer <= self.depth:
             raise ValueError(

@@ -15,12 +15,14 @@ def modality_of(
     name: str, config: Any, adapter: Mapping[str, Any] | None = None, argument: str = "model_name_or_path"
 ) -> str:
     """
-    `"text"` or `"image"`: what a classifier takes, by the class that its config names, or else by its type.
+    `"text"`, `"token"` or `"image"`: what a classifier has a label for, by the class that its config names, or else by its type.
 
     Raises:
-        `ValueError`: if it is no classifier of texts or images.
+        `ValueError`: if it is no classifier of texts, their words or images.
     """
     architectures = _architectures(config)
+    if _labels_tokens(architectures) or (adapter is not None and adapter.get("task_type") == "TOKEN_CLS"):
+        return "token"
     for modality in _KINDS:
         if _is_named(modality, architectures):
             return modality
@@ -33,7 +35,7 @@ def modality_of(
             return "text"
     raise ValueError(
         f"{argument}={name!r} is no classifier of texts or images: its config says architectures={architectures} "
-        f"({config.model_type}). Name a ...ForSequenceClassification or ...ForImageClassification."
+        f"({config.model_type}). Name a ...ForSequenceClassification, ...ForTokenClassification or ...ForImageClassification."
     )
 
 
@@ -71,6 +73,19 @@ def _modality_of_type(config: Any) -> str | None:
 
 def _architectures(config: Any) -> list[str]:
     return [str(architecture) for architecture in config.architectures or ()]
+
+
+def check_labels_texts(name: str, config: Any, argument: str = "model_name_or_path") -> None:
+    """Raise `ValueError` for a classifier of words where one of texts is needed."""
+    if _labels_tokens(architectures := _architectures(config)):
+        raise ValueError(
+            f"{argument}={name!r} gives each word a tag ({architectures[0]}), and a model that has one for each text is needed here: name "
+            "one, or train by --task ner."
+        )
+
+
+def _labels_tokens(architectures: Sequence[str]) -> bool:
+    return any("ForTokenClassification" in architecture for architecture in architectures)
 
 
 def _is_named(modality: str, architectures: Sequence[str]) -> bool:

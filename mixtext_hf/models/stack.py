@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 
+from .any_classifier import classifies_tokens
 from .last_token import is_decoder, reads_last_token
 from .mean_pooling import MeanPoolingForSequenceClassification
 from .timm_processor import pretrained_cfg
@@ -295,7 +296,7 @@ def _refused(config: PreTrainedConfig) -> str | None:
 
 def find_heads(inner: PreTrainedModel) -> list[nn.Module]:
     """The last linear layers outside the encoder with `num_labels` outputs, with the copies that PEFT keeps of them."""
-    if _pooling(inner) == "late":
+    if _pooling(inner) == "late" or classifies_tokens(inner):
         return []  # the last linear layer sees every token: there is no pooled vector to mix before it
     in_encoder = set(_encoder(inner).modules())
     candidates: dict[str, list[nn.Module]] = {}
@@ -324,6 +325,8 @@ def _encoder(inner: PreTrainedModel) -> PreTrainedModel:
 
 def _pooling(inner: PreTrainedModel) -> str | None:
     """How the head makes one vector of a text, where its class or its config says it."""
+    if classifies_tokens(inner):
+        return None
     if isinstance(inner, MeanPoolingForSequenceClassification):
         return "mean"
     return getattr(inner.config, "classifier_pooling", None)

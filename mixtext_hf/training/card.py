@@ -19,7 +19,7 @@ from mixtext_hf.hub.facts import TRAINING_CURVE, CardData, DataFacts, Emissions,
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.record import method_of_recipe
 from mixtext_hf.methods import MixMethod
-from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.mixing import MixedLoss, TokenLoss
 from mixtext_hf.models.any_classifier import Classifier, takes_pixels
 from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.stored_temperature import stored_temperature
@@ -120,6 +120,7 @@ def describe(trainer: Described, folder: Path) -> CardData:
         method=method,
         modality="image" if takes_pixels(model) else "text",
         problem_type=trainer.loss.problem_type,
+        labels_tokens=isinstance(trainer.loss, TokenLoss),
         label_names=[] if trainer.loss.problem_type == REGRESSION else names_of_classes(config),
         base_model=base_model_name(getattr(config, "_name_or_path", None)),
         architecture=type(model).__name__,

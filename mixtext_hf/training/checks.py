@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel, Trainer, get_scheduler
 
-from mixtext_hf.methods import TOKENS, AugMix, MixMethod, MixText
+from mixtext_hf.methods import LADA, TOKENS, AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
-from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
+from mixtext_hf.models.any_classifier import Classifier, classifies_tokens, is_adapted, takes_pixels
 from mixtext_hf.models.cls_attention import ClsAttention
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 
@@ -193,6 +193,12 @@ def check_partners(method: MixMethod, args: MixTrainingArguments, rows: Any) -> 
     has_texts_to_mix_with = isinstance(method, MixText) and method.mix_within == "all"
     if not mixes or has_texts_to_mix_with:
         return
+    if isinstance(method, LADA):
+        if method.fetches_partners and isinstance(rows, Sized) and len(rows) == 1:
+            raise ValueError(
+                "There is one training row, and lada mixes it with another: give at least 2, or intra=1, which needs none."
+            )
+        return
     if args.per_device_train_batch_size == 1:
         raise ValueError(
             f"per_device_train_batch_size=1 leaves {method.name} nothing to mix a row with: use at least 2 "
@@ -275,11 +281,12 @@ def _warn_of_frozen_head(trainer: MixTrainer) -> None:
         return
     logger.warning(
         "The head of %s (%s) is not trained, only the adapter below it%s: name it in the config of the adapter, "
-        "modules_to_save=[%r], or give task_type='SEQ_CLS' for a text classifier.",
+        "modules_to_save=[%r], or give task_type=%r for a text classifier.",
         type(model).__name__,
         name,
         ", and it is new" if trainer.mixer.head_is_new else "",
         name.split(".")[-1],
+        "TOKEN_CLS" if classifies_tokens(model) else "SEQ_CLS",
     )
 
 

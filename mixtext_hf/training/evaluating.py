@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from transformers import EvalPrediction, Trainer
 
+from mixtext_hf.data.tokens.collator import WORD_STARTS
+from mixtext_hf.data.tokens.neighbours import PARTNER_LABELS
 from mixtext_hf.data.visits import VISITS
 from mixtext_hf.mixing import MixedLoss, has_label
 from mixtext_hf.models.any_classifier import logits_of
@@ -23,7 +25,7 @@ from .ranks import MeanLoss, share_buffers
 logger = logging.getLogger(__name__)
 
 # What a batch holds beside the inputs of the model.
-_LABELS = ("labels", "text_labels", "text_guesses", VISITS, "frames")
+_LABELS = ("labels", "text_labels", "text_guesses", VISITS, "frames", WORD_STARTS, PARTNER_LABELS)
 
 
 def without_labels(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class EvaluatingTrainer(Trainer):
     _evaluated: MeanLoss | None = None
 
     def _plain_loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The task's loss of an unmixed batch, a scalar, and the logits `(B, C)`."""
+        """The task's loss of an unmixed batch, a scalar, and the logits `(B, C)`, of tokens `(B, T, C)`."""
         # Without labels the head neither chooses a loss nor writes its choice into the config.
         logits = logits_of(model(**without_labels(inputs)))
         losses, counts = self.loss.plain.of_rows(logits, inputs["labels"])
@@ -77,7 +79,7 @@ class EvaluatingTrainer(Trainer):
         evaluated = self._evaluated = MeanLoss(self.accelerator)
         given = self.compute_metrics
         if description == "Prediction" and given is not None and not self.args.batch_eval_metrics:
-            self.compute_metrics = of_labelled_rows(given)
+            self.compute_metrics = of_labelled_rows(given, self.loss.rows_with_label)
         try:
             output = super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
@@ -93,7 +95,10 @@ class EvaluatingTrainer(Trainer):
             share_buffers(self.model)
 
 
-def of_labelled_rows(compute_metrics: Callable[[EvalPrediction], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+def of_labelled_rows(
+    compute_metrics: Callable[[EvalPrediction], dict[str, Any]],
+    rows_with_label: Callable[[torch.Tensor], torch.Tensor] = has_label,
+) -> Callable[[Any], dict[str, Any]]:
     """
     `compute_metrics` of the rows whose labels are known: of a split whose labels are hidden there are predictions, and no
     metrics. Says what was left out.
@@ -103,7 +108,7 @@ def of_labelled_rows(compute_metrics: Callable[[EvalPrediction], dict[str, Any]]
         labels = prediction.label_ids
         if not isinstance(labels, np.ndarray):
             return compute_metrics(prediction)
-        known = has_label(torch.from_numpy(labels)).numpy()
+        known = rows_with_label(torch.from_numpy(labels)).numpy()
         if known.all():
             return compute_metrics(prediction)
         if not known.any():

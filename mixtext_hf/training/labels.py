@@ -21,15 +21,17 @@ from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.images.collator import ImageCollator, check_finite_pixels
 from mixtext_hf.data.labels.class_names import are_placeholders, folded
 from mixtext_hf.data.labels.noise import HIDDEN_LABELS
+from mixtext_hf.data.tokens.neighbours import PairedCollator, PairedRows
 from mixtext_hf.data.visits import VisitCollator, VisitedRows
 from mixtext_hf.methods import PIXELS
 from mixtext_hf.methods.augmix import VIEWS
-from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, has_label
+from mixtext_hf.mixing import HIDDEN_SCORE, MixedLoss, TokenLoss, has_label
 from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.stack import unwrap
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 from .data_handed_over import splits_to_evaluate
+from .token_classification import check_token_column, check_token_labels
 
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ def check_label_columns(trainer: MixTrainer) -> None:
     """
     splits = {"train_dataset": trainer.train_dataset, **splits_to_evaluate(trainer.eval_dataset)}
     for argument, dataset in splits.items():
+        if isinstance(trainer.loss, TokenLoss):
+            check_token_column(dataset, argument, trainer.data_collator, trainer.loss)
+            continue
         _check_label_column(dataset, argument, trainer.data_collator, trainer.loss)
         _check_class_names(dataset, argument, trainer)
 
@@ -195,6 +200,9 @@ def check_labels(labels: torch.Tensor, loss: MixedLoss, problem_type: str | None
     Raises:
         `ValueError`: if a loss of that kind cannot be taken of them.
     """
+    if isinstance(loss, TokenLoss):
+        check_token_labels(labels, loss)
+        return
     if labels.dim() == 2 and labels.shape[1] > 1 and problem_type is None:
         raise ValueError(
             f"The labels are rows of {labels.shape[1]} numbers and the model does not say what they are: set "
@@ -216,6 +224,9 @@ def check_values(labels: torch.Tensor, loss: MixedLoss) -> None:
     Raises:
         `ValueError`: if the model has no such class, or a number is no label.
     """
+    if isinstance(loss, TokenLoss):
+        check_token_labels(labels, loss)
+        return
     is_known = has_label(labels).cpu().numpy()
     known = labels.detach().cpu().float().numpy() if labels.is_floating_point() else labels.cpu().numpy()
     known = known[is_known]
@@ -272,7 +283,9 @@ class CheckedCollator:
             return batch
         is_own = isinstance(self.collator, MixDataCollator | ImageCollator)
         labels = batch.get("labels")
-        if isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and labels.dim() in (1, 2):
+        if isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and isinstance(self.loss, TokenLoss):
+            check_token_labels(labels, self.loss)
+        elif isinstance(labels, torch.Tensor) and labels.device.type == "cpu" and labels.dim() in (1, 2):
             labels = _as_wide_as_the_task(labels, self.loss)
             batch = {**batch, "labels": labels}
             hidden = ~has_label(labels)
@@ -300,18 +313,21 @@ class CheckedLoaders(Trainer):
         given = self.data_collator
         self.data_collator = CheckedCollator(given, self.loss.plain)
         try:
-            if isinstance(dataset, VisitedRows):
+            if isinstance(dataset, VisitedRows | PairedRows):
                 dataset = self._telling_visits(dataset)
             return super()._get_dataloader(dataset, *args, **kwargs)
         finally:
             self.data_collator = given
 
-    def _telling_visits(self, dataset: VisitedRows) -> VisitedRows:
+    def _telling_visits(self, dataset: VisitedRows | PairedRows) -> VisitedRows | PairedRows:
         """The rows with the columns that the collator reads, which it is given as if they did not say which they are."""
         rows, collator = dataset.rows, self.data_collator
         if isinstance(rows, datasets.Dataset):
             rows = self._remove_unused_columns(rows, description="training")
         else:
             collator = self._get_collator_with_removed_columns(collator, description="training")
+        if isinstance(dataset, PairedRows):
+            self.data_collator = PairedCollator(collator)
+            return PairedRows(rows, dataset.nearest, dataset.mu, dataset.seed)
         self.data_collator = VisitCollator(collator)
         return VisitedRows(rows)

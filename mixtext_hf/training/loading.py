@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 from transformers.image_processing_base import ImageProcessingMixin
 
@@ -19,9 +20,12 @@ from mixtext_hf.data.balanced import BalancedSampler
 from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.texts.two_streams import UnlabeledTexts
+from mixtext_hf.data.tokens.collator import TokenCollator
+from mixtext_hf.data.tokens.columns import recognise_token_columns
+from mixtext_hf.data.tokens.neighbours import PairedCollator, PairedRows
 from mixtext_hf.data.visits import VisitCollator, VisitedRows
-from mixtext_hf.methods import MixMethod, MixText
-from mixtext_hf.mixing import has_label
+from mixtext_hf.methods import LADA, MixMethod, MixText
+from mixtext_hf.mixing import TokenLoss
 from mixtext_hf.models.any_classifier import Classifier, no_pixels
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.problem_types import REGRESSION
@@ -35,10 +39,12 @@ from .lengths import check_tokens, fit_to_model
 from .long_tail import draw_of
 from .padding import check_padded_rows
 from .ranks import share_of_global_mean
+from .token_classification import shares_of_tokens
 from .unlabeled import (
     SetEpoch,
     check_all_labelled,
     check_same_kind,
+    data_seed,
     label_columns,
     two_stream_loader,
     two_stream_sampler,
@@ -58,6 +64,8 @@ class LoadingTrainer(CheckedLoaders):
     unlabeled_dataset: Any
     unlabeled_texts: UnlabeledTexts | None = None
     guesses: Guesses | None = None
+    # The rows that are near each, for methods that fetch partners.
+    neighbours: NDArray[np.int64] | None = None
 
     _signature_columns: list[str] | None  # type: ignore[assignment]  # the base class says `None` alone
     _config: Any
@@ -69,8 +77,8 @@ class LoadingTrainer(CheckedLoaders):
     # Whether it has been said how many unlabelled texts are labelled ones too.
     overlap_is_told = False
     _labels_are_checked = False
-    # Of the optimiser step that is made: its labelled rows in all its micro-batches and processes, and how many of these are done.
-    _labelled_rows: torch.Tensor | None = None
+    # Of the optimiser step that is made: its labels in all its micro-batches and processes, and how many of these are done.
+    _labels_of_step: torch.Tensor | None = None
     _micro_step = 0
 
     @property
@@ -90,7 +98,9 @@ class LoadingTrainer(CheckedLoaders):
         part = "image_processor" if self._takes_pixels else "tokenizer"
         processor = getattr(self.processing_class, part, self.processing_class)
         self._learns_image_columns = not self._rows_to_look_at()
-        if isinstance(processor, PreTrainedTokenizerBase) and not self._takes_pixels:
+        if isinstance(processor, PreTrainedTokenizerBase) and isinstance(self.loss, TokenLoss):
+            self.data_collator = fit_to_model(TokenCollator(processor, **self._raw_columns()), self.mixer.model)
+        elif isinstance(processor, PreTrainedTokenizerBase) and not self._takes_pixels:
             collator = MixDataCollator(
                 processor, is_regression=self.loss.problem_type == REGRESSION, **self._raw_columns()
             )
@@ -121,16 +131,21 @@ class LoadingTrainer(CheckedLoaders):
     def _raw_columns(self) -> dict[str, Any]:
         """The text columns of the data, recognised by their names; nothing if it is tokenised already."""
         for dataset in self._rows_to_look_at():
-            if (columns := _raw_columns(dataset, require_label=dataset is self.train_dataset)) is not None:
+            columns = self._columns_of(dataset, require_label=dataset is self.train_dataset)
+            if columns is not None:
                 return columns
         return {}
+
+    def _columns_of(self, dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
+        of_tokens = isinstance(self.loss, TokenLoss)
+        return (_columns_of_words if of_tokens else _raw_columns)(dataset, require_label=require_label)
 
     def _see_columns(self, dataset: Any) -> None:
         """A trainer that was made without data learns the columns from what it is given to evaluate."""
         collator = self.data_collator
         if isinstance(collator, MixDataCollator) and collator.text_column is None:
             # In place: loaders have it already. It is the trainer's own.
-            for name, column in (_raw_columns(dataset) or {}).items():
+            for name, column in (self._columns_of(dataset) or {}).items():
                 setattr(collator, name, column)
             self._signature_columns = None
         elif isinstance(collator, ImageCollator) and self._learns_image_columns:
@@ -167,7 +182,7 @@ class LoadingTrainer(CheckedLoaders):
     def _get_collator_with_removed_columns(
         self, data_collator: Callable[..., Any], description: str | None = None
     ) -> Callable[..., Any]:
-        if isinstance(data_collator, VisitCollator):
+        if isinstance(data_collator, VisitCollator | PairedCollator):
             return data_collator
         # The package's own take from a row what they know, and no more.
         inner = data_collator.collator if isinstance(data_collator, CheckedCollator) else data_collator
@@ -197,15 +212,21 @@ class LoadingTrainer(CheckedLoaders):
             return super().get_train_dataloader() if rows is None else self._counted_loader(rows)
         texts = self.unlabeled_texts
         if texts is None:
+            if self.neighbours is not None and isinstance(self.method, LADA) and self.method.fetches_partners:
+                check_kept_texts(self.train_dataset, self.method, self.args)
+                return self._counted_loader(
+                    PairedRows(self.train_dataset, self.neighbours, self.method.mu, data_seed(self.args))
+                )
             if self.train_dataset is not None and self.method.keeps_rows:
                 check_kept_texts(self.train_dataset, self.method, self.args)
                 return self._counted_loader(VisitedRows(self.train_dataset))
             return super().get_train_dataloader()
         assert isinstance(self.method, MixText)
-        check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
+        if not isinstance(self.loss, TokenLoss):
+            check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
         if self.is_world_process_zero():
             self.method.warn_of_idle_margin(self.loss.num_labels)
-            if not self.overlap_is_told:
+            if not self.overlap_is_told and not isinstance(self.loss, TokenLoss):
                 warn_of_overlap(self.train_dataset, texts)
             self.overlap_is_told = True
         # Smaller than the arguments say after `auto_find_batch_size` has made it so.
@@ -217,7 +238,7 @@ class LoadingTrainer(CheckedLoaders):
         loader = two_stream_loader(self.train_dataset, texts, sampler, collator, columns, self.args)
         return self.accelerator.prepare(loader)
 
-    def _counted_loader(self, rows: ImageRows | VisitedRows) -> Any:
+    def _counted_loader(self, rows: ImageRows | VisitedRows | PairedRows) -> Any:
         """Of rows that are told the epoch in which they are seen."""
         sampler = epoch_sampler(rows, self.args, draw_of(self))  # type: ignore[arg-type]
         self._set_epoch.sampler = sampler
@@ -257,6 +278,8 @@ class LoadingTrainer(CheckedLoaders):
         """Of the classes among the labelled rows, for methods that learn from unlabelled ones too."""
         if not isinstance(self.method, MixText) or self.train_dataset is None or self.loss is None:
             return None
+        if isinstance(self.loss, TokenLoss):
+            return shares_of_tokens(self)  # type: ignore[arg-type]
         check_all_labelled(self.train_dataset, self.data_collator, self.loss.num_labels)
         labels = labels_of(self.train_dataset, self.data_collator)
         counts = np.bincount(labels, minlength=self.loss.num_labels)
@@ -265,11 +288,11 @@ class LoadingTrainer(CheckedLoaders):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._micro_step = 0
-        self._labelled_rows = self._count_labelled_rows(batches)
+        self._labels_of_step = self._count_labels(batches)
         return batches, num_items
 
-    def _count_labelled_rows(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
-        """How many labelled rows this optimiser step sees, over all its micro-batches and all processes."""
+    def _count_labels(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
+        """How many labels this optimiser step sees, of rows or of tokens, over all its micro-batches and all processes."""
         if not batches:
             return None
         if "labels" not in batches[0]:
@@ -280,16 +303,25 @@ class LoadingTrainer(CheckedLoaders):
         if not self._labels_are_checked:
             check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
             self._labels_are_checked = True
-        counts = [has_label(batch["labels"]).sum() for batch in batches]
+        counts = [self.loss.count(batch["labels"]) for batch in batches]
         count = reduce(torch.add, counts).to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
 
     def _share_of_batch(self, labels: torch.Tensor) -> torch.Tensor | float:
         """What turns the mean over this micro-batch into its share of the mean over the global batch."""
-        if self._labelled_rows is None:
+        if self._labels_of_step is None:
             return 1.0
         parts = self.args.world_size * self.current_gradient_accumulation_steps
-        return share_of_global_mean(labels, self._labelled_rows, parts=parts)
+        return share_of_global_mean(self.loss.count(labels), self._labels_of_step, parts=parts)
+
+
+def _columns_of_words(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
+    """Names for the columns of words and tags; `None` if the rows are tokenised, or there are none to look at."""
+    names = column_names(dataset)
+    if names is None or "input_ids" in names:
+        return None
+    columns = recognise_token_columns(names, require_tags=require_label)
+    return {"text_column": columns.tokens, **({} if columns.tags is None else {"label_column": columns.tags})}
 
 
 def _raw_columns(dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:

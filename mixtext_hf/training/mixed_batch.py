@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mixtext_hf.methods import PIXELS, TOKENS, PixelMix, Step
-from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention, has_label
+from mixtext_hf.mixing import MixedLoss, MixPlan, PatchAttention
 
 from .evaluating import without_labels
 from .terms import total
@@ -124,7 +124,7 @@ def _seen(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], rows: S
         },
         labels=labels.cpu(),
         unlabeled=0 if texts is None else len(texts) * trainer.args.num_views,
-        plan=(plan if method.uses_unlabeled else plan.among(has_label(labels))).to("cpu"),
+        plan=(plan if method.uses_unlabeled else plan.among(trainer.loss.rows_with_label(labels))).to("cpu"),
         weight=_label_weight(trainer, labels, plan).cpu(),
         pixel_mean=None if trainer._pixel_mean is None else trainer._pixel_mean.cpu(),
         pixel_std=None if trainer._pixel_std is None else trainer._pixel_std.cpu(),

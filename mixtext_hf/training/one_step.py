@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
+from mixtext_hf.data.tokens.collator import WORD_STARTS
+from mixtext_hf.data.tokens.neighbours import PARTNER_LABELS
 from mixtext_hf.data.visits import VISITS
 from mixtext_hf.methods import Step
 from mixtext_hf.mixing import MixPlan
@@ -53,6 +55,8 @@ def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan:
         archive=trainer._memory.archive,
         visits=inputs.get(VISITS),
         frames=inputs.get("frames"),
+        word_starts=inputs.get(WORD_STARTS),
+        partner_labels=inputs.get(PARTNER_LABELS),
         num_rows=len(cast(Sized, trainer.train_dataset)) if VISITS in inputs else 0,
         average=partial(mean_of_all, trainer.accelerator),
         gather=partial(rows_of_all, trainer.accelerator),

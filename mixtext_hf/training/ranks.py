@@ -11,8 +11,6 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import nn
 
-from mixtext_hf.mixing import has_label
-
 
 @torch.no_grad()
 def share_buffers(model: nn.Module) -> None:
@@ -57,21 +55,21 @@ def rows_of_all(accelerator: Accelerator, value: torch.Tensor) -> torch.Tensor:
     return torch.cat([part[:count] for part, count in zip(gathered.split(max(counts)), counts, strict=True)])
 
 
-def share_of_global_mean(labels: torch.Tensor, labelled_rows: torch.Tensor, *, parts: int) -> torch.Tensor:
+def share_of_global_mean(own: torch.Tensor, all_labels: torch.Tensor, *, parts: int) -> torch.Tensor:
     """
     What turns the mean loss over a micro-batch into its share of the mean over the global batch, a scalar.
 
     Gradients are averaged over processes, and the Trainer divides by the accumulation steps: both are undone here.
 
     Args:
-        labels (`torch.Tensor` of shape `(B,)` or `(B, C)`): Of the micro-batch.
-        labelled_rows (`torch.Tensor`): How many rows of the global batch have a label, a scalar.
+        own (`torch.Tensor`): How many labels the micro-batch has, a scalar.
+        all_labels (`torch.Tensor`): How many the global batch has, a scalar.
         parts (`int`): Into how many micro-batches the global batch is split, in all processes.
     """
     if parts == 1:
-        # All rows of the global batch are here, if there are any.
-        return labelled_rows.clamp(max=1)
-    return has_label(labels).sum() * parts / labelled_rows.clamp(min=1)
+        # All labels of the global batch are here, if there are any.
+        return all_labels.clamp(max=1)
+    return own * parts / all_labels.clamp(min=1)
 
 
 class MeanLoss:
@@ -91,7 +89,7 @@ class MeanLoss:
         self._sums: list[torch.Tensor] = []
 
     def add(self, losses: torch.Tensor, counts: torch.Tensor) -> None:
-        """The losses of the rows of a batch `(B,)`, and which of them count `(B,)` bool; nothing is waited for."""
+        """The losses of the rows of a batch `(B,)`, or of their tokens `(B, T)`, and which of them count, bool; nothing is waited for."""
         state = self.accelerator.gradient_state
         if state.end_of_dataloader and state.remainder > 0:
             first_time = state.remainder - self.accelerator.process_index * len(losses)

@@ -8,13 +8,14 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from mixtext_hf.methods import PIXELS, TOKENS, MaskMix, MixMethod
-from mixtext_hf.mixing import MixedLoss, MixPlan
-from mixtext_hf.models.any_classifier import takes_pixels
-from mixtext_hf.problem_types import problem_type_of
+from mixtext_hf.mixing import MixedLoss, MixPlan, TokenLoss
+from mixtext_hf.models.any_classifier import classifies_tokens, takes_pixels
+from mixtext_hf.problem_types import SINGLE_LABEL, problem_type_of
 from mixtext_hf.version import __version__
 
 from .arguments import MixTrainingArguments
 from .checks import check_kind_of_augmentations, check_kind_of_model, check_loss_of_task, check_named_once
+from .token_classification import check_loss_of_tokens, check_method_of_tokens
 
 
 def method_for(
@@ -42,6 +43,7 @@ def method_for(
     default = "mixup" if takes_pixels(model) else "tmix"
     method = given or args.make_method(recipe, default=default, in_search=in_search)
     check_kind_of_model(method, model)
+    check_method_of_tokens(method, model)
     check_kind_of_augmentations(args, model)
     return method
 
@@ -51,13 +53,17 @@ def recipe_of(method: MixMethod) -> dict[str, Any]:
     return {"version": __version__, "method": method.name, "hyperparameters": method.hyperparameters()}
 
 
-def loss_for(config: Any, args: MixTrainingArguments) -> MixedLoss:
+def loss_for(model: PreTrainedModel, args: MixTrainingArguments) -> MixedLoss:
     """
-    The task's loss on mixed targets.
+    The task's loss on mixed targets, of rows or of tokens.
 
     Raises:
         `ValueError`: if `mix_loss` is for other tasks.
     """
+    config: Any = model.config
+    if classifies_tokens(model):
+        check_loss_of_tokens(args)
+        return TokenLoss(SINGLE_LABEL, config.num_labels, args.label_smoothing_factor)
     task = problem_type_of(config)
     check_loss_of_task(args, task, config.num_labels)
     return MixedLoss(
@@ -93,7 +99,7 @@ def plan_for(
     sizes: dict[str, Any] = {}
     if isinstance(method, MaskMix) and patch_size is not None:
         sizes["patch_size"] = patch_size
-    if method.reads_tokens and TOKENS in inputs:
+    if method.draws_by_token and TOKENS in inputs:
         sizes["text_length"] = inputs[TOKENS].shape[1]
     return method.draw(
         len(inputs["labels"]),

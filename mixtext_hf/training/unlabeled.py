@@ -28,10 +28,11 @@ from mixtext_hf.data.texts.two_streams import (
     UnlabeledTexts,
     sized,
 )
+from mixtext_hf.data.tokens.collator import TokenCollator
 from mixtext_hf.data.visits import EpochSampler
 from mixtext_hf.guessing import check_shares
 from mixtext_hf.methods import MixMethod, MixText
-from mixtext_hf.mixing import MixedLoss
+from mixtext_hf.mixing import MixedLoss, TokenLoss
 from mixtext_hf.problem_types import SINGLE_LABEL
 
 from .arguments import MixTrainingArguments
@@ -54,7 +55,10 @@ def check_semi_supervised(method: MixText, loss: MixedLoss, dataset: Any, args: 
             f"{method.name} learns from unlabelled texts and has none: give `unlabeled_dataset` (on the command line "
             "--unlabeled_file, or --labeled_per_class, which leaves the rest of train), or use mix_method='tmix'."
         )
-    method.check_views(args.num_views)
+    if isinstance(loss, TokenLoss):
+        method.weights_of(args.num_views)
+    else:
+        method.check_views(args.num_views)
     if not method.online:
         check_shares(args.guess_shares_given, loss.num_labels)
     if args.train_sampling_strategy != "random":
@@ -94,8 +98,18 @@ def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> 
     """
     names = _names(dataset, "unlabeled_dataset")
     columns = (collator.text_column, collator.text_pair_column) if isinstance(collator, MixDataCollator) else ()
+    if isinstance(collator, TokenCollator):
+        if args.num_views > 1:
+            raise ValueError(
+                "view_columns and augmenters reword texts, and the words of two views do not meet position by position, where each has a "
+                "label: leave them out."
+            )
+        # Lists of words, of which there are no views.
+        columns = ()
     text_columns = () if "input_ids" in names else tuple(column for column in columns if column is not None)
     label_column = next((name for name in (*label_columns(collator), *LABEL_COLUMNS) if name in names), None)
+    if isinstance(collator, TokenCollator):
+        label_column = None
     if label_column is not None and isinstance(dataset, datasets.Dataset):
         dtype = dataset.data.schema.field(label_column).type
         if not pa.types.is_integer(dtype):

@@ -52,6 +52,10 @@ def check_kept_texts(dataset: Any, method: MixMethod, args: MixTrainingArguments
     Raises:
         `ValueError`: for streams, for rows of which nobody knows how many there are, and for another order than a random one.
     """
+    if dataset is not None and method.fetches_partners:
+        if is_stream(dataset) or not isinstance(dataset, Sized):
+            refuse_stream(f"intra={method.hyperparameters()['intra']}", "fetches the partner of a sentence")
+        check_random_order(args, f"sentences with partners ({method.name})")
     if dataset is None or not method.keeps_rows:
         return
     asked = f"saliency_every={method.hyperparameters()['saliency_every']}"

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from image_runs import run_images
 from runs import SumOfTwo, arguments, assert_same_trajectory, make_trainer, partly_labelled_rows, run, series
+from sentences import run_sentences
 from tiny import tiny_model
 from two_processes import LONG_TAIL, consistency, drawn_alike, fgsm_accuracy, mix_with
 
-from mixtext_hf.methods import Mixup, PuzzleMix, SSMix, TMix, TransMix
+from mixtext_hf.methods import ERM, Mixup, PuzzleMix, SSMix, TMix, TransMix
 
 
 pytestmark = pytest.mark.distributed
@@ -76,6 +77,13 @@ def test_clean_rows_beside_mixed_ones_make_the_trajectory_of_one_process(ranks, 
         assert_same_trajectory(on_images, ranks[0]["runs"][f"mixup 0.5 {pieces}"])
         on_texts = run(tmp_path, 16, 1, method=TMix(clean_lam=0.5))
         assert_same_trajectory(on_texts, ranks[0]["runs"][f"tmix 0.5 {pieces}"])
+
+
+def test_tokens_make_the_trajectory_of_one_process(ranks, tmp_path):
+    """Sentences have different numbers of labels, and so have the pieces of a batch."""
+    for method in (ERM(), TMix()):
+        reference = run_sentences(tmp_path, 16, 1, method)
+        assert_same_trajectory(reference, ranks[0]["runs"][f"tokens {method.name} 8x1"])
 
 
 def test_ssmix_makes_the_trajectory_of_one_process(ranks, tmp_path):

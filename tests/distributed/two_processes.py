@@ -27,11 +27,12 @@ from runs import (
     tiny_rows,
     weights,
 )
+from sentences import run_sentences
 from tiny import tiny_image_model, tiny_model
 
 from mixtext_hf.data.images.collator import pixel_statistics
 from mixtext_hf.evaluation.robustness.attacks import adversarial_accuracy, fgsm
-from mixtext_hf.methods import MixText, Mixup, PuzzleMix, SSMix, TMix, TransMix
+from mixtext_hf.methods import ERM, MixText, Mixup, PuzzleMix, SSMix, TMix, TransMix
 from mixtext_hf.mixing import MixPlan
 from mixtext_hf.training import MixTrainer
 from mixtext_hf.training.guesses import shared as shared_guesses
@@ -66,6 +67,8 @@ def main() -> None:
     for batch, accumulation in ((8, 1), (4, 2)):
         runs[f"ssmix {batch}x{accumulation}"] = run(folder, batch, accumulation, method=SSMix())
         runs[f"transmix {batch}x{accumulation}"] = run_images(folder, batch, accumulation, TransMix())
+    for of_tokens in (ERM(), TMix()):
+        runs[f"tokens {of_tokens.name} 8x1"] = run_sentences(folder, 8, 1, of_tokens)
     results = {
         "runs": runs,
         "random": random_plans(folder),

@@ -693,6 +693,7 @@ KEYS = {
     "augmix": "hendrycks2020augmix",
     "puzzlemix": "kim2020puzzle",
     "puzzle_tmix": "kim2020puzzle",
+    "lada": "chen2020local",
     "transmix": "chen2022transmix",
     "maskmix": "zhao2023mixpro",
 }

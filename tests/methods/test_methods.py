@@ -39,9 +39,12 @@ MIXING = [name for name in DEFAULTS if name != "erm"]
 
 
 def test_every_method_is_tested_here():
-    # Those that learn from unlabelled texts: test_mixtext.py; that mix pixels: test_pixels.py; that mix tokens: test_ssmix.py, test_puzzle_tmix.py.
+    # Those that learn from unlabelled texts: test_mixtext.py; that mix pixels: test_pixels.py; that mix tokens: test_ssmix.py,
+    # test_puzzle_tmix.py; that label tokens alone: test_lada.py.
     elsewhere = {
-        name for name, kind in METHODS.items() if kind.uses_unlabeled or kind.mixes_pixels or kind().reads_tokens
+        name
+        for name, kind in METHODS.items()
+        if kind.uses_unlabeled or kind.mixes_pixels or kind().reads_tokens or not kind.labels_texts
     }
     assert METHODS.keys() - elsewhere == set(DEFAULTS)
 
@@ -100,8 +103,8 @@ def test_layers_exist_and_do_not_repeat(depth):
 
 def test_unknown_names_are_answered_with_the_known_ones():
     message = (
-        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, ssmix, puzzle_tmix, mixtext, "
-        r"uda, mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, transmix, maskmix\."
+        r"Unknown mix_method 'tmixx': choose from erm, tmix, manifold_mixup, embed_mixup, pooled_mixup, ssmix, puzzle_tmix, lada, "
+        r"mixtext, uda, mixup, cutmix, mixup_cutmix, resizemix, augmix, puzzlemix, transmix, maskmix\."
     )
     with pytest.raises(ValueError, match=message):
         make_method("tmixx")

@@ -68,7 +68,9 @@ TEXT_METHODS = tuple(
     name
     for name, method in METHODS.items()
     # Which tokens of either text are shown depends on a model that has read them: a page of its own.
-    if not (method.uses_unlabeled or method().reads_tokens) and method().layer_set(12) is not None
+    if not (method.uses_unlabeled or method().reads_tokens)
+    and method.labels_texts
+    and method().layer_set(12) is not None
 )
 # Those that mix token by token, by the saliency of a model.
 TOKEN_METHODS = tuple(

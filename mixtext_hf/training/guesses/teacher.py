@@ -20,7 +20,7 @@ from mixtext_hf.models.checkpoint import check_checkpoint, check_tokenizer
 from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
 from mixtext_hf.models.lengths import check_tokenizer_fits, longest_text
-from mixtext_hf.models.modality import check_modality, modality_of
+from mixtext_hf.models.modality import check_labels_texts, check_modality, modality_of
 from mixtext_hf.problem_types import REGRESSION, SINGLE_LABEL
 
 
@@ -124,6 +124,7 @@ def _config_of(name: str) -> Any:
     config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     # Another kind of model would get a head that is drawn at random.
     if modality_of(f"checkpoint:{name}", config, argument="guesser") != "text":
+        check_labels_texts(f"checkpoint:{name}", config, "guesser")
         check_modality(f"checkpoint:{name}", config, "text", "guesser")
     if config.problem_type not in (None, SINGLE_LABEL) or config.num_labels < 2:
         kind = config.problem_type or REGRESSION

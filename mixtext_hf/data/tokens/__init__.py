@@ -1,0 +1,1 @@
+"""Sentences whose words have a label each: reading them, choosing few, aligning labels with word pieces."""
