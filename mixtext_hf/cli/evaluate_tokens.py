@@ -54,6 +54,10 @@ class TokenEvaluation:
                 raise ValueError(
                     f"--{one.name} {value}: {classifier.name!r} gives each word a tag, and this is of other models; leave it out."
                 )
+        if report_args.store_temperature:
+            raise ValueError(
+                f"--store_temperature: {classifier.name!r} gives each word a tag, and a temperature is of other models; leave it out."
+            )
         self.output_dir = Path(str(report_args.output_dir))
         check_writable(self.output_dir)
         found = [name for name in (NUMBERS, REPORT, LOGITS) if (self.output_dir / name).exists()]

@@ -77,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> ExportedModel:
         _check_apart(folder, model_args.model_name_or_path)
         check_new_folder("--onnx", folder, args.overwrite_output_dir)
         classifier = TrainedClassifier(model_args)
+        if classifier.modality == "token":
+            raise ValueError(
+                f"MODEL: {classifier.name!r} gives each word a tag, and export is for classifiers of whole texts and images."
+            )
         classifier.check_classes()
         temperature_to_fold(classifier.config, args.fold_temperature)
         if args.max_seq_length is not None and classifier.modality == "image":

@@ -30,6 +30,7 @@ _OF_OTHERS = (
     "escape_formulas",
     "delimiter",
     "skip_broken_images",
+    "temperature",
 )
 
 

@@ -185,6 +185,7 @@ def card_of_config(folder: Path) -> CardData:
         model_name=name_of(folder),
         method=method_of_recipe(getattr(config, "mixtext", None)),
         modality="image" if is_image else "text",
+        labels_tokens="TokenClassification" in (architecture or ""),
         problem_type=problem_type_of(config),
         label_names=[] if is_regression else names_of_classes(config),
         base_model=base,

@@ -17,9 +17,9 @@ from mixtext_hf.data import DataSummary, has_labels, summarise_data
 from mixtext_hf.data.described_rows import DescribedRows
 from mixtext_hf.data.labels.classes import LABEL
 from mixtext_hf.evaluation import make_compute_metrics, reliability_diagram
-from mixtext_hf.evaluation.measures.from_logits import MAX_CONFUSION_CLASSES
+from mixtext_hf.evaluation.measures.from_logits import MAX_CONFUSION_CLASSES, recall_by_name
 from mixtext_hf.evaluation.measures.loading import DEFAULT_METRICS, METRIC_NAMES, check_metric_name, logits_of
-from mixtext_hf.evaluation.measures.metrics import DEFAULT_TOP_K, class_recall, softmax
+from mixtext_hf.evaluation.measures.metrics import DEFAULT_TOP_K, softmax
 from mixtext_hf.evaluation.measures.mistakes import remarks
 from mixtext_hf.evaluation.prediction_file import write_predictions
 from mixtext_hf.hub.card import write_card
@@ -421,14 +421,7 @@ class Run:
         names = self.data.label_names
         if self.data.problem_type != SINGLE_LABEL or len(names) > MAX_CONFUSION_CLASSES:
             return {}
-        references = np.asarray(output.label_ids)
-        known = references >= 0  # labels of some rows may be hidden
-        if not known.any():
-            return {}
-        found = class_recall(
-            predictions=logits_of(output).argmax(axis=1)[known], references=references[known], n_classes=len(names)
-        )
-        return {name: float(value) for name, value in zip(names, found, strict=True) if np.isfinite(value)}
+        return recall_by_name(logits_of(output), np.asarray(output.label_ids), names)
 
     def more_metrics(self, split: Any, prefix: str) -> dict[str, float]:
         """What a subclass measures on a labelled split beside `compute_metrics`; its names begin with `prefix`."""

@@ -48,6 +48,7 @@ _OF_TEXTS = (
     "similar_labels",
     "labeled_per_class",
     "up_to",
+    "imbalance",
     "unlabeled_per_class",
     "label_noise",
     "label_noise_kind",
@@ -197,6 +198,12 @@ class TokenRun(TextRun):
     @staticmethod
     def labelled(output: PredictionOutput) -> tuple[np.ndarray, np.ndarray]:
         return flat_words(logits_of(output), np.asarray(output.label_ids))
+
+    def recall_of(self, output: PredictionOutput) -> dict[str, float]:
+        return {}  # of entities, among the metrics
+
+    def fit_temperature(self) -> None:
+        """None is fitted: it is of whole texts and images."""
 
     # ---- what is written ----
 

@@ -150,11 +150,16 @@ def look_at(name: str) -> Shown:
         )
     if problem_type_of(config) == REGRESSION:
         raise ValueError(f"MODEL {name!r} predicts a number, and the app shows the probabilities of classes.")
+    modality = modality_of(name, config, found.adapter, "MODEL")
+    if modality == "token":
+        raise ValueError(
+            f"MODEL {name!r} gives each word a tag, and the app shows the probabilities of classes of whole texts and images."
+        )
     # One that is none is found here, not by whoever opens the page.
     stored_temperature(config)
     record = _record(Path(name))
     longest = min(_length(record), usable_positions(config) or _LONGEST_TEXT)
-    return Shown(modality_of(name, config, found.adapter, "MODEL"), base, config.model_type, _texts(record), longest)
+    return Shown(modality, base, config.model_type, _texts(record), longest)
 
 
 def _record(folder: Path) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from mixtext_hf._messages import listed
 from mixtext_hf.data.balanced import BalancedDraw
 from mixtext_hf.data.in_batches import column_values
 from mixtext_hf.methods import MixMethod
-from mixtext_hf.mixing import LongTail, MixedLoss
+from mixtext_hf.mixing import LongTail, MixedLoss, TokenLoss
 from mixtext_hf.mixing.long_tail import mean_one
 from mixtext_hf.models.class_names import names_of_classes
 from mixtext_hf.problem_types import SINGLE_LABEL
@@ -37,6 +37,10 @@ def check_long_tail(
 ) -> None:
     """Raise `ValueError` where the task has not one class a row, or the method mixes no labels that Remix could weigh."""
     given = args.long_tail_given
+    if given and isinstance(loss, TokenLoss):
+        raise ValueError(
+            f"{given[0]} is of the one class that a row has, and here each token has a label: leave it out."
+        )
     if given and loss.problem_type != SINGLE_LABEL:
         raise ValueError(
             f"{given[0]} is of the one class that a row has, and the task is {loss.problem_type}: leave it out."

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from .trainer import MixTrainer
 
 
+def find_neighbours(trainer: MixTrainer) -> None:
+    """
+    Find out, once, which sentences are near, where the method fetches partners: of the encoder as it is before training, so that with a
+    checkpoint still to come they are those of the run of it.
+    """
+    if trainer.method.fetches_partners and trainer.neighbours is None:
+        trainer.neighbours = neighbours_of(trainer)
+
+
 def neighbours_of(trainer: MixTrainer) -> NDArray[np.int64]:
     """
     The `k` rows that are the nearest to each, `(N, k)`.

@@ -57,7 +57,7 @@ from .last_batch import check_batches
 from .loading import LoadingTrainer
 from .long_tail import check_long_tail, loss_for_long_tail
 from .memory import Memory
-from .neighbours import neighbours_of
+from .neighbours import find_neighbours
 from .one_step import step_of
 from .own_folder import in_own_folder
 from .padding import settle_padding
@@ -277,7 +277,7 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
                     self._make_guesses(resume=bool(resume_from_checkpoint))
                 # What was drawn at random on the way to the guesses, if they were not there, shall not tell.
                 set_seed(self.args.seed)
-            self._find_neighbours()
+            find_neighbours(self)
             # What differs from the run of the checkpoint was said by `check_same_run`.
             try:
                 with self.stop.listening(), holding_back("do not match the ones in", ["transformers.trainer_utils"]):
@@ -297,11 +297,6 @@ class MixTrainer(LoadingTrainer, SavingTrainer, HubTrainer):
     def _make_guesses(self, *, resume: bool) -> None:
         # The rounds before are trained by this class, not by one derived from it.
         self.guesses = make_guesses(self, MixTrainer, resume=resume)
-
-    def _find_neighbours(self) -> None:
-        """Which sentences are near, of the encoder as it is before training: with a checkpoint still to come, the same as in the run of it."""
-        if self.method.fetches_partners and self.neighbours is None:
-            self.neighbours = neighbours_of(self)
 
     def _hp_search_setup(self, trial: Any) -> None:
         # Runs at the start of every `train()`; a trial of a hyperparameter search changes `args` here.

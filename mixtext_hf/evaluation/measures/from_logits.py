@@ -103,6 +103,27 @@ def assess_classes(
     }
 
 
+def recall_by_name(logits: NDArray, references: NDArray, names: Sequence[str]) -> dict[str, float]:
+    """
+    The recall of each class that examples have, by its name.
+
+    Args:
+        logits (`np.ndarray` of shape `(N, C)`): The model's outputs.
+        references (`np.ndarray` of shape `(N,)`, integer): True classes, below 0 where they are hidden.
+        names (`Sequence[str]` of length `C`): Names of the classes.
+
+    Returns:
+        `dict[str, float]`, in the order of `names`; empty where no class is known.
+    """
+    known = references >= 0
+    if not known.any():
+        return {}
+    recall = metrics.class_recall(
+        predictions=logits.argmax(axis=1)[known], references=references[known], n_classes=len(names)
+    )
+    return {name: float(value) for name, value in zip(names, recall, strict=True) if np.isfinite(value)}
+
+
 def assess_temperature(
     logits: ArrayLike,
     references: ArrayLike,
