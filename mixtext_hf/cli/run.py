@@ -41,7 +41,7 @@ from .log_lines import make_readable, metrics_line, say
 from .logs import set_up_logging
 from .output_dir import check_output_dir, describe_rows, in_chunks, remove_results
 from .run_arguments import rows_asked_for
-from .temperature import NoTemperature, fit_for_checkpoint, store_in_run, temperature_to_use
+from .temperature import fit_and_store, temperature_to_use
 
 
 logger = logging.getLogger(__name__)
@@ -343,13 +343,9 @@ class Run:
         # The summary has looked at all rows already.
         shared = self.summary is None or self.summary.shared.get(name, {}).get("train") != 0
         others = [*self.data.test.values(), *([self.data.train] if shared and self.data.train is not None else [])]
-        try:
-            found = fit_for_checkpoint(self.data, name, logits_of(output), np.asarray(output.label_ids), others)
-        except NoTemperature as reason:
-            logger.info("No temperature is stored with the model: %s.", reason)
-            return
-        config = self.trainer.mixer.model.config
-        logger.info("%s", store_in_run(config, self.output_dir if self.args.should_save else None, found))
+        pair = logits_of(output), np.asarray(output.label_ids)
+        config, folder = self.trainer.mixer.model.config, self.output_dir if self.args.should_save else None
+        logger.info("%s", fit_and_store(self.data, name, *pair, others, config, folder))
 
     def _say(self, split: str, metrics: Mapping[str, float], prefix: str) -> None:
         if self.trainer.is_world_process_zero():

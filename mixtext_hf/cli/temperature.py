@@ -39,6 +39,23 @@ class NoTemperature(Exception):
 # ---- after training ----
 
 
+def fit_and_store(
+    data: TextDatasets | ImageDatasets,
+    split_name: str,
+    logits: NDArray,
+    references: NDArray,
+    others: Sequence[Dataset],
+    config: Any,
+    output_dir: Path | None,
+) -> str:
+    """[`fit_for_checkpoint`], and what it found put where [`store_in_run`] says; returns what there is to say of it, or why there is none."""
+    try:
+        found = fit_for_checkpoint(data, split_name, logits, references, others)
+    except NoTemperature as reason:
+        return f"No temperature is stored with the model: {reason}."
+    return store_in_run(config, output_dir, found)
+
+
 def fit_for_checkpoint(
     data: TextDatasets | ImageDatasets,
     split_name: str,
