@@ -28,8 +28,9 @@ from .run_arguments import SelectionArguments
 RUNS = "runs"
 
 # Methods that draw a lambda from Beta(alpha, alpha), and methods that draw their layer from several.
-WITH_ALPHA = tuple(name for name, kind in METHODS.items() if kind.mixes and kind().draws_lambda)
-WITH_LAYERS = tuple(name for name, kind in METHODS.items() if kind.mixes and len(kind().layer_set(12) or ()) > 1)
+_OF_WHOLES = {name: kind for name, kind in METHODS.items() if kind.mixes and kind.labels_texts}
+WITH_ALPHA = tuple(name for name, kind in _OF_WHOLES.items() if kind().draws_lambda)
+WITH_LAYERS = tuple(name for name, kind in _OF_WHOLES.items() if len(kind().layer_set(12) or ()) > 1)
 
 # Arguments of the training command that are not for the user to give, and what is.
 _TAKEN = {
@@ -152,9 +153,13 @@ def make_plans(kind: Kind, settings: ComparisonSettings, flags: Sequence[str]) -
     for name in _TAKEN:
         if name in names:
             raise ValueError(f"--{name} is not for a comparison: {_TAKEN[name]}.")
-    known = [*METHODS, *(FROZEN if kind.name == "text" else ())]
+    known = [*(name for name, one in METHODS.items() if one.labels_texts), *(FROZEN if kind.name == "text" else ())]
     for text in a.methods:
         label, method = split_label(text) if isinstance(text, str) else (None, text)
+        if isinstance(method, str) and method in METHODS and method not in known:
+            raise ValueError(
+                f"--methods: {method} is of tagged words (train-text --task ner), and a comparison of whole texts or images: drop it."
+            )
         if method not in known:
             raise ValueError(f"--methods: there is no method {method!r}, choose from {', '.join(known)}.")
         if label in known and label != method:

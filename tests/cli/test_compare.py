@@ -422,6 +422,7 @@ def refused(capsys, argv: list[str]) -> str:
 @pytest.mark.parametrize(
     "more, said",
     [
+        (["--methods", "erm", "lada"], "--methods: lada is of tagged words"),
         (["--methods", "erm", "mixup9"], "--methods: there is no method 'mixup9', choose from erm, tmix"),
         (["--methods", "erm", "erm"], "names something twice"),
         (["--seeds", "1", "1"], "`seeds` names something twice"),
