@@ -34,7 +34,8 @@ class _Parser(doctest.DocTestParser):
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     sizes = {"hidden_size": 8, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 8}
-    BertModel(BertConfig(vocab_size=20, **sizes)).save_pretrained(folder / "bert-base-uncased")
+    for name in ("bert-base-uncased", "bert-base-cased"):
+        BertModel(BertConfig(vocab_size=20, **sizes)).save_pretrained(folder / name)
     vit = ViTForImageClassification(ViTConfig(image_size=8, patch_size=4, num_labels=1000, **sizes))
     vit.save_pretrained(folder / "google" / "vit-base-patch16-224")
     return folder

@@ -22,7 +22,8 @@ def name_classes(config: Any, names: Sequence[str]) -> None:
 
 def names_of_classes(config: Any) -> list[str]:
     """The names of the classes that a config has, in the order of the outputs."""
-    return [str(config.id2label[i]) for i in range(config.num_labels)]
+    names = config.id2label or {}  # those of models that were saved without any are as transformers calls them
+    return [str(names.get(i, f"LABEL_{i}")) for i in range(config.num_labels)]
 
 
 def agree_on_names(config: Any) -> None:

@@ -64,9 +64,11 @@ def loss_for_long_tail(trainer: MixTrainer, *, warns: bool = False) -> MixedLoss
         `ValueError`: for streams, rows without classes, classes without a row, and weights of other classes than the model has.
     """
     args, loss = trainer.args, replace(trainer.loss, long_tail=None)
+    if not args.long_tail_given:
+        return loss
     names = names_of_classes(trainer._config)
     weights = weights_by_class(args.class_weights, names)  # those that are wrong are so whatever the rows
-    if trainer.train_dataset is None or not args.long_tail_given:
+    if trainer.train_dataset is None:
         return loss
     counts = class_counts(labels_to_count(trainer), loss.num_labels)
     if args.sampler == BALANCED:

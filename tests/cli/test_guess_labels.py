@@ -238,7 +238,7 @@ def test_wrong_input_is_refused_before_anything_is_written(files, base, tmp_path
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (BertForTokenClassification, ["guesser='checkpoint:", "no classifier of texts", "BertForTokenClassification"]),
+        (BertForTokenClassification, ["guesser='checkpoint:", "gives each word a tag", "BertForTokenClassification"]),
         ("image", ["guesser='checkpoint:", "a classifier of images", "a model of texts is needed"]),
         ("several", ["guesser='checkpoint:", "multi_label_classification", "one class a text"]),
         ("score", ["guesser='checkpoint:", "regression", "one class a text"]),

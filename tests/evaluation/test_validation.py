@@ -48,7 +48,7 @@ def looked_at(monkeypatch):
 @pytest.mark.parametrize("top_k", [[], [1, 2, 3]])
 def test_a_report_looks_at_its_arrays_once(looked_at, top_k):
     found = assess_classes(LOGITS, CLASSES, label_names="abcd", top_k=top_k)
-    assert len(found["metrics"]) == 9 + len(top_k) and looked_at == ["logits", "references"]
+    assert len(found["metrics"]) == 10 + len(top_k) and looked_at == ["logits", "references"]
 
 
 def test_so_do_those_of_other_tasks(looked_at):

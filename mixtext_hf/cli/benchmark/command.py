@@ -39,7 +39,11 @@ from .measuring import (
 
 BASELINE = "erm"
 # Those that a batch of labelled texts is enough for.
-SUPERVISED = tuple(name for name, method in METHODS.items() if not (method.uses_unlabeled or method.mixes_pixels))
+SUPERVISED = tuple(
+    name
+    for name, method in METHODS.items()
+    if method.labels_texts and not (method.uses_unlabeled or method.mixes_pixels)
+)
 # What follows the name of a method that keeps its saliency.
 KEPT = "_kept"
 # Methods of those that can, and what they are called then.

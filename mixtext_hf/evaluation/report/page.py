@@ -119,7 +119,7 @@ def render_report(
     environment.filters.update(percent=percent, number=number, line=one_line, code=_breakable)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        **{**report, "left_out": {**dict.fromkeys(PARTS), **report["left_out"]}},
+        **{"stored_temperature": None, **report, "left_out": {**dict.fromkeys(PARTS), **report["left_out"]}},
         thumbnails={row: Markup(source) for row, source in (thumbnails or {}).items()},
         pictures=_pictures(report, logits, references, ood_logits),
         metric_rows=list(_metric_rows(report)),
