@@ -9,7 +9,7 @@ from sentences import TAGS, conll, piece_tokenizer, sentences, token_model
 from tiny import tiny_model
 from transformers import pipeline
 
-from mixtext_hf.cli import evaluate, predict, text_tasks, train_text
+from mixtext_hf.cli import evaluate, export, predict, space, text_tasks, train_text
 
 
 @pytest.fixture
@@ -93,6 +93,22 @@ def test_a_run_and_all_that_is_made_of_it(files, tmp_path, capsys):
         evaluate.main([*arguments, "--output_dir", str(tmp_path / "report"), "--ood_file", "x.csv"])
     assert "gives each word a tag" in capsys.readouterr().err
 
+    # A temperature, ONNX and an app are of whole texts and images.
+    assert "temperature" not in config["mixtext"]
+    for main, argv in (
+        (evaluate.main, [*arguments, "--output_dir", str(tmp_path / "new"), "--store_temperature"]),
+        (
+            predict.main,
+            [str(out), files["test_file"], "--output_file", str(tmp_path / "new.jsonl"), "--temperature=2"],
+        ),
+        (export.main, [str(out), "--onnx", str(tmp_path / "new")]),
+        (space.main, [str(out), "--output_dir", str(tmp_path / "new")]),
+    ):
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert "gives each word a tag" in capsys.readouterr().err
+    assert not [*tmp_path.glob("new*")]
+
     # It goes on as a classifier of words, and is none of texts.
     text_tasks.main(command(files, tmp_path / "more", "--do_train", model_name_or_path=str(out), mix_method="tmix"))
     with pytest.raises(SystemExit):
@@ -137,6 +153,12 @@ def test_words_that_are_cut_are_said(files, tmp_path, caplog):
         ({"metric_for_best_model": "eval_f1"}, "--metric_for_best_model eval_f1 is not measured"),
         ({"train_file": None, "test_file": None, "validation_file": None}, "no embedded example"),
         ({"tag_column": 7}, "--tag_column 7 is none of tags"),
+        ({"imbalance": 50}, "--imbalance 50.0 is of whole texts"),
+        (
+            {"class_weights": "balanced"},
+            "class_weights='balanced' is of the one class that a row has, and here each token has a label",
+        ),
+        ({"sampler": "balanced"}, "sampler='balanced' is of the one class that a row has"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(files, tmp_path, capsys, changed, said):
