@@ -269,6 +269,11 @@ class LoadingTrainer(CheckedLoaders):
             return
         self.unlabeled_dataset = as_rows_of_texts(self.unlabeled_dataset, self.data_collator)
         check_same_kind(self.train_dataset, self.unlabeled_dataset)
+        if isinstance(self.loss, TokenLoss) and not isinstance(self.data_collator, TokenCollator):
+            raise ValueError(
+                f"data_collator={type(self.data_collator).__name__} does not say where the words of sentences without labels begin, which "
+                f"{self.method.name} guesses: leave it out, or give a TokenCollator."
+            )
         self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
         if self.guesses is not None and self.learns_from_guesses:
             self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)

@@ -18,6 +18,7 @@ from runs import (
 )
 from sentences import piece_tokenizer, run_sentences, sentences, token_model
 from tiny import tiny_image_model, tiny_model
+from transformers import DataCollatorForTokenClassification
 
 from mixtext_hf.data.tokens.collator import TokenCollator
 from mixtext_hf.functional import make_mixable
@@ -242,3 +243,38 @@ def test_a_column_of_wrong_labels_is_refused_before_the_first_step(tmp_path):
         trainer = make(tmp_path, ERM(), rows=Dataset.from_list(wrong))
         with pytest.raises(ValueError, match=said):
             trainer.train()
+
+
+# ---- decoders, and collators of others ----
+
+
+def test_decoders_of_tokens_are_padded_on_the_right(tmp_path):
+    tokenizer = piece_tokenizer()
+    trainer = MixTrainer(
+        token_model("llama"),
+        arguments(tmp_path, max_steps=1),
+        train_dataset=sentences(16),
+        processing_class=tokenizer,
+        method=TMix(),
+    )
+    trainer.train()
+    assert tokenizer.padding_side == "right" and not trainer.mixer.reads_last_token
+    tokenizer.padding_side = "left"
+    with pytest.raises(ValueError, match="pads on the left"):
+        trainer.data_collator(sentences(2))
+
+
+def test_sentences_without_labels_need_the_collator_that_knows_words(tmp_path):
+    rows = [{"input_ids": [2, 5, 6, 3], "labels": [-100, 1, 0, -100]}] * 16
+    with pytest.raises(
+        ValueError, match="data_collator=DataCollatorForTokenClassification does not say where the words"
+    ):
+        MixTrainer(
+            token_model(),
+            arguments(tmp_path),
+            data_collator=DataCollatorForTokenClassification(TOKENIZER),
+            train_dataset=rows,
+            processing_class=TOKENIZER,
+            method=ONLINE,
+            unlabeled_dataset=rows,
+        )
