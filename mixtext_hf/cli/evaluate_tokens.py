@@ -17,6 +17,7 @@ from mixtext_hf.version import versions
 
 from .classifier import TrainedClassifier, device_of
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT
+from .predict_tokens import check_has_tags, named_tags
 
 
 # Nothing else of the page is of tokens.
@@ -74,7 +75,7 @@ class TokenEvaluation:
             validation_file=data_args.validation_file,
             test_file=data_args.test_file,
             tokens_column=data_args.text_column,
-            tags_column=data_args.label_column,
+            **named_tags(data_args.label_column, [data_args.validation_file, data_args.test_file]),
             label_names=self.label_names,
             max_eval_samples=data_args.max_eval_samples if data_args.validation_file else None,
             max_predict_samples=data_args.max_predict_samples if data_args.test_file else None,
@@ -82,6 +83,7 @@ class TokenEvaluation:
             encoding=data_args.encoding,
             cache_dir=classifier.args.cache_dir,
         )
+        check_has_tags(data, data_args.label_column)
         self.data = data
         tagged = [(name, split) for name, split in {**data.test, **data.validation}.items() if has_labels(split)]
         if not tagged:
