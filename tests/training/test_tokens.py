@@ -184,6 +184,26 @@ def test_unmixed_guesses_equal_a_loop(tmp_path):
     assert series(trainer, "loss_unlabeled")[0] == pytest.approx(total / words, rel=1e-4)
 
 
+def test_pieces_of_a_batch_with_guesses_train_as_the_whole(tmp_path):
+    method = MixText(online=True, alpha=0.0, align="off", temperature=0.5, view_weights="original")
+    found = []
+    for pieces in (1, 2, 4):
+        trainer = make(
+            tmp_path / str(pieces),
+            method,
+            per_device_train_batch_size=16 // pieces,
+            per_device_unlabeled_batch_size=8 // pieces,
+            gradient_accumulation_steps=pieces,
+        )
+        trainer.train()
+        found.append(
+            {name: series(trainer, name) for name in ("loss", "loss_supervised", "loss_unlabeled", "grad_norm")}
+        )
+    for other in found[1:]:
+        for name, values in found[0].items():
+            assert values and other[name] == pytest.approx(values, rel=1e-3), name
+
+
 # ---- what is refused ----
 
 
