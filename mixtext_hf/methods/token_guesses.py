@@ -34,14 +34,17 @@ def token_losses(method: GuessedTargets, step: Step, weight: float) -> Iterator[
     with torch.no_grad():
         inputs = {name: value[labelled:] for name, value in step.inputs.items()}
         guess = step.forward(inputs, None, dropout=method.guess_dropout)[words].float().softmax(dim=-1)
-    guessed, _ = method.balanced(step, guess)
-    step.note(
-        {
-            "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
-            "guess_texts": torch.full((), float(len(guess)), device=guess.device),
-            "guess_share": guessed.mean(dim=0),
-        }
-    )
+    # All processes take part in the running mean: one whose sentences have no word (no piece of one) adds what the guesses are drawn to.
+    some = guess if len(guess) else method.shares_wanted(step, loss.num_labels, guess.device).unsqueeze(0)
+    guessed = method.balanced(step, some)[0][: len(guess)]
+    if len(guess):
+        step.note(
+            {
+                "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
+                "guess_texts": torch.full((), float(len(guess)), device=guess.device),
+                "guess_share": guessed.mean(dim=0),
+            }
+        )
     targets = to_token_targets(step.labels, num_labels=loss.num_labels)
     targets[labelled:][words] = guessed
     known = torch.cat([loss.rows_with_label(step.labels[:labelled]), words.any(dim=1)])

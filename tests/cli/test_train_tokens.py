@@ -93,6 +93,13 @@ def test_a_run_and_all_that_is_made_of_it(files, tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluate.main([*arguments, "--output_dir", str(tmp_path / "report"), "--ood_file", "x.csv"])
     assert "gives each word a tag" in capsys.readouterr().err
+    for flag, said in (
+        (f"--validation_file={files['validation_file']}", "one split is measured"),
+        ("--max_eval_samples=3", "max_eval_samples"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate.main([*arguments, "--output_dir", str(tmp_path / "new"), flag])
+        assert said in capsys.readouterr().err
 
     # A temperature, ONNX and an app are of whole texts and images.
     assert "temperature" not in config["mixtext"]

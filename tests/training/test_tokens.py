@@ -204,6 +204,12 @@ def test_pieces_of_a_batch_with_guesses_train_as_the_whole(tmp_path):
             assert values and other[name] == pytest.approx(values, rel=1e-3), name
 
 
+def test_sentences_without_a_piece_of_a_word_have_no_guesses(tmp_path):
+    trainer = make(tmp_path, ONLINE, unlabeled=[{"tokens": [""]} for _ in range(24)], max_steps=2)
+    trainer.train()
+    assert series(trainer, "loss_unlabeled") == [0.0, 0.0] and all(np.isfinite(series(trainer, "loss")))
+
+
 # ---- what is refused ----
 
 
