@@ -128,8 +128,7 @@ class Step:
         word_starts (`torch.Tensor` of shape `(B, T)`, bool, *optional*):
             Where tokens are classified and some sentences have no labels: the positions at which words begin, which are those of labels.
         token_counts (`tuple[torch.Tensor, torch.Tensor]`, *optional*):
-            With `word_starts` in training: the labels, and the words of sentences without, that the global batch has for each of its
-            micro-batches, scalars. Divided by these, the losses of the micro-batches have the loss of the whole as their mean.
+            With `word_starts` in training: labels, and words of sentences without, of the global batch divided by its micro-batches.
         partner_labels (`torch.Tensor` of shape `(B / 2, T)`, int64, *optional*):
             Where partners are fetched ([`~MixMethod.fetches_partners`]): the labels of the second half of the rows, which have none in `labels`.
         gather (`Callable`): The rows `(n, ...)` of all processes in one tensor; each may have another `n`.
