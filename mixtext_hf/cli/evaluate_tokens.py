@@ -17,6 +17,7 @@ from mixtext_hf.version import versions
 
 from .classifier import TrainedClassifier, device_of
 from .evaluation_inputs import LOGITS, NUMBERS, REPORT
+from .predict_tokens import check_has_tags, named_tags
 
 
 # Nothing else of the page is of tokens.
@@ -54,6 +55,11 @@ class TokenEvaluation:
                 raise ValueError(
                     f"--{one.name} {value}: {classifier.name!r} gives each word a tag, and this is of other models; leave it out."
                 )
+        if data_args.validation_file and data_args.test_file:
+            raise ValueError(
+                f"--validation_file {data_args.validation_file}: one split is measured, and a temperature, which is what a second one is for, is of "
+                "other models; give it or --test_file."
+            )
         if report_args.store_temperature:
             raise ValueError(
                 f"--store_temperature: {classifier.name!r} gives each word a tag, and a temperature is of other models; leave it out."
@@ -74,14 +80,15 @@ class TokenEvaluation:
             validation_file=data_args.validation_file,
             test_file=data_args.test_file,
             tokens_column=data_args.text_column,
-            tags_column=data_args.label_column,
+            **named_tags(data_args.label_column, [data_args.validation_file, data_args.test_file]),
             label_names=self.label_names,
-            max_eval_samples=data_args.max_eval_samples if data_args.validation_file else None,
-            max_predict_samples=data_args.max_predict_samples if data_args.test_file else None,
+            max_eval_samples=data_args.max_eval_samples,
+            max_predict_samples=data_args.max_predict_samples,
             seed=data_args.split_seed,
             encoding=data_args.encoding,
             cache_dir=classifier.args.cache_dir,
         )
+        check_has_tags(data, data_args.label_column)
         self.data = data
         tagged = [(name, split) for name, split in {**data.test, **data.validation}.items() if has_labels(split)]
         if not tagged:

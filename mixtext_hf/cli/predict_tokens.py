@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mixtext_hf._files import check_new_file, check_not_input, whole_file
 from mixtext_hf._messages import check_at_least
+from mixtext_hf.data import has_labels
 from mixtext_hf.data.selection import choose_rows
-from mixtext_hf.data.tokens.datasets import load_token_datasets, token_files
+from mixtext_hf.data.tables.files import suffix_of
+from mixtext_hf.data.tokens.conll import SUFFIXES
+from mixtext_hf.data.tokens.datasets import WORDS, TokenDatasets, load_token_datasets, token_files
 from mixtext_hf.evaluation.token_predictions import predict_words, predicted_sentences
 
 from .classifier import TrainedClassifier, device_of
@@ -79,14 +83,17 @@ class PredictTokensRun:
         data = load_token_datasets(
             test_file=file,
             tokens_column=args.text_column,
-            tags_column=args.label_column,
+            **named_tags(args.label_column, [file]),
             label_names=self.label_names,
             encoding=args.encoding,
             cache_dir=classifier.args.cache_dir,
         )
+        check_has_tags(data, args.label_column)
         rows = data.test["test"]
         chosen = choose_rows(len(rows), args.max_predict_samples, args.seed)
         self.rows = rows if chosen is None else rows.select(chosen)
+        if self.output.suffix in LINES:
+            _check_words(self.rows, given)
         self.model = classifier.load("single_label_classification", device_of(args.use_cpu))
         self.collator = classifier.token_collator(args.max_seq_length)
 
@@ -104,10 +111,13 @@ class PredictTokensRun:
         )
         written = WrittenWords()
         is_json = self.output.suffix in JSON_LINES
+        has_tags = has_labels(self.rows)
         with whole_file(self.output) as partial, partial.open("w", encoding="utf-8") as out:
             for sentence in predicted_sentences(self.rows, self.collator, logits, self.label_names):
                 _count(written, sentence)
-                out.write(json.dumps(sentence, ensure_ascii=False) + "\n" if is_json else _as_lines(sentence))
+                out.write(
+                    json.dumps(sentence, ensure_ascii=False) + "\n" if is_json else _as_lines(sentence, has_tags)
+                )
         return written
 
     def summary(self, written: WrittenWords) -> str:
@@ -140,7 +150,42 @@ def _count(written: WrittenWords, sentence: dict[str, Any]) -> None:
     written.right += sum(tag == true for tag, true in known)
 
 
-def _as_lines(sentence: dict[str, Any]) -> str:
-    """Word, true tag where there are any, tag; a word that was cut has `O`, as nothing was found there."""
-    columns = [sentence["tokens"], *([sentence["true_tags"]] if "true_tags" in sentence else []), sentence["tags"]]
-    return "".join("\t".join(cell or "O" for cell in cells) + "\n" for cells in zip(*columns, strict=True)) + "\n"
+def _as_lines(sentence: dict[str, Any], has_tags: bool) -> str:
+    """
+    Word, true tag where any sentence has some, tag. A word that was cut has `O`, as nothing was found there; one without a true tag has `_`.
+    """
+    words, tags = sentence["tokens"], [tag or "O" for tag in sentence["tags"]]
+    true = [tag or "_" for tag in sentence.get("true_tags", [None] * len(words))]
+    columns = [words, true, tags] if has_tags else [words, tags]
+    return "".join("\t".join(cells) + "\n" for cells in zip(*columns, strict=True)) + "\n"
+
+
+def _check_words(rows: Any, output_file: str) -> None:
+    """Raise `ValueError` for a word that would not come back from a file of a word a line."""
+    for row, words in enumerate(rows[WORDS][:]):
+        for word in words:
+            if not word or set(word) & set("\t\r\n"):
+                raise ValueError(
+                    f"Sentence {row} has the word {word!r}, and in --output_file {output_file} a word stands before a tab in a line of its own: "
+                    f"name a file that ends in {JSON_LINES[0]}."
+                )
+
+
+# ---- the tags that are known ----
+
+
+def named_tags(label_column: str | None, files: Sequence[str | None]) -> dict[str, Any]:
+    """What `--label_column` says of the tags: of files of a word a line the number of their column, else its name."""
+    of_lines = any(file is not None and suffix_of(Path(file)) in SUFFIXES for file in files)
+    if label_column is not None and label_column.isdecimal() and of_lines:
+        return {"tag_column": int(label_column)}
+    return {"tags_column": label_column}
+
+
+def check_has_tags(data: TokenDatasets, label_column: str | None) -> None:
+    """Raise `ValueError` if the tags that `--label_column` names are not there."""
+    if label_column is not None and data.columns.tags is None:
+        raise ValueError(
+            f"--label_column {label_column}: there is no such column. Name that of the tags, in files of a word a line by its number from 2 "
+            "on, or leave it out."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from functools import partial
@@ -15,6 +16,8 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from mixtext_hf.models.checkpoint import check_image_processor, check_tokenizer
 
+
+logger = logging.getLogger(__name__)
 
 _WHERE = ("cache_dir", "revision", "token")
 _OF_TOKENIZERS = ("tokenizer*", "vocab*", "*.model")
@@ -38,13 +41,18 @@ def load_tokenizer(name: str, **where: Any) -> Any:
 
 
 def load_word_tokenizer(load: Callable[..., Any]) -> Any:
-    """A tokenizer of sentences of words: those of bytes (RoBERTa, GPT-2) take these only if they put a blank before each."""
+    """A tokenizer of sentences of words: those of bytes (RoBERTa, GPT-2) take these only if they put a blank before each. It pads on the right."""
     tokenizer = load()
     try:
         tokenizer([["a"]], is_split_into_words=True)
     except (AssertionError, ValueError):
         tokenizer = load(add_prefix_space=True)
     tokenizer.padding_side = "right"
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+        logger.warning(
+            "The tokenizer has no padding token: it is %r now, the one that ends a text.", tokenizer.pad_token
+        )
     return tokenizer
 
 

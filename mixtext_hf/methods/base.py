@@ -127,6 +127,8 @@ class Step:
         num_rows (`int`): Rows that the data has.
         word_starts (`torch.Tensor` of shape `(B, T)`, bool, *optional*):
             Where tokens are classified and some sentences have no labels: the positions at which words begin, which are those of labels.
+        token_counts (`tuple[torch.Tensor, torch.Tensor]`, *optional*):
+            With `word_starts` in training: labels, and words of sentences without, of the global batch divided by its micro-batches.
         partner_labels (`torch.Tensor` of shape `(B / 2, T)`, int64, *optional*):
             Where partners are fetched ([`~MixMethod.fetches_partners`]): the labels of the second half of the rows, which have none in `labels`.
         gather (`Callable`): The rows `(n, ...)` of all processes in one tensor; each may have another `n`.
@@ -159,6 +161,7 @@ class Step:
     frames: torch.Tensor | None = None
     num_rows: int = 0
     word_starts: torch.Tensor | None = None
+    token_counts: tuple[torch.Tensor, torch.Tensor] | None = None
     partner_labels: torch.Tensor | None = None
     gather: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
     asked: dict[str, Any] = field(default_factory=dict)

@@ -18,7 +18,8 @@ from .guessed_targets import GuessedTargets
 def token_losses(method: GuessedTargets, step: Step, weight: float) -> Iterator[dict[str, torch.Tensor]]:
     r"""
     The losses of one step: that of the labelled sentences, a mean over their labels, and that of the others, a mean over their words,
-    both on mixed targets; each micro-batch counts by its share of the labels of the global batch. A guess is aligned and sharpened for each word as for each text elsewhere.
+    both on mixed targets: over those of the global batch (`token_counts` of the step), else of this batch. A guess is aligned and sharpened
+    for each word as for each text elsewhere.
 
     Args:
         method ([`GuessedTargets`]): How guesses become targets.
@@ -33,14 +34,17 @@ def token_losses(method: GuessedTargets, step: Step, weight: float) -> Iterator[
     with torch.no_grad():
         inputs = {name: value[labelled:] for name, value in step.inputs.items()}
         guess = step.forward(inputs, None, dropout=method.guess_dropout)[words].float().softmax(dim=-1)
-    guessed, _ = method.balanced(step, guess)
-    step.note(
-        {
-            "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
-            "guess_texts": torch.full((), float(len(guess)), device=guess.device),
-            "guess_share": guessed.mean(dim=0),
-        }
-    )
+    # All processes take part in the running mean: one whose sentences have no word (no piece of one) adds what the guesses are drawn to.
+    some = guess if len(guess) else method.shares_wanted(step, loss.num_labels, guess.device).unsqueeze(0)
+    guessed = method.balanced(step, some)[0][: len(guess)]
+    if len(guess):
+        step.note(
+            {
+                "guess_entropy": torch.special.entr(guess).sum(dim=-1).mean(),
+                "guess_texts": torch.full((), float(len(guess)), device=guess.device),
+                "guess_share": guessed.mean(dim=0),
+            }
+        )
     targets = to_token_targets(step.labels, num_labels=loss.num_labels)
     targets[labelled:][words] = guessed
     known = torch.cat([loss.rows_with_label(step.labels[:labelled]), words.any(dim=1)])
@@ -48,9 +52,11 @@ def token_losses(method: GuessedTargets, step: Step, weight: float) -> Iterator[
     logits = step.forward(step.inputs, plan)
     mixed = torch.lerp(targets[plan.index], targets, plan.lam.view(-1, 1, 1))
     step.note({"unlabeled_weight": torch.full((), weight, device=logits.device)})
-    supervised = loss.of_targets(logits[:labelled], mixed[:labelled]).sum() / loss.count(step.labels).clamp(min=1)
+    # A micro-batch has more words than another, and its words no more weight.
+    counts = step.token_counts or (loss.count(step.labels).clamp(min=1), words.sum().clamp(min=1))
+    supervised = loss.of_targets(logits[:labelled], mixed[:labelled]).sum() / counts[0]
     own, prediction = mixed[labelled:], logits[labelled:].float().log_softmax(dim=-1)
     # Of a position that one sentence has a word at: the divergence of the whole distribution, with the weight of that sentence.
     whole = own / own.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(own.dtype).tiny)
-    divergence = (torch.xlogy(own, whole) - own * prediction).sum() / words.sum().clamp(min=1)
+    divergence = (torch.xlogy(own, whole) - own * prediction).sum() / counts[1]
     yield {"loss_supervised": supervised, "loss_unlabeled": weight * divergence}

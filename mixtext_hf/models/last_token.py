@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_layers import GenericForSequenceClassification
@@ -27,9 +28,14 @@ def is_decoder(config: PreTrainedConfig) -> bool:
     return is_causal and not getattr(config, "is_encoder_decoder", False)
 
 
+def classifies_tokens(model: nn.Module) -> bool:
+    """Whether a model of transformers has logits for each token, `(B, T, C)`, and not for each text."""
+    return any(kind.__name__.endswith("ForTokenClassification") for kind in type(model).__mro__)
+
+
 def reads_last_token(model: PreTrainedModel) -> bool:
     """Whether the head of a classifier reads the last token of a row that is no padding, by its class or its type."""
-    if isinstance(model, MeanPoolingForSequenceClassification):
+    if isinstance(model, MeanPoolingForSequenceClassification) or classifies_tokens(model):
         return False
     return isinstance(model, GenericForSequenceClassification) or is_decoder(model.config)
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from mixtext_hf.mixing import HEAD, MixPlan
 
 from .any_classifier import logits_of, takes_pixels
-from .last_token import is_decoder, padding_id
+from .last_token import classifies_tokens, is_decoder, padding_id
 from .mixer import Mixer
 from .modes import evaluating
 from .stack import NEEDS_NO_LAYERS, image_config, mask_position
@@ -51,7 +51,7 @@ def probe(mixer: Mixer) -> bool:
     try:
         return _probe(mixer, "right")
     except _Refused as refusal:
-        if takes_pixels(stack.model):
+        if takes_pixels(stack.model) or classifies_tokens(stack.model):
             raise
         stack.reads_last_token = True
         try:

@@ -20,7 +20,7 @@ from mixtext_hf.data.balanced import BalancedSampler
 from mixtext_hf.data.images.collator import ImageCollator
 from mixtext_hf.data.images.rows import ImageRows
 from mixtext_hf.data.texts.two_streams import UnlabeledTexts
-from mixtext_hf.data.tokens.collator import TokenCollator
+from mixtext_hf.data.tokens.collator import WORD_STARTS, TokenCollator
 from mixtext_hf.data.tokens.columns import recognise_token_columns
 from mixtext_hf.data.tokens.neighbours import PairedCollator, PairedRows
 from mixtext_hf.data.visits import VisitCollator, VisitedRows
@@ -79,6 +79,8 @@ class LoadingTrainer(CheckedLoaders):
     _labels_are_checked = False
     # Of the optimiser step that is made: its labels in all its micro-batches and processes, and how many of these are done.
     _labels_of_step: torch.Tensor | None = None
+    # And the words of its sentences without labels, where tokens are classified.
+    _words_of_step: torch.Tensor | None = None
     _micro_step = 0
 
     @property
@@ -269,6 +271,11 @@ class LoadingTrainer(CheckedLoaders):
             return
         self.unlabeled_dataset = as_rows_of_texts(self.unlabeled_dataset, self.data_collator)
         check_same_kind(self.train_dataset, self.unlabeled_dataset)
+        if isinstance(self.loss, TokenLoss) and not isinstance(self.data_collator, TokenCollator):
+            raise ValueError(
+                f"data_collator={type(self.data_collator).__name__} does not say where the words of sentences without labels begin, which "
+                f"{self.method.name} guesses: leave it out, or give a TokenCollator."
+            )
         self.unlabeled_texts = unlabeled_texts(self.unlabeled_dataset, self.data_collator, self.args)
         if self.guesses is not None and self.learns_from_guesses:
             self.unlabeled_texts.learn_from(self.guesses.table.probabilities, self.guesses.rows)
@@ -289,6 +296,7 @@ class LoadingTrainer(CheckedLoaders):
         batches, num_items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._micro_step = 0
         self._labels_of_step = self._count_labels(batches)
+        self._words_of_step = self._count_words(batches)
         return batches, num_items
 
     def _count_labels(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
@@ -303,14 +311,32 @@ class LoadingTrainer(CheckedLoaders):
         if not self._labels_are_checked:
             check_labels(batches[0]["labels"], self.loss, self._config.problem_type)
             self._labels_are_checked = True
-        counts = [self.loss.count(batch["labels"]) for batch in batches]
+        return self._sum_of_all([self.loss.count(batch["labels"]) for batch in batches])
+
+    def _count_words(self, batches: list[dict[str, Any]]) -> torch.Tensor | None:
+        """How many words the sentences without labels of this optimiser step have; `None` where tokens have no labels, or all have."""
+        if not batches or WORD_STARTS not in batches[0] or "text_labels" not in batches[0]:
+            return None
+        return self._sum_of_all(
+            [batch[WORD_STARTS][len(batch["labels"]) - len(batch["text_labels"]) :].sum() for batch in batches]
+        )
+
+    def _sum_of_all(self, counts: list[torch.Tensor]) -> torch.Tensor:
+        """A scalar: over the micro-batches and all processes."""
         count = reduce(torch.add, counts).to(self.args.device)
         return self.accelerator.reduce(count, reduction="sum") if self.args.world_size > 1 else count
 
+    def counts_of_step(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The labels, and the words without, of a mean micro-batch of this optimiser step: each at least 1 in the whole; see [`Step`]."""
+        if self._labels_of_step is None or self._words_of_step is None:
+            return None
+        parts = self.args.world_size * self.current_gradient_accumulation_steps
+        return self._labels_of_step.clamp(min=1) / parts, self._words_of_step.clamp(min=1) / parts
+
     def _share_of_batch(self, labels: torch.Tensor) -> torch.Tensor | float:
         """What turns the mean over this micro-batch into its share of the mean over the global batch."""
-        if self._labels_of_step is None:
-            return 1.0
+        if self._labels_of_step is None or self._words_of_step is not None:
+            return 1.0  # in the second case the method divides by `counts_of_step`
         parts = self.args.world_size * self.current_gradient_accumulation_steps
         return share_of_global_mean(self.loss.count(labels), self._labels_of_step, parts=parts)
 

@@ -56,6 +56,7 @@ def step_of(trainer: MixTrainer, model: nn.Module, inputs: dict[str, Any], plan:
         visits=inputs.get(VISITS),
         frames=inputs.get("frames"),
         word_starts=inputs.get(WORD_STARTS),
+        token_counts=trainer.counts_of_step(),
         partner_labels=inputs.get(PARTNER_LABELS),
         num_rows=len(cast(Sized, trainer.train_dataset)) if VISITS in inputs else 0,
         average=partial(mean_of_all, trainer.accelerator),

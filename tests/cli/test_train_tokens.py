@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from datasets import Dataset
 from sentences import TAGS, conll, piece_tokenizer, sentences, token_model
 from tiny import tiny_model
 from transformers import pipeline
@@ -92,6 +93,13 @@ def test_a_run_and_all_that_is_made_of_it(files, tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluate.main([*arguments, "--output_dir", str(tmp_path / "report"), "--ood_file", "x.csv"])
     assert "gives each word a tag" in capsys.readouterr().err
+    for flag, said in (
+        (f"--validation_file={files['validation_file']}", "one split is measured"),
+        ("--max_eval_samples=3", "max_eval_samples"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate.main([*arguments, "--output_dir", str(tmp_path / "new"), flag])
+        assert said in capsys.readouterr().err
 
     # A temperature, ONNX and an app are of whole texts and images.
     assert "temperature" not in config["mixtext"]
@@ -109,6 +117,8 @@ def test_a_run_and_all_that_is_made_of_it(files, tmp_path, capsys):
         assert "gives each word a tag" in capsys.readouterr().err
     assert not [*tmp_path.glob("new*")]
 
+    check_columns_of_tags(out, tmp_path, capsys)
+
     # It goes on as a classifier of words, and is none of texts.
     text_tasks.main(command(files, tmp_path / "more", "--do_train", model_name_or_path=str(out), mix_method="tmix"))
     with pytest.raises(SystemExit):
@@ -124,6 +134,41 @@ def test_a_run_and_all_that_is_made_of_it(files, tmp_path, capsys):
             ]
         )
     assert "gives each word a tag (BertForTokenClassification)" in capsys.readouterr().err
+
+
+def check_columns_of_tags(out, tmp_path, capsys):
+    """What --label_column names, and what a file of a word a line can hold."""
+    (tmp_path / "pos.conll").write_text("a B-PER NNP\nb O VB\n")
+
+    def tell(file, output, *flags):
+        predict.main(
+            [
+                str(out),
+                str(tmp_path / file),
+                "--output_file",
+                str(tmp_path / output),
+                "--use_cpu",
+                "--disable_tqdm",
+                *flags,
+            ]
+        )
+        return (tmp_path / output).read_text()
+
+    assert json.loads(tell("pos.conll", "pos.jsonl", "--label_column=2"))["true_tags"] == ["B-PER", "O"]
+    rows = {"tokens": [["a", "b"], ["c"]], "ner_tags": [["O", None], None]}
+    Dataset.from_dict(rows).to_parquet(tmp_path / "some.parquet")
+    lines = [line.split("\t")[:-1] for line in tell("some.parquet", "some.conll").splitlines() if line]
+    assert lines == [["a", "O"], ["b", "_"], ["c", "_"]]
+    Dataset.from_dict({"tokens": [["a\tb", "c"]]}).to_parquet(tmp_path / "tab.parquet")
+    for file, output, flags, said in (
+        ("pos.conll", "none.jsonl", [], "has the tag 'NNP'"),
+        ("pos.conll", "none.jsonl", ["--label_column=x"], "--label_column x: there is no such column"),
+        ("some.parquet", "none.jsonl", ["--label_column=x"], "--label_column x: there is no such column"),
+        ("tab.parquet", "none.conll", [], "Sentence 0 has the word 'a\\tb'"),
+    ):
+        with pytest.raises(SystemExit):
+            tell(file, output, *flags)
+        assert said in capsys.readouterr().err and not (tmp_path / output).exists()
 
 
 def test_the_others_are_learnt_from_without_tags(files, tmp_path):

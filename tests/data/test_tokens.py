@@ -70,6 +70,10 @@ def test_columns_and_packing(tmp_path):
         ("Anna\tB-PER\ncame\t\n", "column 2 of line 2 is empty"),
         ("Anna\tB-PER\n\tO\n", "column 1 of line 2 is empty"),
         ("\n-DOCSTART- O\n\n", "it has no sentence"),
+        (
+            "# text = a\n1\tAnna\tB-PER\n2-3\tcame\tO\n\n1\tOslo\tB-LOC\n",
+            "its first column counts the words of each sentence",
+        ),
         (b"Anna B-PER\n\xe9 O\n", "line 2 is not utf-8"),
     ],
 )
@@ -135,6 +139,14 @@ def test_data_that_is_wrong_is_named(tmp_path):
         "Row 1 of the split 'train' has 1 words and 2 tags": {
             "train_file": table(tokens=[["a"], ["b"]], ner_tags=[["O"], ["O", "O"]])
         },
+        "The column 'label' holds int64, and sentences are lists": {
+            "test_file": table(tokens=[["a"]], label=[1]),
+            "label_names": ["O", "B-X"],
+        },
+        "`labeled_sentences` is 2, but the training split has 1 sentences with tags": {
+            "train_file": table(tokens=[["a"], ["b"], ["c"]], ner_tags=[["O"], [None], None]),
+            "labeled_sentences": 2,
+        },
         "Row 1 of the split 'train' has the words": {"train_file": table(tokens=[["a"], []], ner_tags=[["O"], []])},
         "are int64 without names": {"train_file": table(tokens=[["a"]], ner_tags=[[1]])},
         "holds string, and sentences are lists": {"train_file": table(tokens=["a b"], ner_tags=[["O"]])},
@@ -158,6 +170,32 @@ def test_data_that_is_wrong_is_named(tmp_path):
             load_token_datasets(**arguments)
 
 
+def test_labels_that_are_hidden_are_none(tmp_path):
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=TAGS))})
+    path = str(tmp_path / "a.parquet")
+    Dataset.from_dict({"tokens": [["a", "b"], ["c"]], "ner_tags": [[2, -1], [0]]}, features=features).to_parquet(path)
+    assert load_token_datasets(train_file=path).train["label"][:] == [[2, None], [0]]
+
+
+def test_few_sentences_are_chosen_among_those_with_tags(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    tags = [["O"] if number % 3 else None for number in range(12)]
+    Dataset.from_dict({"tokens": [["a"]] * 12, "ner_tags": tags}).to_parquet(path)
+    data = load_token_datasets(train_file=path, labeled_sentences=8)
+    assert data.train["label"][:] == [[0]] * 8 and data.rest["label"][:] == [None] * 4
+
+
+def test_the_column_of_tags_is_of_files_that_have_some(tmp_path):
+    (tmp_path / "a.conll").write_text("a B-PER NNP\nb O VB\n")
+    (tmp_path / "words.txt").write_text("a\nb\n")
+    words = str(tmp_path / "words.txt")
+    data = load_token_datasets(
+        train_file=str(tmp_path / "a.conll"), tag_column=2, unlabeled_file=words, test_file=words
+    )
+    assert data.label_names == ["O", "B-PER"] and data.unlabeled["tokens"][:] == [["a", "b"]]
+    assert data.test["test"].column_names == ["tokens"]
+
+
 # ---- batches ----
 
 
@@ -179,11 +217,16 @@ def test_words_that_are_cut_are_counted():
 def test_ready_rows_are_padded_with_their_labels():
     rows = [
         {"input_ids": [2, 5, 6, 3], "labels": [-100, 1, 0, -100]},
-        {"input_ids": [2, 5, 3], "labels": [-100, 2, -100]},
+        {"input_ids": [2, 5, 3], "labels": [None, 2, -100]},
     ]
     batch = TokenCollator(TOKENIZER)(rows)
     assert batch["labels"].tolist() == [[-100, 1, 0, -100], [-100, 2, -100, -100]]
     assert batch["input_ids"].shape == (2, 4)
+
+
+def test_a_row_that_lacks_the_column_has_no_labels():
+    batch = TokenCollator(TOKENIZER)([{"tokens": ["a"], "ner_tags": [1]}, {"tokens": ["a"]}])
+    assert batch["labels"].tolist() == [[-100, 1, -100], [-100] * 3]
 
 
 def test_rows_without_labels_say_where_words_begin():

@@ -8,7 +8,7 @@ from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixPlan, make_mixable
 from mixtext_hf.models import MixableModelForTokenClassification
-from mixtext_hf.models.any_classifier import classifies_tokens
+from mixtext_hf.models.last_token import classifies_tokens
 
 
 INDEX = torch.tensor([2, 0, 3, 1])
@@ -20,8 +20,10 @@ FAMILIES = (
     "deberta-v2",
     "distilbert",
     "electra",
+    "llama",
     "modernbert",
     "mpnet",
+    "qwen2",
     "roberta",
     "xlm-roberta",
 )
@@ -34,7 +36,7 @@ def test_equals_two_streams_at_every_layer(family, pad):
         pytest.skip(f"the installed transformers has no {family}")
     model = token_model(family).eval()
     batch = tiny_batch()
-    really = "keep" if family in ("deberta-v2", "modernbert") else pad
+    really = "keep" if family in ("deberta-v2", "llama", "modernbert", "qwen2") else pad
     expected = [two_stream_logits(model, batch, INDEX, LAM, layer, really) for layer in range(DEPTH + 1)]
     mixer = make_mixable(model)
     real = (batch["attention_mask"] | batch["attention_mask"][INDEX]).bool()

@@ -18,6 +18,7 @@ from runs import (
 )
 from sentences import piece_tokenizer, run_sentences, sentences, token_model
 from tiny import tiny_image_model, tiny_model
+from transformers import DataCollatorForTokenClassification
 
 from mixtext_hf.data.tokens.collator import TokenCollator
 from mixtext_hf.functional import make_mixable
@@ -183,6 +184,32 @@ def test_unmixed_guesses_equal_a_loop(tmp_path):
     assert series(trainer, "loss_unlabeled")[0] == pytest.approx(total / words, rel=1e-4)
 
 
+def test_pieces_of_a_batch_with_guesses_train_as_the_whole(tmp_path):
+    method = MixText(online=True, alpha=0.0, align="off", temperature=0.5, view_weights="original")
+    found = []
+    for pieces in (1, 2, 4):
+        trainer = make(
+            tmp_path / str(pieces),
+            method,
+            per_device_train_batch_size=16 // pieces,
+            per_device_unlabeled_batch_size=8 // pieces,
+            gradient_accumulation_steps=pieces,
+        )
+        trainer.train()
+        found.append(
+            {name: series(trainer, name) for name in ("loss", "loss_supervised", "loss_unlabeled", "grad_norm")}
+        )
+    for other in found[1:]:
+        for name, values in found[0].items():
+            assert values and other[name] == pytest.approx(values, rel=1e-3), name
+
+
+def test_sentences_without_a_piece_of_a_word_have_no_guesses(tmp_path):
+    trainer = make(tmp_path, ONLINE, unlabeled=[{"tokens": [""]} for _ in range(24)], max_steps=2)
+    trainer.train()
+    assert series(trainer, "loss_unlabeled") == [0.0, 0.0] and all(np.isfinite(series(trainer, "loss")))
+
+
 # ---- what is refused ----
 
 
@@ -242,3 +269,38 @@ def test_a_column_of_wrong_labels_is_refused_before_the_first_step(tmp_path):
         trainer = make(tmp_path, ERM(), rows=Dataset.from_list(wrong))
         with pytest.raises(ValueError, match=said):
             trainer.train()
+
+
+# ---- decoders, and collators of others ----
+
+
+def test_decoders_of_tokens_are_padded_on_the_right(tmp_path):
+    tokenizer = piece_tokenizer()
+    trainer = MixTrainer(
+        token_model("llama"),
+        arguments(tmp_path, max_steps=1),
+        train_dataset=sentences(16),
+        processing_class=tokenizer,
+        method=TMix(),
+    )
+    trainer.train()
+    assert tokenizer.padding_side == "right" and not trainer.mixer.reads_last_token
+    tokenizer.padding_side = "left"
+    with pytest.raises(ValueError, match="pads on the left"):
+        trainer.data_collator(sentences(2))
+
+
+def test_sentences_without_labels_need_the_collator_that_knows_words(tmp_path):
+    rows = [{"input_ids": [2, 5, 6, 3], "labels": [-100, 1, 0, -100]}] * 16
+    with pytest.raises(
+        ValueError, match="data_collator=DataCollatorForTokenClassification does not say where the words"
+    ):
+        MixTrainer(
+            token_model(),
+            arguments(tmp_path),
+            data_collator=DataCollatorForTokenClassification(TOKENIZER),
+            train_dataset=rows,
+            processing_class=TOKENIZER,
+            method=ONLINE,
+            unlabeled_dataset=rows,
+        )

@@ -48,6 +48,9 @@ class TokenCollator(MixDataCollator):
             raise ValueError(
                 "Sentences of words have no second text and no scores: leave out text_pair_column and is_regression."
             )
+        self._check_padding()
+
+    def _check_padding(self) -> None:
         if self.tokenizer.padding_side != "right":
             raise ValueError(
                 f"The tokenizer pads on the {self.tokenizer.padding_side}, and words are found again by their place from the first on: set "
@@ -62,19 +65,21 @@ class TokenCollator(MixDataCollator):
         Returns:
             `dict[str, torch.Tensor]`: the inputs of the model, each `(B, T)`, and, where the rows have labels, `labels`, int64 `(B, T)`,
             -100 where there is none. Where the label of a row is the single number -100, which says that it is learnt from without
-            labels, also `word_starts`, bool `(B, T)`: where the words of all rows begin.
+            labels, also `word_starts`, bool `(B, T)`: where the words of all rows begin; of tokenised rows, which do not say that, all
+            tokens but special ones: give rows of words to learn from these alone.
 
         Raises:
             `ValueError`, `TypeError`: that names the row, for labels that are not as many as words and for words that are no strings.
         """
+        self._check_padding()  # whoever had the tokenizer since
         is_ready = "input_ids" in features[0]
         if not is_ready and self.text_column is None:
             self._recognise(features[0])
         name = next((name for name in self.label_columns if name in features[0]), None)
-        labels = None if name is None else [_plain(row[name]) for row in features]
+        labels = None if name is None else [_plain(row.get(name)) for row in features]
         if is_ready:
             batch = self._pad_ready(features)
-            aligned = labels
+            aligned = None if labels is None else [_without_none(label) for label in labels]
             starts = [[True] * len(row["input_ids"]) for row in features]
             sizes = [len(row["input_ids"]) for row in features]
         else:
@@ -190,6 +195,10 @@ def _aligned(label: Any, word_ids: Sequence[int | None], starts: Sequence[bool])
         IGNORE_INDEX if word is None or not start or word >= len(label) or label[word] is None else label[word]
         for word, start in zip(word_ids, starts, strict=True)
     ]
+
+
+def _without_none(label: Any) -> Any:
+    return [IGNORE_INDEX if one is None else one for one in label] if isinstance(label, list) else label
 
 
 def _check(label: Any, size: int, number: int, column: str, what: str) -> None:

@@ -19,6 +19,7 @@ DOCUMENT = "-DOCSTART-"
 # What begins a line that is about a sentence and none of its words: `# sent_id = 3`, `# id 5a-20 domain=train`.
 _COMMENT = re.compile(r"#\s")
 _BLANKS = re.compile(r"[ \t]+")
+_NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 
 
 def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | None = None) -> pa.Table:
@@ -33,19 +34,21 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
     Args:
         path (`Path`): The file, perhaps packed (`.gz`).
         encoding (`str`, *optional*): As of [`~mixtext_hf.data.tables.text_encoding.TextSource`].
-        tag_column (`int`, *optional*): The column of the tags, counted from 1; the last one by default. Words are in the first.
+        tag_column (`int`, *optional*): The column of the tags, counted from 1; the last one by default. Words are in the first. Of a file of
+            one column, which has no tags, it says nothing.
 
     Returns:
         `pa.Table`: `tokens`, lists of strings, and `ner_tags`, alike; without these if the file has one column.
 
     Raises:
-        [`Unreadable`]: for lines of another number of columns, or with an empty word or tag; names the line.
+        [`Unreadable`]: for lines of another number of columns, or with an empty word or tag; names the line. For files whose first column
+            counts the words of each sentence (CoNLL-U), which would be taken for these.
     """
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     begins, comments = True, 0
     width, between_tabs = _layout(path, encoding)
-    if width:
+    if width > 1:
         _check_tag_column(tag_column, width)
     for number, line in _lines(path, encoding):
         if not line.strip() or line.startswith(DOCUMENT):
@@ -61,9 +64,10 @@ def read_conll(path: Path, *, encoding: str | None = None, tag_column: int | Non
             tags.append([])
             begins = False
         sentences[-1].append(cells[0])
-        tags[-1].append(cells[-1 if tag_column is None else tag_column - 1])
+        tags[-1].append(cells[-1 if tag_column is None or width == 1 else tag_column - 1])
     if not sentences:
         raise Unreadable("it has no sentence: a word and its tag stand in a line, and an empty line ends a sentence")
+    _check_no_numbering(sentences, width)
     if comments:
         logger.info("%s: %d lines that begin with '# ' are comments, and are left out.", path, comments)
     columns = {"tokens": pa.array(sentences)}
@@ -109,6 +113,21 @@ def _check_tag_column(tag_column: int | None, width: int) -> None:
         raise Unreadable(
             f"its lines have {width} columns, and --tag_column {tag_column} is none of tags: name one from 2 to {width}, or leave it out "
             "for the last"
+        )
+
+
+def _check_no_numbering(sentences: list[list[str]], width: int) -> None:
+    """Of a word, a range (1-2) or an empty node (1.1), each sentence from 0 or 1 on: no text is like that."""
+    counts = all(sentence[0] in "01" or sentence[0].startswith("1-") for sentence in sentences)
+    if (
+        width > 1
+        and counts
+        and sum(map(len, sentences)) > 2
+        and all(_NUMBER.fullmatch(word) for sentence in sentences for word in sentence)
+    ):
+        raise Unreadable(
+            f"its first column counts the words of each sentence ({', '.join(sentences[0][:3])}, ...), and words are read from the first: "
+            "take that column out (cut -f2-), and lines of ranges like 1-2, and name the column of the tags by --tag_column"
         )
 
 

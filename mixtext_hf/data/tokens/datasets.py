@@ -17,6 +17,7 @@ from datasets import ClassLabel, Dataset
 from mixtext_hf._messages import listed
 from mixtext_hf.data.labelled_splits import LabelledSplits, record_of
 from mixtext_hf.data.labels.classes import LABEL
+from mixtext_hf.data.labels.noise import HIDDEN_LABELS
 from mixtext_hf.data.selection import Selection
 from mixtext_hf.data.tables.files import Reading, matching_files, patterns_in, read_files, suffix_of
 from mixtext_hf.data.tables.sources import Splits, check_one_source, load_hub
@@ -118,7 +119,7 @@ def load_token_datasets(
     else:
         raise ValueError("Token classification has no embedded example: give --train_file, or --dataset_name.")
     if unlabeled_file is not None:
-        splits.unlabeled, paths = _of_files_of_one("unlabeled_file", unlabeled_file, cache_dir, how, tag_column)
+        splits.unlabeled, paths = _of_files_of_one("unlabeled_file", unlabeled_file, cache_dir, how, None)
         splits.source["unlabeled_file"] = [str(path) for path in paths]
     selection.check(splits)
     if labeled_sentences is not None and splits.train is None:
@@ -277,6 +278,8 @@ def _ready(split: Dataset, name: str, columns: TokenColumns, ids: Mapping[str, i
         )
     _flat(split, columns.tokens)
     tags_of = columns.tags if columns.tags in split.column_names else None
+    if tags_of is not None:
+        _flat(split, tags_of)
     feature = None if tags_of is None else _class_feature(split, tags_of)
     words, labels = split[columns.tokens][:], None if tags_of is None else split[tags_of][:]
     made: list[list[int | None] | None] = []
@@ -304,7 +307,7 @@ def _ready(split: Dataset, name: str, columns: TokenColumns, ids: Mapping[str, i
 
 
 def _id_of(tag: Any, feature: ClassLabel | None, ids: Mapping[str, int], where: str, trained: bool) -> int | None:
-    if tag is None or tag == -100:
+    if tag is None or tag in HIDDEN_LABELS:
         return None
     tag = feature.names[tag] if feature is not None and isinstance(tag, int) else tag
     if isinstance(tag, int) and 0 <= tag < len(ids):
@@ -312,15 +315,17 @@ def _id_of(tag: Any, feature: ClassLabel | None, ids: Mapping[str, int], where: 
     if tag in ids:
         return ids[tag]
     known = f"{'the model' if trained else 'the data'} has {listed(ids, show=str)}"
-    remedy = "correct it, or train a new head by --new_head" if trained else "correct it"
+    remedy = "correct it, name another column, or train a new head (--new_head)" if trained else "correct it"
     raise ValueError(f"{where} has the tag {tag!r}, and {known}: {remedy}.")
 
 
 def _few(train: Dataset, number: int, seed: int) -> tuple[Dataset, Dataset]:
-    """So many sentences, at random but fixed by the seed, and the others, both in the order of the data."""
-    if number > len(train):
+    """So many sentences with tags, at random but fixed by the seed, and the others, both in the order of the data."""
+    tagged = np.flatnonzero([tags is not None and any(tag is not None for tag in tags) for tags in train[LABEL][:]])
+    if number > len(tagged):
         raise ValueError(
-            f"`labeled_sentences` is {number}, but the training split has {len(train)} sentences: lower it."
+            f"`labeled_sentences` is {number}, but the training split has {len(tagged)} sentences"
+            f"{' with tags' if len(tagged) < len(train) else ''}: lower it."
         )
-    chosen = np.sort(np.random.default_rng([seed, 0, 2]).permutation(len(train))[:number])
+    chosen = np.sort(tagged[np.random.default_rng([seed, 0, 2]).permutation(len(tagged))[:number]])
     return train.select(chosen), train.select(np.setdiff1d(np.arange(len(train)), chosen))
