@@ -212,11 +212,6 @@ def takes_pixels(model: nn.Module) -> bool:
     return PIXELS in names and "input_ids" not in names
 
 
-def classifies_tokens(model: nn.Module) -> bool:
-    """Whether a model of transformers has logits for each token, `(B, T, C)`, and not for each text."""
-    return any(kind.__name__.endswith("ForTokenClassification") for kind in type(model).__mro__)
-
-
 def _last_layer(model: PreTrainedModel) -> list[nn.Parameter]:
     name = _last_layer_name(model)
     return [] if name is None else list(model.get_submodule(name).parameters())

@@ -15,9 +15,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 
-from .any_classifier import classifies_tokens
 from .last_token import is_decoder, reads_last_token
 from .mean_pooling import MeanPoolingForSequenceClassification
+from .modality import classifies_tokens
 from .timm_processor import pretrained_cfg
 
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, Trainer, get_scheduler
 
 from mixtext_hf.methods import LADA, TOKENS, AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
-from mixtext_hf.models.any_classifier import Classifier, classifies_tokens, is_adapted, takes_pixels
+from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
 from mixtext_hf.models.cls_attention import ClsAttention
+from mixtext_hf.models.modality import classifies_tokens
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 
 from .arguments import MixTrainingArguments
