@@ -27,9 +27,10 @@ from mixtext_hf.models import (
 )
 from mixtext_hf.models.checkpoint import Checkpoint, check_checkpoint
 from mixtext_hf.models.checkpoint_contents import MAX_JSON_BYTES, RefusedCheckpoint
-from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
+from mixtext_hf.models.last_token import agree_on_padding, give_padding_token, is_decoder, reads_last_token
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import modality_of
+from mixtext_hf.models.sentence_checkpoint import MODULES
 from mixtext_hf.models.stack import num_channels
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
@@ -96,7 +97,15 @@ class TrainedClassifier:
         name, settings = self.name, {}
         if not found.has_config:
             if adapter is None:
-                raise ValueError(f"model_name_or_path={self.name!r} has no config.json: it holds no model.")
+                of_sentences = found.files.has(MODULES)
+                raise ValueError(
+                    f"model_name_or_path={self.name!r} has no config.json: it holds no model."
+                    + (
+                        " It is a checkpoint of sentence-transformers: train a classifier from it, and name that."
+                        if of_sentences
+                        else ""
+                    )
+                )
             name = str(adapter.get("base_model_name_or_path") or "")
             where["revision"] = adapter.get("revision")
             self._checked.append(check_checkpoint(name, **where))
@@ -226,8 +235,9 @@ class TrainedClassifier:
         files = ("tokenizer_config.json", "tokenizer.json", "vocab.txt", "vocab.json")
         name, where = self._beside_the_model(self.args.tokenizer_name, files)
         tokenizer = load_tokenizer(name, **where, **options)
-        if reads_last_token(self.model):
-            for sentence in agree_on_padding(tokenizer, self.model):
+        if (reads := reads_last_token(self.model)) or is_decoder(self.model.config):
+            settle = agree_on_padding if reads else give_padding_token
+            for sentence in settle(tokenizer, self.model):
                 logger.warning(sentence)
         elif tokenizer.pad_token is None:
             raise ValueError(

@@ -25,6 +25,7 @@ from mixtext_hf.guessing import FrozenGuesser, are_content, check_shares, fit_fr
 from mixtext_hf.models.checkpoint import check_tokenizer
 from mixtext_hf.models.embedded import MINILM, minilm_path
 from mixtext_hf.models.features import text_features
+from mixtext_hf.models.last_token import give_padding_token, is_decoder
 from mixtext_hf.models.lengths import DEFAULT_LENGTH, LENGTH_HELP, check_tokenizer_fits, settle_max_length
 from mixtext_hf.models.load_report import without_load_report
 from mixtext_hf.models.modality import check_modality
@@ -155,6 +156,9 @@ class Gaussian:
         note_sentence_modules(self.model, read_sentence_modules(checked.files))
         self.modules = sentence_modules_of(self.model)
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+        if is_decoder(self.model.config):
+            for sentence in give_padding_token(tokenizer, self.model):
+                logger.warning(sentence)
         check_tokenizer_fits(tokenizer, self.model)
         length = settle_max_length(
             "--max_seq_length", args.max_seq_length, self.model.config, tokenizer, self.modules.max_length

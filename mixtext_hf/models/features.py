@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .mean_pooling import mean_over_tokens
-from .sentence_checkpoint import ACTIVATIONS, Dense, Normalize
+from .sentence_checkpoint import ACTIVATIONS, Dense, Normalize, Truncate
 from .sentence_modules import sentence_modules_of
 from .stack import unwrap
 
@@ -47,7 +47,13 @@ def text_features(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     pooled = pool(hidden, inputs.get("attention_mask"), modules.poolings)
     with torch.autocast(pooled.device.type, enabled=False):
         for step in modules.steps:
-            pooled = nn.functional.normalize(pooled, dim=-1) if isinstance(step, Normalize) else _dense(step, pooled)
+            if isinstance(step, Normalize):
+                pooled = nn.functional.normalize(pooled, dim=-1)
+            elif isinstance(step, Truncate):
+                pooled = pooled[:, : step.dimension]
+            else:
+                _check_width(modules.name, step, pooled)
+                pooled = _dense(step, pooled)
     return pooled
 
 
@@ -84,6 +90,14 @@ def _pooled(hidden: torch.Tensor, real: torch.Tensor, name: str) -> torch.Tensor
         return (hidden.masked_fill(~here, 0.0) * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
     place = places == (1 if name == "cls" else places.amax(dim=1, keepdim=True))
     return hidden.masked_fill(~(place & real).unsqueeze(-1), 0.0).sum(dim=1)
+
+
+def _check_width(name: str, step: Dense, pooled: torch.Tensor) -> None:
+    if step.weight.shape[1] != pooled.shape[-1]:
+        raise ValueError(
+            f"A dense layer of {name!r} takes {step.weight.shape[1]} numbers, and there are {pooled.shape[-1]} before it: the folders of "
+            "its modules do not belong together; get it again."
+        )
 
 
 def _dense(step: Dense, pooled: torch.Tensor) -> torch.Tensor:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from .mean_pooling import MeanPoolingForSequenceClassification
+from .modality import classifies_tokens
 
 
 LEFT_PADDING = "Pad on the left, tokenizer.padding_side = 'left', where it is the last one in every row (MixTrainer and the commands do so)"
@@ -26,11 +26,6 @@ def is_decoder(config: PreTrainedConfig) -> bool:
     kind = config.model_type
     is_causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     return is_causal and not getattr(config, "is_encoder_decoder", False)
-
-
-def classifies_tokens(model: nn.Module) -> bool:
-    """Whether a model of transformers has logits for each token, `(B, T, C)`, and not for each text."""
-    return any(kind.__name__.endswith("ForTokenClassification") for kind in type(model).__mro__)
 
 
 def reads_last_token(model: PreTrainedModel) -> bool:
@@ -135,10 +130,41 @@ def padding_id(config: PreTrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "pad_token_id", None)
 
 
+def give_padding_token(tokenizer: Any, model: PreTrainedModel) -> list[str]:
+    """
+    Give a tokenizer that has no padding token, as those of decoders, the one that its model's config names, or else the one that ends a
+    text, in place.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): Of the model.
+        model (`PreTrainedModel`): Whose config may name a padding token.
+
+    Returns:
+        `list[str]`: What was changed, as sentences.
+
+    Raises:
+        `ValueError`: if there is no padding token, and none that could be it.
+    """
+    if tokenizer.pad_token_id is not None:
+        return []
+    known = padding_id(model.config)
+    token = tokenizer.convert_ids_to_tokens(known) if known is not None and 0 <= known < len(tokenizer) else None
+    if token is not None:
+        whose = "that of config.pad_token_id"
+    elif tokenizer.eos_token is not None:
+        token, whose = tokenizer.eos_token, "the one that ends a text"
+    else:
+        raise ValueError(
+            f"The tokenizer of {type(model).__name__} has no padding token, and none that ends a text (eos_token), which could be it: "
+            "set tokenizer.pad_token to a token that no text holds."
+        )
+    tokenizer.pad_token = token
+    return [f"The tokenizer has no padding token: it is {token!r} now, {whose}."]
+
+
 def agree_on_padding(tokenizer: Any, model: PreTrainedModel) -> list[str]:
     """
-    Make a tokenizer and the config of a model whose head reads the last token agree on the padding token, in place; where there is none
-    it is the one that ends a text.
+    [`give_padding_token`], for a model whose head reads the last token: its config names the same one as the tokenizer, in place.
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): Of the model.
@@ -150,21 +176,7 @@ def agree_on_padding(tokenizer: Any, model: PreTrainedModel) -> list[str]:
     Raises:
         `ValueError`: if there is no padding token, and none that could be it.
     """
-    config, said = model.config.get_text_config(), []
-    if tokenizer.pad_token_id is None:
-        known = padding_id(config)
-        if known is not None and 0 <= known < len(tokenizer):
-            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(known)
-            whose = "that of config.pad_token_id"
-        elif tokenizer.eos_token is not None:
-            tokenizer.pad_token = tokenizer.eos_token
-            whose = "the one that ends a text"
-        else:
-            raise ValueError(
-                f"The tokenizer of {type(model).__name__} has no padding token, and none that ends a text (eos_token), which could be it: "
-                "set tokenizer.pad_token to a token that no text holds."
-            )
-        said.append(f"The tokenizer has no padding token: it is {tokenizer.pad_token!r} now, {whose}.")
+    config, said = model.config.get_text_config(), give_padding_token(tokenizer, model)
     if config.pad_token_id != tokenizer.pad_token_id:
         said.append(
             f"config.pad_token_id is {tokenizer.pad_token_id} now, that of the tokenizer (it was {config.pad_token_id}): by it "

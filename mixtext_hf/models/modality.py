@@ -1,10 +1,11 @@
-"""Whether a checkpoint is a classifier of texts or of images, by its config alone."""
+"""Whether a checkpoint is a classifier of texts, of their words or of images, by its config alone, or a model by its class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
 from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 
@@ -82,6 +83,11 @@ def check_labels_texts(name: str, config: Any, argument: str = "model_name_or_pa
             f"{argument}={name!r} gives each word a tag ({architectures[0]}), and a model that has one for each text is needed here: name "
             "one, or train by --task ner."
         )
+
+
+def classifies_tokens(model: nn.Module) -> bool:
+    """Whether a model of transformers has logits for each token, `(B, T, C)`, and not for each text."""
+    return any(kind.__name__.endswith("ForTokenClassification") for kind in type(model).__mro__)
 
 
 def _labels_tokens(architectures: Sequence[str]) -> bool:

@@ -19,8 +19,9 @@ from transformers import PreTrainedModel
 from mixtext_hf.mixing import HEAD, MixPlan
 
 from .any_classifier import logits_of, takes_pixels
-from .last_token import classifies_tokens, is_decoder, padding_id
+from .last_token import is_decoder, padding_id
 from .mixer import Mixer
+from .modality import classifies_tokens
 from .modes import evaluating
 from .stack import NEEDS_NO_LAYERS, image_config, mask_position
 
@@ -96,17 +97,19 @@ def _probe(mixer: Mixer, side: Side) -> bool:
 
 @contextmanager
 def _padding_token(model: PreTrainedModel, side: Side) -> Iterator[int]:
-    """The id that pads: 0 where the config names none; while the last token is looked for it does."""
-    known = padding_id(model.config) if side == "left" else getattr(model.config, "pad_token_id", None)
+    """The id that pads: 0 where the config names none, or none of its vocabulary; while the last token is looked for it does."""
+    config = model.config.get_text_config()
+    known = padding_id(config) if side == "left" else getattr(model.config, "pad_token_id", None)
+    if known is not None and not 0 <= known < getattr(config, "vocab_size", known + 1):
+        known = None
     if known is not None or side == "right":
         yield known or 0
         return
-    config = model.config.get_text_config()
-    config.pad_token_id = 0
+    before, config.pad_token_id = padding_id(config), 0
     try:
         yield 0
     finally:
-        config.pad_token_id = None
+        config.pad_token_id = before
 
 
 def _padded(inputs: dict[str, torch.Tensor], columns: int, pad: int, side: Side) -> dict[str, torch.Tensor]:

@@ -85,6 +85,16 @@ class Normalize:
         return "length 1"
 
 
+@dataclass(frozen=True)
+class Truncate:
+    """To the first numbers of a vector, as `truncate_dim` says; its length is not made 1 again."""
+
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"the first {self.dimension}"
+
+
 @dataclass(frozen=True, eq=False)
 class SentenceModules:
     """
@@ -94,7 +104,7 @@ class SentenceModules:
         name (`str`): Of the checkpoint, for messages.
         poolings (`tuple[str, ...]`): Of [`POOLINGS`]; of several the vectors stand side by side.
         dimension (`int`, *optional*): Of the hidden states, where the config of the pooling says it.
-        steps (`tuple`): What follows, in order: [`Dense`] and [`Normalize`].
+        steps (`tuple`): What follows, in order: [`Dense`] and [`Normalize`], at the end perhaps [`Truncate`].
         max_length (`int`, *optional*): Of the tokens that `encode` of sentence-transformers cuts texts to.
         lower_case (`bool`): Whether `encode` makes capitals small.
         prompt (`str`): What `encode` puts before every text unasked.
@@ -104,7 +114,7 @@ class SentenceModules:
     name: str
     poolings: tuple[str, ...] = ("mean",)
     dimension: int | None = None
-    steps: tuple[Dense | Normalize, ...] = (Normalize(),)
+    steps: tuple[Dense | Normalize | Truncate, ...] = (Normalize(),)
     max_length: int | None = None
     lower_case: bool = False
     prompt: str = ""
@@ -150,6 +160,10 @@ def transformer_folder(name: str) -> str:
         path = _entries(files)[0][1]
     except _NotUnderstood as error:
         raise ValueError(_problem(name, error)) from error
+    if path and not Path(name, path).is_dir():
+        raise ValueError(
+            f"{MODULES} of {name!r} says that its transformer is in {path!r}, and there is no such folder: get the checkpoint again."
+        )
     return os.path.join(name, path) if path else name
 
 
@@ -246,10 +260,14 @@ def _read(files: Files, transformer: str) -> SentenceModules:
     _, *behind = _entries(files)
     poolings: tuple[str, ...] | None = None
     dimension: int | None = None
-    steps: list[Dense | Normalize] = []
+    steps: list[Dense | Normalize | Truncate] = []
     for name, path in behind:
         kind, config = _kind(name), _optional(files, os.path.join(path, CONFIG_NAME)) if path else {}
         if kind == "Pooling" and poolings is None and not steps:
+            if not path or not files.has(os.path.join(path, CONFIG_NAME)):
+                raise _NotUnderstood(
+                    f"There is no {os.path.join(path, CONFIG_NAME) if path else 'folder'} of its Pooling, which says how it pools."
+                )
             poolings, dimension = _poolings(config, path)
         elif kind == "Dropout":
             continue
@@ -263,6 +281,8 @@ def _read(files: Files, transformer: str) -> SentenceModules:
     if poolings is None:
         raise _NotUnderstood(f"{MODULES} names no Pooling.")
     _check_widths(poolings, dimension, steps)
+    further = _optional(files, _SENTENCE_TRANSFORMERS)
+    steps += _truncation(further)
     length = about.get("max_seq_length")
     return SentenceModules(
         files.name,
@@ -271,7 +291,7 @@ def _read(files: Files, transformer: str) -> SentenceModules:
         tuple(steps),
         length if isinstance(length, int) and length > 1 else None,
         bool(about.get("do_lower_case")),
-        _default_prompt(_optional(files, _SENTENCE_TRANSFORMERS)),
+        _default_prompt(further),
     )
 
 
@@ -302,6 +322,7 @@ def _poolings(config: Mapping[str, Any], path: str) -> tuple[tuple[str, ...], in
         ]
     else:
         names = [mode] if isinstance(mode, str) else list(mode) if isinstance(mode, list) else [repr(mode)]
+        names = [str(name) for name in names]
         unknown = [name for name in names if name not in POOLINGS]
     if unknown or not names:
         raise _NotUnderstood(
@@ -332,16 +353,19 @@ def _dense(files: Files, config: Mapping[str, Any], path: str) -> Dense:
     except SafetensorError as error:
         raise _NotUnderstood(f"{file} cannot be read ({error}).") from error
     residual = bool(config.get("use_residual"))
-    shape, wanted = weights.get("linear.weight"), (config.get("out_features"), config.get("in_features"))
+    wanted = (config.get("out_features"), config.get("in_features"))
     needed = {"linear.weight", *(["linear.bias"] if config.get("bias", True) else [])}
     if residual and wanted[0] != wanted[1]:
         needed.add("residual.weight")
-    if set(weights) != needed or shape is None or tuple(shape.shape) != wanted:
+    fitting = {"linear.weight": wanted, "linear.bias": wanted[:1], "residual.weight": wanted}
+    if set(weights) != needed or any(tuple(value.shape) != fitting[key] for key, value in weights.items()):
         raise _NotUnderstood(f"{file} does not hold the weights that its {CONFIG_NAME} describes.")
     return Dense(weights["linear.weight"], weights.get("linear.bias"), name, weights.get("residual.weight"), residual)
 
 
-def _check_widths(poolings: Sequence[str], dimension: int | None, steps: Sequence[Dense | Normalize]) -> None:
+def _check_widths(
+    poolings: Sequence[str], dimension: int | None, steps: Sequence[Dense | Normalize | Truncate]
+) -> None:
     width = None if dimension is None else dimension * len(poolings)
     for step in steps:
         if isinstance(step, Dense):
@@ -350,6 +374,15 @@ def _check_widths(poolings: Sequence[str], dimension: int | None, steps: Sequenc
                     f"A dense layer takes {step.weight.shape[1]} numbers, and there are {width} before it."
                 )
             width = step.weight.shape[0]
+
+
+def _truncation(config: Mapping[str, Any]) -> list[Truncate]:
+    size = config.get("truncate_dim")
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+        raise _NotUnderstood(
+            f"{_SENTENCE_TRANSFORMERS} says truncate_dim={size!r}, which is to be a number from 1 on."
+        )
+    return [] if size is None else [Truncate(size)]
 
 
 def _default_prompt(config: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.configuration_utils import PreTrainedConfig
 
-from .last_token import classifies_tokens, is_decoder, reads_last_token
+from .last_token import is_decoder, reads_last_token
 from .mean_pooling import MeanPoolingForSequenceClassification
+from .modality import classifies_tokens
 from .timm_processor import pretrained_cfg
 
 

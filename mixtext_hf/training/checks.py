@@ -16,7 +16,7 @@ from mixtext_hf.methods import LADA, TOKENS, AugMix, MixMethod, MixText
 from mixtext_hf.mixing import MixedLoss
 from mixtext_hf.models.any_classifier import Classifier, is_adapted, takes_pixels
 from mixtext_hf.models.cls_attention import ClsAttention
-from mixtext_hf.models.last_token import classifies_tokens
+from mixtext_hf.models.modality import classifies_tokens
 from mixtext_hf.problem_types import SINGLE_LABEL, ProblemType
 
 from .arguments import MixTrainingArguments

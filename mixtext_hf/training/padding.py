@@ -13,6 +13,8 @@ from mixtext_hf.models.last_token import (
     LEFT_PADDING,
     agree_on_padding,
     check_same_place,
+    give_padding_token,
+    is_decoder,
     pad_on_the_left,
     padding_id,
 )
@@ -29,17 +31,26 @@ logger = logging.getLogger(__name__)
 
 def settle_padding(trainer: MixTrainer) -> None:
     """
-    Make the tokenizers of a trainer, and the config of its model, say how texts are padded, where the head reads their last token; what is
-    changed is said.
+    Make the tokenizers of a trainer, and the config of its model, say how texts are padded, where the head reads their last token; those of
+    decoders with another head get a padding token. What is changed is said.
 
     Raises:
-        `ValueError`: if there is no padding token, and none that could be it.
+        `ValueError`: if there is no padding token, and none that could be it, or if two tokenizers have different ones.
     """
-    model = trainer.mixer.model
-    if trainer._takes_pixels or not trainer.mixer.reads_last_token:
+    model, reads = trainer.mixer.model, trainer.mixer.reads_last_token
+    if trainer._takes_pixels or not (reads or is_decoder(model.config)):
         return
-    settle = pad_on_the_left if trainer.method.needs_layers else agree_on_padding
-    for tokenizer in _tokenizers(trainer):
+    settle = give_padding_token
+    if reads:
+        settle = pad_on_the_left if trainer.method.needs_layers else agree_on_padding
+    tokenizers = _tokenizers(trainer)
+    named = {one.pad_token: one.pad_token_id for one in tokenizers if one.pad_token_id is not None}
+    if reads and len(set(named.values())) > 1:
+        raise ValueError(
+            f"The tokenizers of data_collator and processing_class pad by different tokens, {' and '.join(map(repr, named))}, and "
+            f"{type(model).__name__} finds the last token of a text by one: give both the same tokenizer."
+        )
+    for tokenizer in tokenizers:
         for sentence in settle(tokenizer, model):
             if trainer.args.process_index == 0:
                 logger.warning(sentence)
@@ -95,4 +106,4 @@ def check_padded_rows(trainer: MixTrainer) -> None:
 def _rows_of_ids(data: Any) -> Iterator[list[int]]:
     for column in token_columns(data):
         for ids in column:
-            yield ids.as_py()
+            yield ids.as_py() or []

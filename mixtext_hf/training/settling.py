@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from mixtext_hf.methods import PIXELS, TOKENS, MaskMix, MixMethod
 from mixtext_hf.mixing import MixedLoss, MixPlan, TokenLoss
 from mixtext_hf.models.any_classifier import takes_pixels
-from mixtext_hf.models.last_token import classifies_tokens
+from mixtext_hf.models.modality import classifies_tokens
 from mixtext_hf.problem_types import SINGLE_LABEL, problem_type_of
 from mixtext_hf.version import __version__
 

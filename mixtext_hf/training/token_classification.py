@@ -15,7 +15,7 @@ from mixtext_hf.data.in_batches import column_values
 from mixtext_hf.data.tokens.collator import TokenCollator
 from mixtext_hf.methods import METHODS, MixMethod, MixText
 from mixtext_hf.mixing import IGNORE_INDEX, TokenLoss
-from mixtext_hf.models.last_token import classifies_tokens
+from mixtext_hf.models.modality import classifies_tokens
 
 from .arguments import MixTrainingArguments
 

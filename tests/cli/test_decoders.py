@@ -6,13 +6,14 @@ import csv
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from table_files import write_table
 from tiny import decoder_tokenizer, tiny_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from mixtext_hf.cli import evaluate, predict, train_text
+from mixtext_hf.cli import evaluate, guess_labels, predict, train_text
 from mixtext_hf.evaluation.pictures.mix_examples import read_texts
 from mixtext_hf.evaluation.pictures.token_examples import read_pair_of_texts
 from mixtext_hf.methods import METHODS
@@ -106,3 +107,17 @@ def test_pictures_show_the_padding_on_the_left(trained):
     assert pair.inputs["attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
     row = pair.mix(METHODS["puzzle_tmix"](), 0.5, 1)
     assert 0 < row.labels.weight < 1
+
+
+def test_guesses_need_no_padding_token(tmp_path, trained, caplog):
+    """An encoder alone, whose tokenizer has none: each text is the mean over its tokens, whatever it is beside."""
+    train = write_table(tmp_path / "few.csv", rows(12, seed=2))
+    texts = write_table(tmp_path / "texts.csv", rows(11, seed=1))
+    found = []
+    for size in (1, 4):
+        flags = [f"--train_file={train}", f"--model_name_or_path={trained.parent / 'base'}", f"--batch_size={size}"]
+        guess_labels.main([texts, str(tmp_path / f"{size}.parquet"), *flags, "--device=cpu"])
+        guesses = pq.read_table(tmp_path / f"{size}.parquet")["guess_probabilities"].to_pylist()
+        found.append([guess["spam"] for guess in guesses])
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-3)
+    assert "The tokenizer has no padding token: it is '</s>' now" in caplog.text

@@ -14,7 +14,7 @@ from sentence_checkpoints import checkpoint, newer, older, write
 from table_files import write_table
 from tiny import tiny_tokenizer
 
-from mixtext_hf.cli import compare, guess_labels, train_text
+from mixtext_hf.cli import compare, evaluate, guess_labels, predict, train_text
 from mixtext_hf.cli.guessers import Gaussian
 from mixtext_hf.data import MixDataCollator
 from mixtext_hf.data.in_batches import run_over
@@ -191,3 +191,14 @@ def test_a_checkpoint_that_guesses_need_nothing_of_trains(files, tmp_path, capsy
     with pytest.raises(SystemExit) as caught:
         trained(files, encoder, tmp_path / "guessed")
     assert caught.value.code == 2 and "sentence_transformers.models.LSTM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [predict, evaluate])
+def test_what_is_no_classifier_is_said_to_be_none(files, tmp_path, capsys, command):
+    encoder = checkpoint(tmp_path / "encoder", older("cls"), transformer="0_Transformer")
+    argv = [str(encoder), files["test"], f"--output_file={tmp_path / 'out.csv'}"]
+    if command is evaluate:
+        argv = [f"--model_name_or_path={encoder}", f"--test_file={files['test']}", f"--output_dir={tmp_path / 'out'}"]
+    with pytest.raises(SystemExit):
+        command.main(argv)
+    assert "a checkpoint of sentence-transformers: train a classifier from it" in capsys.readouterr().err

@@ -220,7 +220,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("pad", [0, None])
+@pytest.mark.parametrize("pad", [0, None, -1, 999])
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_other_types_are_probed_on_the_left(kind, pad):
     model = decoder(kind, **{"num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2, **ACCEPTED[kind]})

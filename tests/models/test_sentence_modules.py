@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from sentence_checkpoints import WIDTH, checkpoint, dense, newer, older, write
 from tiny import tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification
@@ -94,6 +95,19 @@ def test_features_are_what_the_library_encodes(tmp_path, names):
     torch.testing.assert_close(found, by_library(folder), rtol=0, atol=1e-5)
 
 
+def test_vectors_are_cut_as_the_checkpoint_says(tmp_path):
+    folder = checkpoint(tmp_path, older("mean"), "Normalize")
+    whole = features(load(folder, num_labels=3))
+    write(folder / "config_sentence_transformers.json", {"truncate_dim": 8})
+    cut = load(folder, num_labels=3)
+    torch.testing.assert_close(features(cut), whole[:, :8], rtol=0, atol=0)
+    torch.testing.assert_close(features(cut), by_library(folder), rtol=0, atol=1e-5)
+    assert str(sentence_modules_of(cut)) == "mean, length 1, the first 8"
+    write(folder / "config_sentence_transformers.json", {"truncate_dim": 0})
+    with pytest.raises(ValueError, match="truncate_dim=0"):
+        features(load(folder, num_labels=3))
+
+
 def test_dense_layers_are_applied_in_their_order(tmp_path):
     folder = checkpoint(tmp_path, newer("mean"), "Dense", "Normalize", "Dense")
     first = dense(folder / "2_Dense", WIDTH, WIDTH, use_residual=True)
@@ -142,8 +156,9 @@ def test_any_loader_and_any_copy_has_the_same_features(tmp_path):
     folder = checkpoint(tmp_path, older("max"))
     ours, plain = load(folder, num_labels=3), AutoModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     adapted = peft.get_peft_model(copy.deepcopy(ours), peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    with_mean = load(folder, head="mean_pooling", num_labels=3)
     shutil.rmtree(folder / "1_Pooling")  # The note goes with a model, what lies elsewhere is looked up.
-    for model in (ours, copy.deepcopy(ours), adapted, load(folder, head="mean_pooling", num_labels=3)):
+    for model in (ours, copy.deepcopy(ours), adapted, with_mean):
         assert features(model).shape == (4, WIDTH)
     write(folder / "1_Pooling" / "config.json", older("max"))
     for model in (ours, adapted, plain):
@@ -168,7 +183,10 @@ SPLADE = "sentence_transformers.sparse_encoder.models.SpladePooling"
         (lambda f: checkpoint(f, newer("mean"), "mine.Whitening"), ["mine.Whitening", "2_Whitening"]),
         (lambda f: checkpoint(f, None, SPLADE), [SPLADE]),
         (lambda f: checkpoint(f, None), ["names no Pooling"]),
+        (lambda f: shutil.rmtree(checkpoint(f, newer("cls")) / "1_Pooling"), ["1_Pooling/config.json"]),
+        (lambda f: checkpoint(f, newer("cls"), "Pooling"), ["sentence_transformers.models.Pooling", "2_Pooling"]),
         (lambda f: checkpoint(f, newer("median")), ["median", "weightedmean"]),
+        (lambda f: checkpoint(f, {"pooling_mode": [["mean"]]}), ["['mean']"]),
         (lambda f: checkpoint(f, {"pooling_mode_median_tokens": True}), ["pooling_mode_median_tokens"]),
         (lambda f: checkpoint(f, newer("mean"), transformer_task="fill-mask"), ["fill-mask"]),
         (
@@ -209,6 +227,10 @@ def test_weights_that_are_not_those_of_the_config_are_named(tmp_path):
     write(folder / "2_Dense" / "config.json", {"in_features": WIDTH, "out_features": 9})
     with pytest.raises(ValueError, match=r"2_Dense/model.safetensors does not hold"):
         features(load(folder, num_labels=3))
+    weights = dense(folder / "2_Dense", WIDTH, 8)
+    save_file({**weights, "linear.bias": torch.zeros(5)}, folder / "2_Dense" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"2_Dense/model.safetensors does not hold"):
+        features(load(folder, num_labels=3))
     (folder / "2_Dense" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match=r"2_Dense/model.safetensors cannot be read"):
         features(load(folder, num_labels=3))
@@ -217,6 +239,20 @@ def test_weights_that_are_not_those_of_the_config_are_named(tmp_path):
 def test_a_pooling_of_another_width_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"31 units, and the model has 32"):
         features(load(checkpoint(tmp_path, {**newer("mean"), "embedding_dimension": 31}), num_labels=3))
+
+
+def test_a_dense_layer_of_another_width_is_named_where_no_pooling_says_its_own(tmp_path):
+    folder = checkpoint(tmp_path, {"pooling_mode": "mean"}, "Dense")
+    dense(folder / "2_Dense", 31, 8)
+    with pytest.raises(ValueError, match=r"takes 31 numbers, and there are 32 before it"):
+        features(load(folder, num_labels=3))
+
+
+def test_a_missing_folder_of_the_transformer_is_named(tmp_path):
+    folder = checkpoint(tmp_path, newer("mean"), transformer="0_Transformer")
+    shutil.rmtree(folder / "0_Transformer")
+    with pytest.raises(ValueError, match=r"its transformer is in '0_Transformer', and there is no such folder"):
+        load(folder, num_labels=3)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from two_streams import two_stream_logits
 
 from mixtext_hf.functional import MixPlan, make_mixable
 from mixtext_hf.models import MixableModelForTokenClassification
-from mixtext_hf.models.last_token import classifies_tokens
+from mixtext_hf.models.modality import classifies_tokens
 
 
 INDEX = torch.tensor([2, 0, 3, 1])
@@ -45,6 +45,20 @@ def test_equals_two_streams_at_every_layer(family, pad):
             mixed = model(**batch).logits
         assert mixed.shape == (4, 12, 3)
         torch.testing.assert_close(mixed[real], expected[layer][real], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_decoders_are_mixed_position_by_position_too(family):
+    """Each word has a state of its own: nothing is read at the last one."""
+    model = token_model(family, "sdpa").eval()
+    batch = tiny_batch()
+    expected = [two_stream_logits(model, batch, INDEX, LAM, layer, "keep") for layer in range(DEPTH + 1)]
+    mixer = make_mixable(model)
+    assert not mixer.reads_last_token
+    real = (batch["attention_mask"] | batch["attention_mask"][INDEX]).bool()
+    for layer in range(DEPTH + 1):
+        with mixer.applying(MixPlan(INDEX, LAM, layer=layer)):
+            torch.testing.assert_close(model(**batch).logits[real], expected[layer][real], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])

@@ -11,6 +11,7 @@ from runs import OTHER_WAYS, arguments, assert_same_trajectory, series, weights
 from tiny import decoder_tokenizer, tiny_model, tiny_tokenizer
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, pipeline
 
+from mixtext_hf.data import MixDataCollator
 from mixtext_hf.functional import MixPlan
 from mixtext_hf.models import MixableModelForSequenceClassification
 from mixtext_hf.training import MixTrainer
@@ -95,6 +96,21 @@ def test_a_tokenizer_with_nothing_to_pad_by_is_refused(tmp_path):
         trainer_of(tmp_path, processing_class=own)
 
 
+def test_two_tokenizers_that_pad_by_different_tokens_are_refused(tmp_path):
+    own, other = tokenizer(), tokenizer()
+    own.pad_token, other.pad_token = "</s>", "w3"
+    collator = MixDataCollator(other, text_column="text")
+    with pytest.raises(ValueError, match=r"pad by different tokens, 'w3' and '</s>', .* give both the same tokenizer"):
+        trainer_of(tmp_path, processing_class=own, data_collator=collator, mix_method="erm", mix_layers=None)
+
+
+def test_a_head_that_takes_the_mean_gets_a_padding_token_too(tmp_path):
+    own = tokenizer()
+    model = MixableModelForSequenceClassification.from_config(decoder().config, head="mean_pooling")
+    trainer_of(tmp_path, model, processing_class=own, max_steps=2).train()
+    assert (own.pad_token, own.padding_side) == ("</s>", "right")
+
+
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_where_nothing_is_mixed_inside_texts_are_padded_as_the_tokenizer_says(tmp_path, kind):
     sizes = {} if kind == "llama" else {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64}
@@ -125,9 +141,12 @@ def test_rows_that_bring_padding_on_the_right_are_refused_before_the_first_step(
     own.padding_side = "left"
     rows = [{"label": row["label"], **own(row["text"], padding="max_length", max_length=12)} for row in texts(24)]
     trainer_of(tmp_path, rows=rows, processing_class=own, max_steps=2).train()
-    rows[5] = {**rows[5], "input_ids": [0] * 12}
-    with pytest.raises(ValueError, match="Row 5 of `train_dataset` has no token but padding"):
-        trainer_of(tmp_path, rows=rows, processing_class=own).train()
+    for nothing in ([0] * 12, [], None):
+        rows[5] = {**rows[5], "input_ids": nothing}
+        with pytest.raises(ValueError, match="Row 5 of `train_dataset` has no token but padding"):
+            trainer_of(tmp_path, rows=rows, processing_class=own).train()
+    with pytest.raises(ValueError, match=r"`input_ids` of row \d of the batch is None, .* remove such rows"):
+        trainer_of(tmp_path, rows=rows, processing_class=own, mix_method="erm", mix_layers=None).train()
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -304,3 +304,22 @@ def test_sentences_without_labels_need_the_collator_that_knows_words(tmp_path):
             method=ONLINE,
             unlabeled_dataset=rows,
         )
+
+
+@pytest.mark.parametrize("method", [ERM(), TMix()])
+def test_words_of_a_decoder_are_padded_on_the_right(tmp_path, method):
+    """Its labels stand where its words do, counted from the first on."""
+    tokenizer = piece_tokenizer()
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    model = token_model("llama", pad_token_id=None)
+    trainer = MixTrainer(
+        model,
+        arguments(tmp_path, max_steps=2),
+        train_dataset=sentences(16),
+        processing_class=tokenizer,
+        method=method,
+    )
+    trainer.train()
+    assert (tokenizer.pad_token, tokenizer.padding_side) == ("[SEP]", "right")
+    batch = trainer.data_collator(sentences(8))
+    assert bool((batch["labels"][:, 1] >= 0).all()) and bool((batch["input_ids"][:, 0] == 2).all())

@@ -82,7 +82,7 @@ class MixDataCollator:
             label is -100 (`None`, or the class id -1), or NaN where labels are floats (`None`).
 
         Raises:
-            `ValueError`: for scores or lists that are not finite, and for a text of which the tokenizer makes no token; names the row.
+            `ValueError`: for scores or lists that are not finite, and for a text without a token; names the row.
         """
         is_ready = "input_ids" in features[0]
         if not is_ready and self.text_column is None:
@@ -95,6 +95,12 @@ class MixDataCollator:
 
     def _pad_ready(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         inputs = self.tokenizer.model_input_names
+        for row, feature in enumerate(features):
+            if feature["input_ids"] is None or not len(feature["input_ids"]):
+                raise ValueError(
+                    f"`input_ids` of row {row} of the batch is {feature['input_ids']!r}, and a model cannot read a text without a token: "
+                    "remove such rows."
+                )
         ready: dict[str, list[Any]] = {name: [row[name] for row in features] for name in inputs if name in features[0]}
         return self._pad(ready)
 
