@@ -31,6 +31,7 @@ from mixtext_hf.models.last_token import agree_on_padding, reads_last_token
 from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, longest_text
 from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.stored_temperature import forget_temperature
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
 
@@ -113,6 +114,9 @@ class TrainedClassifier:
             raise ValueError(f"The config.json of model_name_or_path={name!r} cannot be used: {error}") from error
         except (OSError, ValueError) as error:
             raise ValueError(_no_model(name, error)) from error
+        if not found.has_config:
+            # That of the base is of other weights.
+            forget_temperature(config)
         return config, adapter
 
     @property
