@@ -32,6 +32,7 @@ from mixtext_hf.models.lengths import check_max_length, check_tokenizer_fits, lo
 from mixtext_hf.models.modality import modality_of
 from mixtext_hf.models.sentence_checkpoint import MODULES
 from mixtext_hf.models.stack import num_channels
+from mixtext_hf.models.stored_temperature import forget_temperature
 from mixtext_hf.models.timm_processor import pretrained_cfg, timm_image_processor
 from mixtext_hf.problem_types import REGRESSION
 
@@ -122,6 +123,9 @@ class TrainedClassifier:
             raise ValueError(f"The config.json of model_name_or_path={name!r} cannot be used: {error}") from error
         except (OSError, ValueError) as error:
             raise ValueError(_no_model(name, error)) from error
+        if not found.has_config:
+            # That of the base is of other weights.
+            forget_temperature(config)
         return config, adapter
 
     @property

@@ -21,7 +21,7 @@ from transformers import AutoConfig, HfArgumentParser
 
 from mixtext_hf._lock import lock_of_a_run
 from mixtext_hf.hub.card import write_card
-from mixtext_hf.hub.eval_results import eval_result, write_eval_result
+from mixtext_hf.hub.eval_results import eval_result, measured_split, write_eval_result
 from mixtext_hf.hub.facts import CARD, CardData
 from mixtext_hf.hub.ids import base_model_name
 from mixtext_hf.hub.push import Destination, files_to_send
@@ -127,13 +127,15 @@ def _measured(folder: Path, arguments: PushArguments) -> CardData | None:
         raise ValueError(
             f"--eval_task_id {arguments.eval_task_id}: {folder} holds no {RUN} of a finished run, so that nothing is known of its results."
         )
-    chosen = source_of(folder).get("max_predict_samples")
+    eval_result(data, arguments.eval_task_id, arguments.eval_metric)
+    split = measured_split(data)
+    limit = "max_predict_samples" if split is None or split.split.startswith("test") else "max_eval_samples"
+    chosen = source_of(folder).get(limit)
     if chosen is not None:
         raise ValueError(
-            f"--eval_task_id {arguments.eval_task_id}: the model was measured on {chosen} rows alone (max_predict_samples), and a benchmark is "
+            f"--eval_task_id {arguments.eval_task_id}: the model was measured on {chosen} rows alone ({limit}), and a benchmark is "
             "measured whole."
         )
-    eval_result(data, arguments.eval_task_id, arguments.eval_metric)
     return data
 
 

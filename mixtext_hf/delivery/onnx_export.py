@@ -35,8 +35,8 @@ from mixtext_hf.version import __version__
 
 
 FILE, CLASS_NAMES = "model.onnx", "class_names.json"
-# How far a logit may be from that of PyTorch.
-TOLERANCE = 1e-4
+# How far a logit may be from that of PyTorch, and of large ones, such as scores in the hundreds, what share of the largest.
+TOLERANCE, _OF_LARGEST = 1e-4, 1e-5
 # Of a text where neither model nor user say otherwise, as in `mixtext-hf predict`.
 _LONGEST_TEXT = 512
 # A file of protobuf ends at 2 GiB; larger weights lie in a file beside it.
@@ -132,12 +132,18 @@ def export_onnx(
 
     Raises:
         `ImportError`: if a package is missing.
-        `ValueError`: if the folder holds files, the model is not on the CPU, or there is no temperature to fold in.
-        [`RunError`]: if torch cannot export the model, or if a logit differs by more than 1e-4 in onnxruntime; nothing is written.
+        `ValueError`: if the folder holds files, or weights of a model whatever `overwrite` says, the model is not on the CPU, or there is no temperature to fold in.
+        [`RunError`]: if torch cannot export the model, or if a logit differs by more than 1e-4 in onnxruntime (of logits above 10: by 1e-5 of the largest);
+            nothing is written.
     """
     check_packages()
     folder, name = place_of(path)
     check_new_folder("--onnx", folder, overwrite)
+    if weights := sorted(path.name for path in folder.glob("*.safetensors")):
+        raise ValueError(
+            f"--onnx: {folder} holds a model ({weights[0]}), whose config and tokenizer would be replaced: name another folder, such as "
+            f"{folder / 'onnx'}."
+        )
     config = model.config
     found = temperature_to_fold(config, fold_temperature)
     divisor = found.value if fold_temperature and found is not None else 1.0
@@ -159,7 +165,7 @@ def export_onnx(
     with whole_files(folder) as partial:
         program.save(str(partial / name), external_data=size > _MOST_BYTES)
         difference = _largest_difference(partial / name, batches, expected)
-        _check_difference(difference, config, divisor)
+        _check_difference(difference, config, divisor, max(float(np.abs(logits).max()) for logits in expected))
         processor.save_pretrained(partial)
         shown = copy.deepcopy(config)
         if fold_temperature:
@@ -314,10 +320,11 @@ def _largest_difference(
     return max(differences)
 
 
-def _check_difference(difference: float, config: Any, divisor: float) -> None:
+def _check_difference(difference: float, config: Any, divisor: float, largest: float) -> None:
     # A small temperature makes logits large, and their rounding with them. NaN is no agreement.
-    if not difference <= TOLERANCE * max(1.0, 1 / divisor):
+    allowed = max(TOLERANCE * max(1.0, 1 / divisor), _OF_LARGEST * largest)
+    if not difference <= allowed:
         raise RunError(
             f"Exported as ONNX, the model of the type {config.model_type!r} gives other logits than PyTorch, by up to {difference:.3g} "
-            f"where {TOLERANCE:g} is allowed. Nothing was written."
+            f"where {allowed:.3g} is allowed. Nothing was written."
         )

@@ -89,6 +89,7 @@ def make_space(
         )
     if is_folder and target.is_dir() and target.samefile(name):
         raise ValueError(f"--output_dir {target} is the folder of the model itself: name another.")
+    _check_can_replace(target, name)
     shown = look_at(name)
     source = model_id or (None if is_folder else name)
     # Of a folder: what of it is the model, and no path of this machine.
@@ -117,6 +118,20 @@ def make_space(
         if path.is_file() and path.relative_to(target).as_posix() not in made:
             path.unlink()
     return made
+
+
+def _check_can_replace(target: Path, model: str) -> None:
+    """Raise `ValueError` if the files that are removed from the folder of a model, or written into it, may be somebody's own."""
+    place = target / _MODEL
+    if place.is_dir() and os.path.isdir(model) and Path(model).resolve().is_relative_to(place.resolve()):
+        raise ValueError(
+            f"--output_dir {target}: the model itself lies in its {_MODEL}/, where the copy would go: name another."
+        )
+    if place.exists() and not (target / _ABOUT).is_file():
+        raise ValueError(
+            f"--output_dir {target} has a {_MODEL}/ and no {_ABOUT}, so that no earlier call made it, and what is in there would be replaced: "
+            "name a new folder."
+        )
 
 
 def look_at(name: str) -> Shown:

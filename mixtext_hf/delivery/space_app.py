@@ -11,13 +11,10 @@ from typing import Any
 
 import gradio as gr
 import torch
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
+
+# The name in `transformers` itself asks for torchvision in some releases.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 
 HERE = Path(__file__).parent
@@ -45,8 +42,11 @@ class Classifier:
 
             model = PeftModel.from_pretrained(auto.from_pretrained(about["base"], config=config), name)
         self.model, self.config = model.eval(), config
-        self.processor: Any = (AutoImageProcessor if is_image else AutoTokenizer).from_pretrained(name)
-        recipe = getattr(config, "mixtext", None) or {}
+        # As `mixtext-hf predict` makes the pixels; the processor of timm knows no other way than its own.
+        backend = {"backend": "pil"} if is_image and config.model_type != "timm_wrapper" else {}
+        self.processor: Any = (AutoImageProcessor if is_image else AutoTokenizer).from_pretrained(name, **backend)
+        recipe = getattr(config, "mixtext", None)
+        recipe = recipe if isinstance(recipe, dict) else {}
         self.several = config.problem_type == "multi_label_classification"
         self.temperature = 1.0 if self.several else float(recipe.get("temperature") or 1.0)
 

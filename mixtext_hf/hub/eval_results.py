@@ -39,7 +39,7 @@ def eval_result(data: CardData, task_id: str, metric: str | None = None) -> Eval
         [`~huggingface_hub.EvalResultEntry`], whose notes name the metric, the split and its size.
 
     Raises:
-        `ValueError`: if the data set is not on the Hub, or nothing of the kind was measured.
+        `ValueError`: if the data set is not on the Hub, or nothing of the kind was measured on a split of it.
     """
     dataset = None if data.data is None else data.data.hub_id
     if dataset is None or not is_hub_id(dataset):
@@ -47,10 +47,19 @@ def eval_result(data: CardData, task_id: str, metric: str | None = None) -> Eval
             f"--eval_task_id {task_id}: results are shown for a benchmark on the Hub, and the model was not measured on a data set from there: "
             "train and measure by --dataset_name user/name, or leave it out."
         )
-    result = _measured_split(data)
+    if not task_id.strip():
+        raise ValueError(
+            f"--eval_task_id {task_id!r} is empty: give a task of the benchmark, as its eval.yaml has it."
+        )
+    result = measured_split(data)
     found = {} if result is None else dict(measured(result))
     if result is None or not found:
         raise ValueError(f"--eval_task_id {task_id}: nothing that was measured is recorded: train with --do_predict.")
+    if data.data is not None and data.data.held_out and result.split.startswith("validation"):
+        raise ValueError(
+            f"--eval_task_id {task_id}: the validation split was held out of train (validation_split_fraction), and is none of the benchmark: "
+            "measure on its test split by --do_predict."
+        )
     name = metric or next(iter(found))
     if name not in found:
         raise ValueError(f"--eval_metric {metric}: measured on {result.split} are {', '.join(found)}.")
@@ -71,7 +80,8 @@ def write_eval_result(folder: str | os.PathLike[str], data: CardData, task_id: s
     return path
 
 
-def _measured_split(data: CardData) -> SplitResult | None:
+def measured_split(data: CardData) -> SplitResult | None:
+    """What [`eval_result`] takes its number from."""
     for kind in ("test", "validation"):
         found = next((one for one in data.results if one.split.split("_")[0] == kind), None)
         if found is not None:

@@ -94,6 +94,12 @@ def store_temperature(config: Any, temperature: StoredTemperature) -> None:
     setattr(config, RECIPE, with_temperature(getattr(config, RECIPE, None), temperature))
 
 
+def forget_temperature(config: Any) -> None:
+    """Remove the one that may be in a config; the recipe beside it stays."""
+    if isinstance(getattr(config, RECIPE, None), Mapping):
+        setattr(config, RECIPE, with_temperature(getattr(config, RECIPE), None))
+
+
 def with_temperature(recipe: Any, temperature: StoredTemperature | None) -> dict[str, Any]:
     """What `config.mixtext` is with this temperature in it, or with none."""
     kept = recipe if isinstance(recipe, Mapping) else {}

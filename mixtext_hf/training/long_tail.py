@@ -84,6 +84,10 @@ def loss_for_long_tail(trainer: MixTrainer, *, warns: bool = False) -> MixedLoss
     # As the rows are drawn.
     seen = (counts > 0) if args.sampler == BALANCED else counts
     if weights is not None:
+        if not any(weight for weight, count in zip(weights, counts, strict=True) if count):
+            raise ValueError(
+                f"class_weights={args.class_weights!r} are 0 for every class that has training rows: give one of these a number above 0."
+            )
         weights = mean_one(weights, (seen / seen.sum()).tolist())
     prior = np.log(counts / counts.sum()) * args.logit_adjustment if args.logit_adjustment else None
     tail = LongTail(

@@ -131,7 +131,8 @@ def read_class_weights(given: Any) -> str | list[float] | dict[str, float] | Non
             return BALANCED
         try:
             # Numbers with commas too.
-            value = json.loads(value) if value.strip()[:1] in ("{", "[") else json.loads(f"[{value}]")
+            text = value if value.strip()[:1] in ("{", "[") else f"[{value}]"
+            value = json.loads(text, object_pairs_hook=_named_once)
         except json.JSONDecodeError as error:
             raise ValueError(f"class_weights={given!r} is neither 'balanced' nor JSON ({error}): {remedy}.") from error
     if value is None:
@@ -151,6 +152,15 @@ def read_class_weights(given: Any) -> str | list[float] | dict[str, float] | Non
     if isinstance(value, Mapping):
         return {name: float(one) for name, one in value.items()}
     return [float(one) for one in found]
+
+
+def _named_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON, of which Python would take the last value of a name without a word."""
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"class_weights names {twice!r} twice: give each class one number.")
+    return dict(pairs)
 
 
 def _as_number(word: Any) -> Any:

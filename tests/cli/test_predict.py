@@ -257,6 +257,21 @@ def test_an_adapter(tmp_path, classifier):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_an_adapter_without_config_has_no_temperature_of_its_base(tmp_path, classifier, capsys):
+    """Which was found for other weights."""
+    peft = pytest.importorskip("peft")
+    base = AutoModelForSequenceClassification.from_pretrained(classifier)
+    base.config.mixtext = {"method": "erm", "temperature": 4.0}
+    folder = save(tmp_path / "base", base, tiny_tokenizer())
+    adapter = peft.get_peft_model(base, peft.LoraConfig(task_type="SEQ_CLS", target_modules=["query"]))
+    adapter.peft_config["default"].base_model_name_or_path = str(folder)
+    adapter.save_pretrained(tmp_path / "adapter")
+    path = write_table(tmp_path / "test.csv", text_rows(3))
+    for name, told in ((folder, True), (tmp_path / "adapter", False)):
+        run(name, path, tmp_path / "p.csv", f"--tokenizer_name={folder}", "--overwrite_output_file")
+        assert ("at the temperature 4 stored" in capsys.readouterr().out) == told
+
+
 # ---- images ----
 
 

@@ -198,6 +198,26 @@ def test_other_logits_are_not_written(tmp_path, monkeypatch, difference):
     assert not (tmp_path / "out").exists()
 
 
+def test_of_large_logits_a_share_is_allowed(tmp_path, monkeypatch):
+    """A score in the thousands has no digits left for 1e-4."""
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Saved())
+    monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: 0.01)
+    model = text_model("bert")
+    model.classifier.bias.data[0] = 5000
+    export_onnx(model, tiny_tokenizer(), tmp_path / "out")
+    model.classifier.bias.data[0] = 900
+    with pytest.raises(RunError, match=r"by up to 0.01 where 0.009 is allowed"):
+        export_onnx(model, tiny_tokenizer(), tmp_path / "other")
+
+
+def test_another_model_is_not_written_over(tmp_path):
+    """Whose config would lose its temperature."""
+    model, tokenizer = text_model("bert"), tiny_tokenizer()
+    folder = save(tmp_path / "model", model, tokenizer)
+    with pytest.raises(ValueError, match=r"holds a model \(model.safetensors\), whose config and tokenizer would be"):
+        export_onnx(model, tokenizer, folder, overwrite=True)
+
+
 def test_an_earlier_export_is_written_over_when_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Saved())
     monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: 0.0)

@@ -164,6 +164,34 @@ def test_a_folder_that_is_made_again_has_the_new_model_alone(tmp_path):
     assert (tmp_path / "space" / "mine.txt").read_text() == "mine"
 
 
+def test_pixels_are_made_as_predict_makes_them(tmp_path, gradio, monkeypatch):
+    """Not as torchvision would, where it is there."""
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    asked = []
+    load = AutoImageProcessor.from_pretrained
+    monkeypatch.setattr(
+        AutoImageProcessor, "from_pretrained", lambda name, **more: asked.append(more) or load(name, **more)
+    )
+    model, processor = tiny_image_model("resnet", **NAMED).eval(), small_image_processor(IMAGE_SIZE, 3)
+    make_space(save(tmp_path / "model", model, processor), tmp_path / "space")
+    page_of(tmp_path / "space")
+    assert asked == [{"backend": "pil"}]
+
+
+def test_a_model_is_not_written_over_by_its_copy(tmp_path):
+    """In a folder of somebody's own, where a model happens to lie in model/."""
+    folder = save(tmp_path / "mine" / "model", text_model(), tiny_tokenizer())
+    (folder / "optimizer.pt").write_text("kept")
+    other = save(tmp_path / "other", text_model(), tiny_tokenizer())
+    before = sorted(path for path in tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="the model itself lies in its model/"):
+        make_space(folder, tmp_path / "mine", overwrite=True)
+    with pytest.raises(ValueError, match=r"no space\.json, so that no earlier call made it"):
+        make_space(other, tmp_path / "mine", overwrite=True)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
 def refused(capsys, *argv):
     with pytest.raises(SystemExit) as stopped:
         main([str(word) for word in argv])

@@ -67,6 +67,11 @@ def test_the_hub_client_reads_what_was_written(folder):
         (card(results=[]), None, "train with --do_predict"),
         (card(), "mcc", "measured on test are accuracy, macro_f1, ece"),
         (card(results=[SplitResult("test", {"accuracy": float("nan")})]), None, "is no result"),
+        (
+            card(results=RESULTS[:1], data=DataFacts(hub_id="user/bench", held_out=0.1)),
+            None,
+            "held out of train .* and is none of the benchmark",
+        ),
     ],
 )
 def test_what_is_no_result_of_a_benchmark_is_refused(folder, data, metric, said):
@@ -81,11 +86,14 @@ def test_push_writes_it_where_the_task_is_named(folder, capsys):
     main([str(folder), "--card_only", "--eval_task_id=default", "--eval_metric=macro_f1"])
     (path,) = (folder / ".eval_results").iterdir()
     assert yaml.safe_load(path.read_text(encoding="utf-8"))[0]["value"] == 0.75
+    validation = card(results=RESULTS[:1])
     for flags, source, said in (
         (["--eval_metric=accuracy"], {}, "name its task by --eval_task_id"),
         (["--eval_task_id=default"], {"max_predict_samples": 50}, "measured on 50 rows alone"),
+        (["--eval_task_id=default"], {"max_eval_samples": 40}, "measured on 40 rows alone (max_eval_samples)"),
+        (["--eval_task_id= "], {}, "is empty: give a task of the benchmark"),
     ):
-        write_record(folder, card(), **source)
+        write_record(folder, validation if "max_eval_samples" in source else card(), **source)
         with pytest.raises(SystemExit):
             main([str(folder), "--card_only", *flags])
         assert said in capsys.readouterr().err

@@ -310,6 +310,7 @@ def test_a_checkpoint_of_other_weights_is_refused(tmp_path_factory, settings, sa
         ({"class_weights": [0, 0]}, r"class_weights=\[0, 0\] leave no class a weight"),
         ({"class_weights": []}, "class_weights must be finite numbers"),
         ({"class_weights": 3}, "class_weights=3: give 'balanced'"),
+        ({"class_weights": '{"a": 1, "a": 2}'}, "class_weights names 'a' twice"),
         ({"class_weights": {1: 2}}, "has other keys than names of classes"),
         ({"logit_adjustment": -1}, "logit_adjustment must be at least 0, got -1"),
         ({"logit_adjustment": float("nan")}, "logit_adjustment must be a finite number"),
@@ -343,7 +344,7 @@ def test_wrong_arguments_are_named(tmp_path, given, said):
             (20, 12, 0),
             "logit_adjustment=1 takes the logarithm .* of .*LABEL_2.* no training row",
         ),
-        ({"class_weights": [0, 0, 1]}, (20, 12, 0), "0 for every class that has rows"),
+        ({"class_weights": [0, 0, 1]}, (20, 12, 0), "class_weights=.* are 0 for every class that has training rows"),
         ({"remix_kappa": 3, "mix_method": "erm"}, None, "remix_kappa=3 weighs .* but erm does not mix"),
     ],
 )
