@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from tiny import DEPTH, tiny_batch, tiny_model, tiny_tokenizer
+from tiny import DEPTH, decoder_tokenizer, tiny_batch, tiny_model, tiny_tokenizer
 
 from mixtext_hf.cli.benchmark import command as benchmark
 from mixtext_hf.cli.benchmark import measuring
@@ -225,6 +225,19 @@ def test_mixtext_prints_a_table_on_real_texts(tiny_bert, capsys, without_childre
     assert torch.equal(named["input_ids"][4:12], named["input_ids"][20:28])
     assert not torch.equal(named["input_ids"][4:12], named["input_ids"][12:20])
     assert make_rounds(parse("--model_name_or_path", tiny_bert, *options, "--seq_length", "5"))[0].length == 5
+
+
+def test_texts_of_a_decoder_end_at_the_same_place(tmp_path, capsys, without_children):
+    tiny_model("llama", pad_token_id=1, num_labels=4).save_pretrained(tmp_path)
+    decoder_tokenizer().save_pretrained(tmp_path)
+    methods = ["--methods", "tmix", "--rounds", "1", "--warmup", "0", "--batch_size", "4", "--seq_length", "12"]
+    main(["text", "--model_name_or_path", str(tmp_path), *methods, "--json"])
+    assert [row["method"] for row in json.loads(capsys.readouterr().out)] == ["erm", "tmix"]
+    args = make_parser().parse_args(["text", "--model_name_or_path", str(tmp_path), *methods])
+    batch = benchmark._batch(args, tiny_model("llama", pad_token_id=1, num_labels=4))
+    is_token = batch["attention_mask"].bool()
+    assert bool(is_token[:, -1].all()) and not bool(is_token[1:, 0].all())
+    assert torch.equal(batch["input_ids"] != 1, is_token)
 
 
 def test_text_compares_the_methods_that_need_no_unlabelled_texts(tiny_bert, capsys, without_children):

@@ -24,6 +24,7 @@ from mixtext_hf.cli.failures import reporting_failures
 from mixtext_hf.data.visits import VISITS
 from mixtext_hf.methods import METHODS, make_method
 from mixtext_hf.models.embedded import MINILM
+from mixtext_hf.models.last_token import padding_id, reads_last_token
 
 from . import guesses, mixtext, trainer, vision
 from .measuring import (
@@ -186,9 +187,16 @@ def _batch(args: argparse.Namespace, model: Any) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(max(args.seq_length // 2, 1), args.seq_length + 1, size[:1], generator=generator)
     lengths[0] = args.seq_length
+    input_ids = torch.randint(1, model.config.vocab_size, size, generator=generator)
+    is_token = torch.arange(args.seq_length) < lengths[:, None]
+    if reads_last_token(model):
+        # Padded on the left, by the token that its head takes for padding and that stands nowhere else.
+        is_token, pad = is_token.flip(1), padding_id(model.config) or 0
+        input_ids[input_ids == pad] = 1 if pad != 1 else 2
+        input_ids[~is_token] = pad
     batch = {
-        "input_ids": torch.randint(1, model.config.vocab_size, size, generator=generator),
-        "attention_mask": (torch.arange(args.seq_length) < lengths[:, None]).long(),
+        "input_ids": input_ids,
+        "attention_mask": is_token.long(),
         "labels": torch.randint(NUM_LABELS, size[:1], generator=generator),
     }
     return {name: value.to(model.device) for name, value in batch.items()}
