@@ -137,7 +137,7 @@ def _check_cells(cells: list[str], number: int, width: int, between_tabs: bool, 
         why = " (it has blanks where the others have tabs)" if blanks else ""
         raise Unreadable(
             f"line {number} has {len(cells)} {'column' if len(cells) == 1 else 'columns'}{why}, and the lines before it have {width}: "
-            f"{line.strip()[:60]!r}. Give it what is missing, or take it out"
+            f"{line.strip()[:60]!r}. Give it what is missing, or take it out; each line is of one word, and an empty one ends a sentence"
         )
     for place, cell in enumerate(cells, start=1):
         if not cell:
