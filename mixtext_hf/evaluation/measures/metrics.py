@@ -91,6 +91,19 @@ def accuracy(*, predictions: ArrayLike, references: ArrayLike) -> float:
     return float(np.mean(predictions == references))
 
 
+def _pair_of_classes(
+    predictions: ArrayLike, references: ArrayLike, n_classes: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """The classes, checked, and how many there are: one more than the highest that occurs where nobody says it."""
+    if n_classes is not None and n_classes < 1:
+        raise ValueError(
+            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
+        )
+    predictions, references = check_label_pair(predictions, references, n_classes)
+    count = int(max(predictions.max(), references.max())) + 1 if n_classes is None else n_classes
+    return predictions, references, count
+
+
 def class_recall(
     *, predictions: ArrayLike, references: ArrayLike, n_classes: int | None = None
 ) -> NDArray[np.float64]:
@@ -108,13 +121,7 @@ def class_recall(
     Raises:
         ValueError: If `n_classes` is below 1 or a label is not below it.
     """
-    if n_classes is not None and n_classes < 1:
-        raise ValueError(
-            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
-        )
-    predictions, references = check_label_pair(predictions, references, n_classes)
-    if n_classes is None:
-        n_classes = int(max(predictions.max(), references.max())) + 1
+    predictions, references, n_classes = _pair_of_classes(predictions, references, n_classes)
     support = np.bincount(references, minlength=n_classes)
     hits = np.bincount(references[predictions == references], minlength=n_classes)
     recall = np.full(n_classes, np.nan)
@@ -216,13 +223,7 @@ def confusion_matrix(
     """
     from sklearn.metrics import confusion_matrix
 
-    if n_classes is not None and n_classes < 1:
-        raise ValueError(
-            f"`n_classes` must be at least 1, got {n_classes}. Leave it out to count the classes that occur."
-        )
-    predictions, references = check_label_pair(predictions, references, n_classes)
-    if n_classes is None:
-        n_classes = int(max(predictions.max(), references.max())) + 1
+    predictions, references, n_classes = _pair_of_classes(predictions, references, n_classes)
     return confusion_matrix(references, predictions, labels=np.arange(n_classes)).astype(np.int64)
 
 
