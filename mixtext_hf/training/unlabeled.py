@@ -98,18 +98,16 @@ def unlabeled_texts(dataset: Any, collator: Any, args: MixTrainingArguments) -> 
     """
     names = _names(dataset, "unlabeled_dataset")
     columns = (collator.text_column, collator.text_pair_column) if isinstance(collator, MixDataCollator) else ()
+    label_column = next((name for name in (*label_columns(collator), *LABEL_COLUMNS) if name in names), None)
     if isinstance(collator, TokenCollator):
         if args.num_views > 1:
             raise ValueError(
                 "view_columns and augmenters reword texts, and the words of two views do not meet position by position, where each has a "
                 "label: leave them out."
             )
-        # Lists of words, of which there are no views.
-        columns = ()
+        # Lists of words, of which there are no views, and of tags, which are not counted as guesses of texts are.
+        columns, label_column = (), None
     text_columns = () if "input_ids" in names else tuple(column for column in columns if column is not None)
-    label_column = next((name for name in (*label_columns(collator), *LABEL_COLUMNS) if name in names), None)
-    if isinstance(collator, TokenCollator):
-        label_column = None
     if label_column is not None and isinstance(dataset, datasets.Dataset):
         dtype = dataset.data.schema.field(label_column).type
         if not pa.types.is_integer(dtype):
