@@ -9,7 +9,7 @@ UPSTREAM := .venv-upstream
 TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision model-cards tables public-names test test-all test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision docs model-cards tables public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -20,6 +20,9 @@ demo: $(VENV)/.demo ## plain training, TMix and MixText on the embedded example,
 
 demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a page of pictures
 	$(BIN)/mixtext-hf demo-vision --output_dir demo-vision
+
+docs: $(VENV)/.docs ## the site of the documentation, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
@@ -72,6 +75,11 @@ lint: $(VENV)/.dev ## style and types
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
+	touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt
