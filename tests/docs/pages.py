@@ -28,7 +28,7 @@ import programs
 import pytest
 import server
 import shrink
-from blocks import ROOT, RUN, Block, PageError, blocks_of, commands_of, documents, name_of
+from blocks import NOT_YET, ROOT, RUN, Block, PageError, blocks_of, commands_of, documents, name_of
 from hub_server import TOKEN, HubServer
 from world import copy_world, prepared_names
 
@@ -36,8 +36,6 @@ from mixtext_hf.cli.commands import COMMANDS
 
 
 _LINES, _SECONDS = 60, 240
-# Pages that are still to be written anew.
-_NOT_YET = ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/results.md", "docs/coming_from/setfit.md")
 # One line, before that of the block's first: the folder and the variables are handed on.
 _PRELUDE = (
     "set -E; trap 'echo \"line $LINENO: status $?: $BASH_COMMAND\" >&2' ERR; "
@@ -199,11 +197,12 @@ def _bash(block: Block, session: Session, log: Path) -> str | None:
 
 
 def _python(block: Block, session: Session, log: Path) -> str | None:
-    os.chdir(session.folder)
     if not session.names:
+        os.chdir(session.root / "work")
         session.names = {"__name__": "__main__", **prepared_names()}
         if "" not in sys.path:
             sys.path.insert(0, "")
+    os.chdir(session.folder)
     path = ROOT / block.page
     with _redirected(log):
         try:
@@ -241,7 +240,7 @@ def _redirected(log: Path) -> Iterator[None]:
 def part(number: int) -> list[Any]:
     """Pages with blocks that are run, as parameters of a test: every fourth, for the tests of a file are run by one worker."""
     return [
-        pytest.param(path, id=name_of(path), marks=[pytest.mark.xfail] if name_of(path) in _NOT_YET else [])
+        pytest.param(path, id=name_of(path), marks=[pytest.mark.xfail] if name_of(path) in NOT_YET else [])
         for path in [path for path in documents() if _has_code(path)][number::4]
     ]
 

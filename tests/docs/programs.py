@@ -354,8 +354,10 @@ def hf(argv: list[str]) -> int | None:
     import typer.main
     from huggingface_hub.cli.hf import app
 
-    of_hub: Any = app
-    command: Any = typer.main.get_command(of_hub)
+    # A command from huggingface_hub 1.24 on.
+    command: Any = app
+    if not hasattr(command, "commands"):
+        command = typer.main.get_command(command)
     words = list(argv)
     while hasattr(command, "commands"):
         if not words or words[0] not in command.commands:

@@ -4,10 +4,11 @@ What is made smaller in the commands and scripts of the documentation, so that e
 - a training takes two steps of the optimiser at most, in place of steps or epochs; `--eval_steps`, `--save_steps`, `--logging_steps`
   and `--warmup_steps` that are numbers of steps are 1; `--torch_compile` traces with the backend `eager` (`shorten`). That is done to
   arguments that the real parser has read and checked, also to those of Python blocks and YAML files.
-- classifiers that are fine-tuned for guesses take two steps where nothing else is said (`shorten_guesses`).
+- classifiers that are fine-tuned for guesses take two steps where nothing else is said;
 - `small` changes words of a command: the first of `--seeds` alone; of several `--labeled_per_class` the first two; no more rows of a class
   than the files have; 16 samples of the embedded data to measure on; one round of a benchmark, of two rows and one step; eight rows for noise
   and attacks.
+- the embedded corpus has 70 texts of each class, of the first files of each library; the demo learns from 5 of each without labels;
 - pictures are one pixel (`tests/pixel.py`).
 
 Every word of a command is still read by its parser, and every flag used.
@@ -15,6 +16,7 @@ Every word of a command is still read by its parser, and every flag used.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,8 @@ def install() -> None:
     from pixel import save_one_pixel
     from transformers import TrainingArguments
 
+    from mixtext_hf.cli import demo
+    from mixtext_hf.data.tables import sources
     from mixtext_hf.training.guesses import rounds
 
     checked = TrainingArguments.__post_init__
@@ -137,4 +141,6 @@ def install() -> None:
 
     TrainingArguments.__post_init__ = post_init  # type: ignore[method-assign]
     rounds.WARM_UP_STEPS = STEPS
+    sources.docstring_corpus = partial(sources.docstring_corpus, max_per_class=70, test_size=100)  # type: ignore[assignment]
+    demo._WITH_UNLABELED = ("--unlabeled_per_class=5", *demo._WITH_UNLABELED[1:])  # type: ignore[assignment]
     Figure.savefig = save_one_pixel  # type: ignore[method-assign, assignment]
