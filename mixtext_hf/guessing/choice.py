@@ -174,11 +174,11 @@ def fit_frozen_guesser(
     if (counts == 0).any():
         raise ValueError(
             f"Class {int(np.argmin(counts))} has no labelled row: guessing needs at least one of each of the {n_classes} "
-            "classes."
+            "classes. Add one, or leave the class out."
         )
     if len(unlabelled) < 2:
         raise ValueError(
-            f"There is {len(unlabelled)} unlabelled row: guessing needs at least two to see where texts lie."
+            f"There is {len(unlabelled)} unlabelled row: guessing needs at least two to see where texts lie. Give more."
         )
     given = check_shares(shares, n_classes)
     check_finite("unlabelled", unlabelled)
