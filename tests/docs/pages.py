@@ -35,7 +35,10 @@ from world import copy_world, prepared_names
 from mixtext_hf.cli.commands import COMMANDS
 
 
-_LINES, _SECONDS = 60, 240
+# Where nothing else is running a page takes some seconds.
+_LINES, _SECONDS = 60, 560
+# What commands import when they need it.
+_IMPORTED = ("evaluate", "matplotlib.pyplot", "sklearn.metrics", "torch.profiler")
 # One line, before that of the block's first: the folder and the variables are handed on.
 _PRELUDE = (
     "set -E; trap 'echo \"line $LINENO: status $?: $BASH_COMMAND\" >&2' ERR; "
@@ -80,13 +83,15 @@ def run_page(path: Path, world: Path, report: Callable[[Ran], None] = lambda ran
     session = Session(root, root / "work", {})
     copy_world(world, session.folder)
     done: list[Ran] = []
-    with _prepared(session, world):
-        for block in blocks:
-            done.append(_run(block, session))
-            report(done[-1])
-            if done[-1].error is not None:
-                raise PageError(f"{block.place}: {block.language} block: {done[-1].error}")
-    shutil.rmtree(root, ignore_errors=True)
+    try:
+        with _prepared(session, world):
+            for block in blocks:
+                done.append(_run(block, session))
+                report(done[-1])
+                if done[-1].error is not None:
+                    raise PageError(f"{block.place}: {block.language} block: {done[-1].error}")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
     return done
 
 
@@ -97,8 +102,8 @@ def _prepared(session: Session, world: Path) -> Iterator[None]:
     from huggingface_hub import constants
 
     # Not in each fork anew.
-    for module, _ in COMMANDS.values():
-        import_module(f"mixtext_hf.cli.{module}")
+    for name in (*_IMPORTED, *(f"mixtext_hf.cli.{module}" for module, _ in COMMANDS.values())):
+        import_module(name)
     patch = pytest.MonkeyPatch()
     home, hub = session.root / "home", HubServer()
     home.mkdir()

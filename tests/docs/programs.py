@@ -351,20 +351,27 @@ def venv(argv: list[str]) -> int | None:
 
 
 def hf(argv: list[str]) -> int | None:
+    import click
     import typer.main
     from huggingface_hub.cli.hf import app
 
-    # A command from huggingface_hub 1.24 on.
+    # A command itself in newer releases of huggingface_hub.
     command: Any = app
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "make_context"):
         command = typer.main.get_command(command)
-    words = list(argv)
-    while hasattr(command, "commands"):
-        if not words or words[0] not in command.commands:
+    words, context = list(argv), None
+    while hasattr(command, "get_command"):
+        context = command.context_class(command, parent=context, info_name=command.name or "hf")
+        below = command.get_command(context, words.pop(0)) if words else None
+        if below is None:
             return _failed("hf", f"no command {' '.join(argv)}")
-        command = command.commands[words.pop(0)]
-    # Reads the words, and exits if it does not know one.
-    command.make_context("hf", words, resilient_parsing=False).close()
+        command = below
+    try:
+        command.make_context("hf", words, parent=context).close()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        return _failed("hf", error.format_message())
     return 0
 
 

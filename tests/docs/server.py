@@ -73,13 +73,26 @@ def stop(process: int) -> None:
 def _serve(listener: socket.socket, run: Callable[[str, list[str]], int | None]) -> NoReturn:
     # Those of programs that have ended are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        client, _ = listener.accept()
+    parent = os.getppid()
+    listener.settimeout(2)
+    while os.getppid() == parent:
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            continue
         if os.fork() == 0:
-            listener.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _wait_for(client, run)
+            try:
+                listener.close()
+                client.settimeout(None)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _wait_for(client, run)
+            finally:
+                # Whatever happens: what called `start` is not gone on with.
+                os._exit(70)
         client.close()
+    # Nobody is there to end it.
+    os.killpg(0, signal.SIGKILL)
+    os._exit(70)
 
 
 def _wait_for(client: socket.socket, run: Callable[[str, list[str]], int | None]) -> NoReturn:

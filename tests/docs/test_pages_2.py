@@ -4,6 +4,7 @@ import pytest
 from pages import part, run_in_fork
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", part(1))
 def test_page(page, world, tmp_path):
     run_in_fork(page, world, tmp_path)
