@@ -336,8 +336,6 @@ def anchors(page: Path) -> set[str]:
 
 def test_the_readme_is_short():
     size = (ROOT / "README.md").stat().st_size
-    if size > 5 * README_BYTES:
-        pytest.xfail("it is still to be cut")
     assert size <= README_BYTES, size
 
 
