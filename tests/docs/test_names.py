@@ -85,6 +85,8 @@ def flags_of(command: str, kind: str | None = None) -> frozenset[str]:
     if command == "compare":
         for name in (kind,) if kind else ("text", "image"):
             flags |= flags_of(f"train-{name}")
+    if command == "show-mixes" and kind in ("text", "image"):
+        flags |= flags_of(f"train-{kind}")
     return frozenset(flags)
 
 
@@ -108,7 +110,7 @@ def commands_in(code: str):
     for line in code.replace("\\\n", " ").splitlines():
         for name, rest in COMMAND.findall(line):
             words = rest.split()
-            yield name, words[0] if words and name in ("compare", "benchmark") else None, rest
+            yield name, words[0] if words and name in ("compare", "benchmark", "show-mixes") else None, rest
 
 
 def code_of(page: Path) -> list[str]:
