@@ -36,6 +36,7 @@ from .measuring import (
     memory_in_child,
     memory_in_this_process,
 )
+from .reporting import add_common_arguments, write_report
 
 
 BASELINE = "erm"
@@ -69,8 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"Above 1, also time {' and '.join(KEEPING.values())} with their saliency kept for so many epochs. A round is an epoch "
         "then, and so many rounds are averaged.",
     )
-    text.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
-    text.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_common_arguments(text)
     text.add_argument("--memory_of", choices=(*SUPERVISED, *KEEPING), help=argparse.SUPPRESS)
     of_mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
     mixtext.add_arguments(of_mixtext)
@@ -119,6 +119,7 @@ def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:
     times = interleaved_times(steps, [0] * args.warmup + list(range(args.rounds)), args.warmup)
     memory = {method: memory_in_child(argv, method) for method in methods}
     rows = [_row(method, times, memory, args.saliency_every if method in KEEPING else 1) for method in methods]
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return

@@ -35,6 +35,7 @@ from .measuring import (
     model_path,
 )
 from .official_mixtext import official_losses
+from .reporting import add_common_arguments, write_report
 from .texts import random_batches, text_batches
 
 
@@ -89,8 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, default=15, help="Timed steps of each kind.")
     parser.add_argument("--warmup", type=int, default=2, help="Steps of each kind before the clock runs.")
-    parser.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_common_arguments(parser)
     parser.add_argument("--memory_of", choices=list(STEPS), help=argparse.SUPPRESS)
 
 
@@ -110,6 +110,7 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     memory = {name: memory_in_child(argv, name) for name in STEPS}
     length = int(statistics.median(round_.length for round_ in rounds[args.warmup :]))
     rows = [_row(name, length, times, memory) for name in STEPS]
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return
