@@ -266,7 +266,7 @@ def measure_guesses(point: dict[str, Any], args: argparse.Namespace) -> list[dic
         found: dict[str, float] = {}
 
         def step(classes: int) -> None:
-            found.update(guesses.measure(rows, point["dimensions"], classes))
+            found.update(guesses.measure(rows, point["dimensions"], classes, time.process_time))
 
         memory = memory_in_this_process(step, [point["classes"]])
         return {**found, "steps_mib": memory["peak_mib"] - memory["before_mib"]}
@@ -279,7 +279,7 @@ def measure_guesses(point: dict[str, Any], args: argparse.Namespace) -> list[dic
 
 def measure_processes(point: dict[str, Any], args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row a method: milliseconds of a step of a run of the trainer, the least of the medians of the launches, by clock and processor."""
-    steps, warmup = (4, 1) if args.quick else (25, 5)
+    steps, warmup = (4, 1) if args.quick else (16, 4)
     launches = [launch(point, steps, warmup) for _ in range(args.launches)]
     return [
         {

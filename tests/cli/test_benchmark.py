@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import time
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -420,6 +421,22 @@ def test_results_go_to_a_file_with_their_command(tiny_bert, tmp_path, capsys, wi
     assert report["command"] == shlex.join(["mixtext-hf", "benchmark", *options])
     assert [row["method"] for row in report["rows"]] == ["erm", "tmix"]
     assert report["threads"] == torch.get_num_threads() and "torch" in report["versions"]
+
+
+def test_seconds_of_the_processor(tiny_bert, capsys, monkeypatch, without_children):
+    clocks, measure = [], benchmark.interleaved_times
+
+    def noted(steps, rounds, warmup, clock):
+        clocks.append(clock)
+        return measure(steps, rounds, warmup, clock)
+
+    monkeypatch.setattr(benchmark, "interleaved_times", noted)
+    options = ["text", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0", "--methods", "tmix"]
+    main([*options, "--clock", "processor"])
+    main(options)
+    assert clocks == [time.process_time, time.perf_counter]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "--clock processor says nothing of the work of a GPU" in refused(capsys, [*options, "--clock", "processor"])
 
 
 def test_guesses_are_timed(capsys, commands):

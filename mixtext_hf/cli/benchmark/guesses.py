@@ -10,7 +10,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from mixtext_hf.guessing import StoredRows, fit_frozen_guesser
 from mixtext_hf.models.features import text_features
 
 from .measuring import load_model, memory_in_child, memory_in_this_process
-from .reporting import add_common_arguments, write_report
+from .reporting import add_clock, add_common_arguments, clock_of, write_report
 
 
 _LABELLED, _DIFFERENT_ROWS, _ENCODED = 10, 8192, 256
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dimensions", type=int, default=384, help="Numbers in the features of a row.")
     parser.add_argument("--model_name_or_path", default=None, help="Time an encoder too: Hub id, folder, or 'minilm'.")
     parser.add_argument("--seq_length", type=int, default=64, help="Tokens a text, for the encoder.")
+    add_clock(parser)
     add_common_arguments(parser)
     parser.add_argument("--memory_of", help=argparse.SUPPRESS)
 
@@ -45,7 +46,7 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
         found: dict[str, float] = {}
 
         def step(rows: int) -> None:
-            found.update(measure(rows, args.dimensions, args.classes))
+            found.update(measure(rows, args.dimensions, args.classes, clock_of(args)))
 
         memory = memory_in_this_process(step, [int(args.memory_of)])
         print(json.dumps({**found, **memory}))
@@ -69,7 +70,9 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
         print(f"\n{args.model_name_or_path} encodes {encoder:,.0f} texts of {args.seq_length} tokens a second.")
 
 
-def measure(rows: int, dimensions: int, classes: int) -> dict[str, float]:
+def measure(
+    rows: int, dimensions: int, classes: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Seconds of choosing and fitting a guesser on so many rows in a file, and of writing the table of guesses."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(classes, dimensions))
@@ -81,12 +84,12 @@ def measure(rows: int, dimensions: int, classes: int) -> dict[str, float]:
         path = Path(folder) / "features.npy"
         write_rows(path, (different[: min(few, rows - start)] for start in range(0, rows, few)), rows)
         stored = StoredRows(path)
-        start = time.perf_counter()
+        start = clock()
         guesser = fit_frozen_guesser(stored, labelled, np.arange(classes).repeat(_LABELLED), classes)
-        fitted = time.perf_counter()
+        fitted = clock()
         names = [str(one) for one in range(classes)]
         GuessTable.write(Path(folder) / "table", (np.exp(chunk) for chunk in guesser.guess(stored)), rows, names, {})
-        return {"fit_seconds": fitted - start, "guess_seconds": time.perf_counter() - fitted}
+        return {"fit_seconds": fitted - start, "guess_seconds": clock() - fitted}
 
 
 @torch.no_grad()

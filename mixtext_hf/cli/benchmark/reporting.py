@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,31 @@ import torch
 
 from mixtext_hf._files import write_json
 from mixtext_hf.version import versions
+
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """What the seconds are of."""
+    parser.add_argument(
+        "--clock",
+        default="wall",
+        choices=CLOCKS,
+        help="Seconds that pass, or that the processor works for it, which others on the machine change little; without a GPU.",
+    )
+
+
+def clock_of(args: argparse.Namespace) -> Callable[[], float]:
+    """
+    What says the seconds.
+
+    Raises:
+        `ValueError`: for seconds of the processor where a GPU does the work.
+    """
+    if args.clock == "processor" and torch.cuda.is_available():
+        raise ValueError("--clock processor says nothing of the work of a GPU: use 'wall'.")
+    return CLOCKS[args.clock]
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ from mixtext_hf.mixing.saliency import block_saliency
 from . import mixes
 from .measuring import NUM_LABELS, interleaved_times, make_trainer, memory_in_child, memory_in_this_process
 from .mixes import edges_of, natural_images
-from .reporting import add_common_arguments, write_report
+from .reporting import add_clock, add_common_arguments, clock_of, write_report
 
 
 BASELINE = "erm"
@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Hyper-parameters for the steps of the mixing methods, each for those that have it, such as "
         '\'{"saliency": "spectral_residual"}\' or \'{"clean_lam": 1}\'.',
     )
+    add_clock(parser)
     add_common_arguments(parser)
     parser.add_argument("--memory_of", choices=ON_IMAGES, help=argparse.SUPPRESS)
 
@@ -116,7 +117,7 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     ]
     methods = list(dict.fromkeys([BASELINE, *named]))
     steps = {method: _make_step(model, method, args) for method in methods}
-    times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup)
+    times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup, clock_of(args))
     memory = {method: memory_in_child(argv, method)["peak_mib"] for method in methods}
     rows = []
     for method in methods:
@@ -233,7 +234,9 @@ def _time_parts(size: int, block_num: int, args: argparse.Namespace) -> dict[str
     row: dict[str, Any] = {"px": size, "blocks": block_num}
     with torch.no_grad():
         for name, part in parts.items():
-            times = interleaved_times({name: partial(_ignoring_the_round, part)}, list(range(args.rounds + 1)), 1)
+            times = interleaved_times(
+                {name: partial(_ignoring_the_round, part)}, list(range(args.rounds + 1)), 1, clock_of(args)
+            )
             row[name] = 1000 * min(times[name])
     row["all"] = sum(row[name] for name in parts)
     return row
