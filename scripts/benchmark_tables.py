@@ -74,10 +74,7 @@ COLUMNS: dict[str, dict[str, Column]] = {
     "trainer": {
         "method": _text("method"),
         "rows a batch": _text("rows"),
-        "plain `Trainer`, ms": _number("plain_ms", 2),
-        "`MixTrainer`, ms": _number("milliseconds", 2),
-        "more, ms": _number("added_ms", 2),
-        "more of the processor, ms": _number("added_cpu_ms", 2),
+        "more of the processor, ms": _number("added_cpu_ms", 1),
     },
     "guesses": {
         "unlabelled rows": _number("rows"),
@@ -153,7 +150,7 @@ def _processes_table(points: list[dict[str, Any]]) -> str:
     lines = [["method", *head]]
     for number, row in enumerate(points[0]["rows"]):
         shown = [point["rows"][number] for point in points]
-        lines.append([row["method"], *(f"{one['milliseconds']:.0f} ({one['cpu_milliseconds']:.0f})" for one in shown)])
+        lines.append([row["method"], *(f"{one['cpu_milliseconds']:.0f} ({one['milliseconds']:.0f})" for one in shown)])
     return table(lines)
 
 

@@ -69,7 +69,8 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "image_size": [{**IMAGES, "image_size": side} for side in (32, 64, 128)],
     "image_classes": [{**IMAGES, "classes": classes} for classes in (10, 1000, 10_000)],
     "guess_classes": [
-        {"kind": "guesses", "unlabelled": 20_000, "dimensions": 384, "classes": classes} for classes in (4, 30, 100, 300)
+        {"kind": "guesses", "unlabelled": 20_000, "dimensions": 384, "classes": classes}
+        for classes in (4, 30, 100, 300)
     ],
     "processes": [
         {"kind": "processes", "processes": processes, "batch_size": rows}
