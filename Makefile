@@ -27,8 +27,9 @@ docs: $(VENV)/.docs ## the site of the documentation, in site/
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
 
-tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from the files in docs/results
+tables: $(VENV)/.demo ## the tables of README.md, docs/results.md and docs/scaling.md again, from the files in docs/results
 	$(BIN)/python scripts/tables.py
+	$(BIN)/python scripts/benchmark_tables.py
 
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts
