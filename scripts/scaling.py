@@ -70,7 +70,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "image_classes": [{**IMAGES, "classes": classes} for classes in (10, 1000, 10_000)],
     "guess_classes": [
         {"kind": "guesses", "unlabelled": 20_000, "dimensions": 384, "classes": classes}
-        for classes in (4, 30, 100, 300)
+        for classes in (4, 30, 100, 300, 1000)
     ],
     "processes": [
         {"kind": "processes", "processes": processes, "batch_size": rows}
