@@ -1,0 +1,51 @@
+"""Docstrings on the pages of the API: their sections as lists, their references as links to what has a place on these pages."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+
+# mkdocstrings loads this file by its path.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from docs_site.docstrings import as_markdown, read, with_references  # noqa: E402
+
+
+API = Path(__file__).resolve().parents[2] / "docs" / "api"
+_DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
+
+
+def documented() -> dict[str, str]:
+    """What has a place on the pages of the API: its last name, and the whole one."""
+    names = [name for page in sorted(API.glob("*.md")) for name in _DIRECTIVE.findall(page.read_text(encoding="utf-8"))]
+    return {name.rpartition(".")[2]: name for name in names}
+
+
+class PackageDocstrings(griffe.Extension):
+    """Rewrites the docstrings of the package as Markdown; mkdocstrings then has nothing to find in them but text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places = documented()
+
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        self._rewrite(pkg, set())
+
+    def _rewrite(self, thing: Any, seen: set[int]) -> None:
+        if thing.is_alias or id(thing) in seen:
+            return
+        seen.add(id(thing))
+        if thing.docstring is not None:
+            text = as_markdown(read(thing.docstring.value))
+            thing.docstring.value = with_references(text, self._link)
+        for member in thing.members.values():
+            self._rewrite(member, seen)
+
+    def _link(self, name: str) -> str | None:
+        place = self._places.get(name.rpartition(".")[2])
+        return None if place is None else f"[{place}]"
