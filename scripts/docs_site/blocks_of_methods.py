@@ -67,7 +67,12 @@ def _filled(template: str, method: type[MixMethod]) -> str:
     network = "small-vit" if "area_share" in method.field_names() else "small-resnet"
     # What nothing is mixed of learns from other wordings.
     more = "" if method.mixes else " --augmenters word_dropout span_swap"
-    for word, value in (("METHODS", others), ("NETWORK", network), ("NAMEMORE", f"{method.name}{more}"), ("NAME", method.name)):
+    for word, value in (
+        ("METHODS", others),
+        ("NETWORK", network),
+        ("NAMEMORE", f"{method.name}{more}"),
+        ("NAME", method.name),
+    ):
         template = template.replace(word, value)
     return template
 

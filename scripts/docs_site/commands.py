@@ -11,7 +11,7 @@ from mixtext_hf.cli.commands import COMMANDS, RESUMABLE
 from mixtext_hf.cli.help_texts import Entry, grouped
 
 from .examples import EXAMPLES
-from .markdown import block, listed, page, paragraph, table
+from .markdown import arguments_table, block, listed, page, paragraph, table
 
 
 _FLAG = re.compile(r"(?<![\w`-])--[a-z]\w*(?:-\w+)*")
@@ -46,7 +46,12 @@ def _page(name: str) -> str:
     module, purpose = COMMANDS[name]
     parser = import_module(f"mixtext_hf.cli.{module}").make_parser()
     example, below = EXAMPLES[name], _below(parser)
-    parts = [f"# {name}", paragraph(f"{purpose[0].upper()}{purpose[1:]}."), example.before, block("bash", example.command)]
+    parts = [
+        f"# {name}",
+        paragraph(f"{purpose[0].upper()}{purpose[1:]}."),
+        example.before,
+        block("bash", example.command),
+    ]
     parts += [paragraph(example.text), "## Usage", block("text", _usage(parser))]
     for heading, entries in grouped(parser):
         if not below or heading != "arguments":
@@ -97,11 +102,10 @@ def _usage(parser: ArgumentParser) -> str:
 def _arguments(entries: list[Entry]) -> str:
     rows = [
         (
-            ", ".join(f"`{flag}`" for flag in one.flags.split(", ")),
-            f"`{one.value}`" if one.value else "",
+            " ".join(f"`{part}`" for part in (*one.flags.split(", "), one.value) if part),
             f"`{one.default}`" if one.default else "",
             _FLAG.sub(r"`\g<0>`", one.text),
         )
         for one in entries
     ]
-    return f'<div class="arguments" markdown>\n\n{table(("argument", "value", "default", "meaning"), rows)}\n\n</div>'
+    return arguments_table(("argument", "default", "meaning"), rows)

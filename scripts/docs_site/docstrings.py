@@ -58,7 +58,8 @@ class Docstring:
 
 def read(text: str) -> Docstring:
     """A docstring in its parts."""
-    docstring, outside, in_fence = Docstring(), [], False
+    docstring, in_fence = Docstring(), False
+    outside: list[str] = []
     lines = inspect.cleandoc(text).splitlines()
     number = 0
     while number < len(lines):
@@ -70,7 +71,9 @@ def read(text: str) -> Docstring:
             end += 1
         if found and end > number + 1:
             _close(docstring, outside)
-            docstring.parts.append((found[1], _items(lines[number + 1 : end], named=found[1] in ("Args", "Attributes"))))
+            docstring.parts.append(
+                (found[1], _items(lines[number + 1 : end], named=found[1] in ("Args", "Attributes")))
+            )
             number = end
         else:
             outside.append(line)

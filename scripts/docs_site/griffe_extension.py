@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,8 @@ import griffe
 # mkdocstrings loads this file by its path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs_site.docstrings import as_markdown, read, with_references  # noqa: E402
-
-
-API = Path(__file__).resolve().parents[2] / "docs" / "api"
-_DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
-
-
-def documented() -> dict[str, str]:
-    """What has a place on the pages of the API: its last name, and the whole one."""
-    names = [name for page in sorted(API.glob("*.md")) for name in _DIRECTIVE.findall(page.read_text(encoding="utf-8"))]
-    return {name.rpartition(".")[2]: name for name in names}
+from docs_site.api import documented
+from docs_site.docstrings import as_markdown, read, with_references
 
 
 class PackageDocstrings(griffe.Extension):
@@ -31,7 +21,7 @@ class PackageDocstrings(griffe.Extension):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places = documented()
+        self._places = {name.rpartition(".")[2]: name for name in documented()}
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         self._rewrite(pkg, set())

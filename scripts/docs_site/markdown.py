@@ -45,6 +45,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *lines]) if lines else ""
 
 
+def arguments_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of names, defaults and meanings, which `site.css` knows by its class; empty without rows."""
+    found = table(heads, rows)
+    return f'<div class="arguments" markdown>\n\n{found}\n\n</div>' if found else ""
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """`a, b and c`."""
     return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else "".join(words)

@@ -13,7 +13,7 @@ from mixtext_hf.models.cls_attention import ATTENDING_MODEL_TYPES
 from .blocks_of_methods import blocks_of
 from .costs import Cost, costs_of
 from .docstrings import Item, read, with_references
-from .markdown import block, bullets, listed, page, paragraph, table
+from .markdown import arguments_table, block, bullets, listed, page, paragraph, table
 
 
 NOTES = Path(__file__).parent / "notes"
@@ -36,9 +36,9 @@ _OTHER_VALUES: dict[str, Any] = {
     "mix_within": "kind",
 }
 _LETTER_OF = {
-    "alpha": "α",
+    "alpha": "α",  # noqa: RUF001
     "beta": "β",
-    "gamma": "γ",
+    "gamma": "γ",  # noqa: RUF001
     "eta": "η",
     "mu": "μ",
     "temperature": "T",
@@ -49,9 +49,9 @@ _OF_ARGUMENTS = ("alpha", "layers", "fold", "per", "prob")
 # Letters and signs of the papers, for what an equation is written with in ASCII.
 _SIGNS = {
     r"\b(?:lam|lambda)(?![a-z])": "λ",
-    r"\balpha(?![a-z])": "α",
+    r"\balpha(?![a-z])": "α",  # noqa: RUF001
     r"\bbeta(?![a-z])": "β",
-    r"\bgamma(?![a-z])": "γ",
+    r"\bgamma(?![a-z])": "γ",  # noqa: RUF001
     r"\beta(?![a-z])": "η",
     r"\btau(?![a-z])": "τ",
     r"\bxi(?![a-z])": "ξ",
@@ -113,7 +113,7 @@ def _index() -> str:
             "name has a page: what is minimised, its hyper-parameters and presets, what a step costs, when it helps and when not."
         ),
         paragraph(
-            "λ is the weight of a row's own label, drawn from Beta(α, α) unless the page says otherwise; the partner has 1 − λ. Layers are "
+            "λ is the weight of a row's own label, drawn from Beta(α, α) unless the page says otherwise; the partner has 1 − λ. Layers are "  # noqa: RUF001
             "numbered as in the papers: 0 is the output of the embeddings, `m` that of the `m`-th layer, and what is given for 12 layers is "
             "scaled to the depth of the model."
         ),
@@ -154,7 +154,7 @@ def _defaults_in_short(method: type[MixMethod]) -> str:
     shown = []
     for name in note_of(method.name).defaults:
         if name == "fold":
-            shown.append("λ ← max(λ, 1 − λ)")
+            shown.append("λ ← max(λ, 1 − λ)")  # noqa: RUF001
         elif name == "layers":
             shown.append(f"layers {_layers_of_12(method)}")
         else:
@@ -226,7 +226,10 @@ def _data(method: type[MixMethod]) -> str:
     elif method.labels_texts and not method.mixes_pixels:
         kinds.append("texts with one class, several classes or a score each")
     if method.labels_tokens and not method.mixes_pixels:
-        kinds.append("tagged words" + (" (with `online` alone: guesses of the model in training)" if method.uses_unlabeled else ""))
+        kinds.append(
+            "tagged words"
+            + (" (with `online` alone: guesses of the model in training)" if method.uses_unlabeled else "")
+        )
     if issubclass(method, AugMix):
         kinds.append("images with one class each")
     elif method.mixes_pixels or (method.labels_texts and not method.uses_unlabeled and not method().reads_tokens):
@@ -296,9 +299,9 @@ def _hyperparameters(method: type[MixMethod]) -> str:
     return page(
         paragraph(_how_to_give(names)),
         "### Its own" if own and shared else "",
-        table(heads, own),
+        arguments_table(heads, own),
         "### Of all methods" if own and shared else "",
-        table(heads, shared),
+        arguments_table(heads, shared),
         paragraph(f"timm's names serve too: {listed(aliases)}.") if aliases else "",
     )
 
@@ -308,7 +311,9 @@ def _how_to_give(names: list[str]) -> str:
     flags = [f"`--mix_{name}`" for name in names if name in _OF_ARGUMENTS]
     others = [name for name in names if name not in _OF_ARGUMENTS]
     alike = "are" if len(flags) > 1 else "is"
-    told = [f"{listed([flag.replace('--mix_', '') for flag in flags])} {alike} given as {listed(flags)}"] if flags else []
+    told = (
+        [f"{listed([flag.replace('--mix_', '') for flag in flags])} {alike} given as {listed(flags)}"] if flags else []
+    )
     if others:
         told.append(f"{'the others' if flags else 'all'} in `--mix_kwargs`, as JSON by their names")
     return f"On the command line {', '.join(told)}; the arguments of `MixTrainingArguments` have the same names."
@@ -327,7 +332,9 @@ def _value(value: Any) -> str:
         return f'`"{value}"`'
     if isinstance(value, tuple):
         return f"`{list(value)}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return (
+        f"`{value:g}`" if isinstance(value, float) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    )
 
 
 def _meaning(method: type[MixMethod], name: str) -> str:
@@ -388,7 +395,9 @@ def _costs(costs: list[Cost]) -> str:
     for key in dict.fromkeys((cost.command, cost.file) for cost in costs):
         command, file = key
         rows = [
-            (f"`{cost.label}`", f"{cost.time:.2f}", f"{cost.memory:.2f}") for cost in costs if (cost.command, cost.file) == key
+            (f"`{cost.label}`", f"{cost.time:.2f}", f"{cost.memory:.2f}")
+            for cost in costs
+            if (cost.command, cost.file) == key
         ]
         parts += [
             table(("step", "time, ratio to erm", "peak memory, ratio to erm"), rows),

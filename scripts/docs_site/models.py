@@ -76,7 +76,9 @@ def pages() -> dict[str, str]:
             ),
             "## Taggers of words",
             _names(types["tokens"]),
-            paragraph("As `...ForTokenClassification`, tested at every layer: see [Tags for words](guides/tokens.md)."),
+            paragraph(
+                "As `...ForTokenClassification`, tested at every layer: see [Tags for words](guides/tokens.md)."
+            ),
             "## Image classifiers",
             _names(types["images"]),
             paragraph(
@@ -94,7 +96,8 @@ def pages() -> dict[str, str]:
             ),
             "## Refused by name",
             table(
-                ("type", "why its hidden states are not mixed"), [(f"`{one}`", why) for one, why in REFUSED_MODEL_TYPES.items()]
+                ("type", "why its hidden states are not mixed"),
+                [(f"`{one}`", why) for one, why in REFUSED_MODEL_TYPES.items()],
             ),
             paragraph(
                 "Encoder-decoders (T5, BART) are refused as well: the decoder reads the tokens of the text once more, and states that were mixed in "
@@ -111,7 +114,9 @@ def pages() -> dict[str, str]:
                     "with λ = 0 every row becomes its partner.",
                 ]
             ),
-            paragraph("A model that fails is left as it was, and a `ValueError` says what was not so and what can be done instead."),
+            paragraph(
+                "A model that fails is left as it was, and a `ValueError` says what was not so and what can be done instead."
+            ),
             "## Without layers",
             bullets(
                 [
