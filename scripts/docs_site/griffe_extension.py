@@ -12,7 +12,7 @@ import griffe
 # mkdocstrings loads this file by its path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs_site.api import documented
+from docs_site.api import documented, whole_name
 from docs_site.docstrings import as_markdown, read, with_references
 
 
@@ -21,7 +21,7 @@ class PackageDocstrings(griffe.Extension):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places = {name.rpartition(".")[2]: name for name in documented()}
+        self._places = documented()
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         self._rewrite(pkg, set())
@@ -37,5 +37,5 @@ class PackageDocstrings(griffe.Extension):
             self._rewrite(member, seen)
 
     def _link(self, name: str) -> str | None:
-        place = self._places.get(name.rpartition(".")[2])
+        place = whole_name(name, self._places)
         return None if place is None else f"[{place}]"

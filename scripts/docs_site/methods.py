@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from mixtext_hf.methods import METHODS, AugMix, MixMethod, Preset
 from mixtext_hf.models.cls_attention import ATTENDING_MODEL_TYPES
 
+from .api import documented, whole_name
 from .blocks_of_methods import blocks_of
 from .costs import Cost, costs_of
 from .docstrings import Item, read, with_references
@@ -117,12 +119,14 @@ def _index() -> str:
             "numbered as in the papers: 0 is the output of the embeddings, `m` that of the `m`-th layer, and what is given for 12 layers is "
             "scaled to the depth of the model."
         ),
-        paragraph("To compare methods on your own data, in equal steps and over several seeds:"),
         block(
-            "bash",
-            "mixtext-hf compare text --methods erm tmix embed_mixup --seeds 0 1 2 --labeled_per_class 10 \\\n"
-            "  --train_file train.csv --test_file test.csv --model_name_or_path bert-base-uncased \\\n"
-            "  --max_steps 200 --output_dir comparison",
+            "python",
+            "from mixtext_hf.methods import METHODS, make_method\n\n"
+            "print(*METHODS)\n"
+            'print(make_method("tmix").hyperparameters())',
+        ),
+        paragraph(
+            "[Compare methods](../guides/compare.md) says how to find out which one is better on your own data."
         ),
     ]
     for key, heading in HEADINGS.items():
@@ -171,17 +175,18 @@ def _paper_in_short(method: type[MixMethod]) -> str:
 
 
 def _page(method: type[MixMethod]) -> str:
-    note, docstring = note_of(method.name), read(method.__doc__ or "")
+    note, (first, *more) = note_of(method.name), _linked(read(method.__doc__ or "").text).split("\n\n")
     return page(
         f"# {method.name}",
-        *map(paragraph, _plain(docstring.text).split("\n\n")),
+        paragraph(first),
         *blocks_of(method, kind_of(method)),
         "## When it helps, and when not",
         *map(paragraph, note.text.split("\n\n")),
+        *(("## How it works", *map(paragraph, more)) if more else ()),
         "## What it takes",
         _facts(method),
         "## What is minimised",
-        block("text", in_signs(method().formula.replace(",  ", ",\n"))),
+        block("text", _wrapped(in_signs(method().formula))),
         paragraph(_LETTERS[kind_of(method)]),
         "## Hyper-parameters",
         _hyperparameters(method),
@@ -205,6 +210,16 @@ def in_signs(equation: str) -> str:
     for pattern, sign in _SIGNS.items():
         equation = re.sub(pattern, sign, equation)
     return equation
+
+
+def _wrapped(equation: str) -> str:
+    """A line for each of its parts, and several for a long one."""
+    lines = equation.replace(",  ", ",\n").splitlines()
+    wrapped = [
+        textwrap.wrap(line, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    ]
+    return "\n".join(line for part in wrapped for line in part)
 
 
 def _facts(method: type[MixMethod]) -> str:
@@ -257,9 +272,11 @@ def _layers_of_12(method: type[MixMethod]) -> str:
     layers = method().default_layers(12)
     if layers is None:
         return ""
-    if isinstance(layers, range):
-        return f"{{{layers[0]}, .., {layers[-1]}}} of 12"
-    return "`head`" if "head" in layers else f"{{{', '.join(map(str, layers))}}}{'' if layers == (0,) else ' of 12'}"
+    if "head" in layers:
+        return "`head`"
+    # In code: braces at the end of a cell are read as its attributes.
+    named = f"{layers[0]}, .., {layers[-1]}" if isinstance(layers, range) else ", ".join(map(str, layers))
+    return f"`{{{named}}}`{'' if layers == (0,) else ' of 12'}"
 
 
 # ---- hyper-parameters ----
@@ -342,7 +359,7 @@ def _meaning(method: type[MixMethod], name: str) -> str:
     for kind in method.__mro__:
         for item in read(kind.__doc__ or "").items("Args"):
             if name in item.kinds and kind.__module__.startswith("mixtext_hf"):
-                return _plain(f"{_type(item, name)}{item.text}")
+                return _linked(f"{_type(item, name)}{item.text}")
     raise ValueError(f"no docstring says what {name} of {method.name} is")
 
 
@@ -351,15 +368,21 @@ def _type(item: Item, name: str) -> str:
     return f"({kind}) " if kind else ""
 
 
-def _plain(text: str) -> str:
-    """Without the references of docstrings, which lead nowhere here."""
-    return with_references(text, lambda name: None)
+def _linked(text: str) -> str:
+    """With the references of docstrings as links to the pages of the API."""
+    places = documented()
+
+    def link(name: str) -> str | None:
+        whole = whole_name(name, places)
+        return None if whole is None else f"(../api/{places[whole]}#{whole})"
+
+    return with_references(text, link)
 
 
 def _presets(method: type[MixMethod]) -> str:
     if not method.presets:
         return ""
-    first = next(iter(method.presets))
+    first = next(name for name, preset in method.presets.items() if preset.hyperparameters)
     return page(
         "## Presets",
         paragraph(
