@@ -15,6 +15,7 @@ from .markdown import arguments_table, block, listed, page, paragraph, table
 
 
 _FLAG = re.compile(r"(?<![\w`-])--[a-z]\w*(?:-\w+)*")
+_CHOICE = re.compile(r"(mixtext-hf [\w-]+) \{([\w,]+)\} (.*)")
 TRANSFORMERS = "https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments"
 
 
@@ -92,11 +93,18 @@ def _section(heading: str, entries: list[Entry], text: str = "") -> list[str]:
 
 def _usage(parser: ArgumentParser) -> str:
     if below := _below(parser):
-        return f"{parser.prog} {{{','.join(name for name, _ in below)}}} [--ARGUMENT VALUE ...]"
+        return "\n".join(f"{parser.prog} {name} [--ARGUMENT VALUE ...]" for name, _ in below)
     if parser.usage is None:
         shown = [one for one in parser._actions if not one.option_strings and one.help != SUPPRESS]
         return " ".join([parser.prog, *(one.dest.upper() for one in shown), "[--ARGUMENT VALUE ...]"])
-    return parser.usage.replace(" | ", f"\n{parser.prog} ")
+    lines = parser.usage.replace(" | ", f"\n{parser.prog} ").splitlines()
+    return "\n".join(one for line in lines for one in _chosen(line))
+
+
+def _chosen(line: str) -> list[str]:
+    """A line for each of what can be chosen first."""
+    found = _CHOICE.fullmatch(line)
+    return [f"{found[1]} {one} {found[3]}" for one in found[2].split(",")] if found else [line]
 
 
 def _arguments(entries: list[Entry]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,10 @@ def costs_of(method: str, folder: Path) -> list[Cost]:
 
     Args:
         method (`str`): Its name.
-        folder (`Path`): Of the results, `text.json`, `vision.json` and `mixtext.json` each where it is there.
+        folder (`Path`): Of the results, with those of `_FILES` that are there.
     """
     found: list[Cost] = []
-    for name, read in (("text", _of_texts), ("vision", _of_images), ("mixtext", _of_mixtext)):
+    for name, read in _FILES.items():
         path = folder / f"{name}.json"
         if not path.is_file():
             continue
@@ -79,3 +80,12 @@ def _of_mixtext(method: str, rows: list[dict[str, Any]]) -> list[tuple[str, floa
     return [
         ("mixtext", row["mixtext_time_ratio"], row["mixtext_memory_ratio"]) for row in rows if row["step"] == BASELINE
     ]
+
+
+_FILES: dict[str, Callable[[str, list[dict[str, Any]]], list[tuple[str, float, float]]]] = {
+    "text": _of_texts,
+    "vision": _of_images,
+    "vision_vit": _of_images,
+    "mixtext": _of_mixtext,
+    "mixtext_ag_news": _of_mixtext,
+}

@@ -84,9 +84,9 @@ same command. Guide: [Compare methods](../guides/compare.md).""",
         _TRAINED,
     ),
     "demo": Example(
-        "mixtext-hf demo --output_dir demo",
-        """It needs the extra `demo`, no data and no network. `demo/` then holds the models, the table and a reliability diagram.
-[Quickstart](../quickstart.md) goes on from there.""",
+        "mixtext-hf demo --seeds 1 --methods erm tmix --output_dir demo",
+        """It needs the extra `demo`, no data and no network. `demo/` then holds the models, the table and a reliability diagram. Without
+`--seeds` and `--methods` there are three seeds, and MixText with unlabelled texts: some minutes on two cores. [Quickstart](../quickstart.md) goes on from there.""",
     ),
     "demo-vision": Example(
         "mixtext-hf demo-vision --output_dir demo-vision",
