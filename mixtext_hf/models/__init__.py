@@ -5,6 +5,7 @@ from .auto import (
     MixableModelForSequenceClassification,
     MixableModelForTokenClassification,
 )
+from .embedded import minilm_path, small_image_processor, small_resnet, small_vit
 from .mean_pooling import MeanPoolingForSequenceClassification
 from .mixable import make_mixable
 from .mixer import Mixer
@@ -22,4 +23,8 @@ __all__ = [
     "Mixer",
     "find_stack",
     "make_mixable",
+    "minilm_path",
+    "small_image_processor",
+    "small_resnet",
+    "small_vit",
 ]
