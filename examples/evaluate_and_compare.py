@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--labeled_per_class", type=int, default=10)
     parser.add_argument("--max_steps", type=int, default=80)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--output_dir", type=Path, default=Path("evaluate_and_compare"))
+    parser.add_argument("--output_dir", type=Path, default=Path("out/evaluate_and_compare"))
     return parser.parse_args()
 
 
@@ -50,9 +50,7 @@ def main() -> None:
     folder = report.output_dir / "runs" / run
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    data = load_text_datasets(
-        dataset_name="docstrings", labeled_per_class=args.labeled_per_class, seed=args.seeds[0]
-    )
+    data = load_text_datasets(dataset_name="docstrings", labeled_per_class=args.labeled_per_class, seed=args.seeds[0])
     assert data.rest is not None
     validation, _ = few_shot_split(data.rest, "label", 25, seed=0)
     test = data.test["test"]

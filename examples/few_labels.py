@@ -1,4 +1,18 @@
-"""Ten labelled texts a class: plain fine-tuning (ERM) against TMix."""
+"""Ten labelled texts a class: plain fine-tuning (ERM) against TMix.
+
+One learns: how to load data, train with two methods from the same start, measure accuracy and calibration, and use what
+was saved without this package. Two minutes on one core. `python examples/few_labels.py` prints, beside the log of training:
+
+    80 labelled texts, 1000 test texts, classes: numpy, scipy, torch, sklearn, matplotlib, networkx, pyarrow, huggingface_hub
+
+    method  accuracy  ECE    NLL
+    erm     0.605     0.207  1.604
+    tmix    0.578     0.101  1.338
+
+    'Compute the shortest path between two nodes of a weighted graph.': {'label': 'networkx', 'score': 0.991119921207428}
+
+The corpus is made of the docstrings of the installed libraries: with other versions of them the numbers are others.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--labeled_per_class", type=int, default=10)
     parser.add_argument("--max_steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=Path("few_labels"))
+    parser.add_argument("--output_dir", type=Path, default=Path("out/few_labels"))
     return parser.parse_args()
 
 

@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--labeled_per_class", type=int, default=20)
     parser.add_argument("--max_steps", type=int, default=280)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=Path("images"))
+    parser.add_argument("--output_dir", type=Path, default=Path("out/images"))
     return parser.parse_args()
 
 

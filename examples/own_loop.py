@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--max_steps", type=int, default=80)
     parser.add_argument("--alpha", type=float, default=16.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=Path("own_loop"))
+    parser.add_argument("--output_dir", type=Path, default=Path("out/own_loop"))
     return parser.parse_args()
 
 

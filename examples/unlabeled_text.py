@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--unlabeled_per_class", type=int, default=250)
     parser.add_argument("--max_steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output_dir", type=Path, default=Path("unlabeled_text"))
+    parser.add_argument("--output_dir", type=Path, default=Path("out/unlabeled_text"))
     return parser.parse_args()
 
 
