@@ -52,6 +52,7 @@ def main() -> None:
     # Which library does this docstring document? Eight classes, and a test split that is the same for every seed.
     data = load_text_datasets(dataset_name="docstrings", labeled_per_class=args.labeled_per_class, seed=args.seed)
     test = data.test["test"]
+    assert data.train is not None
     print(f"{len(data.train)} labelled texts, {len(test)} test texts, classes: {', '.join(data.label_names)}")
 
     tokenizer = AutoTokenizer.from_pretrained(name)

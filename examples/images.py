@@ -1,4 +1,10 @@
-"""Twenty images of each handwritten digit: plain training (ERM), CutMix and PuzzleMix, and a picture of the mixes."""
+"""Twenty images of each handwritten digit: plain training (ERM), CutMix and PuzzleMix, and a picture of the mixes.
+
+One learns: how images are loaded and augmented, how three methods are trained from the same weights, and what they make of
+two images. Two minutes on one core. `python examples/images.py` prints
+a table of accuracy, ECE and log-likelihood of the three, and where the pictures are: `mixes/methods.png` has both digits and
+their mixes, the others what PuzzleMix does to them.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +56,7 @@ def main() -> None:
     args = parse_args()
     data = load_image_datasets(dataset_name="digits", labeled_per_class=args.labeled_per_class, seed=args.seed)
     test = data.test["test"]
+    assert data.train is not None
     print(f"{len(data.train)} images to train on, {len(test)} to test on, of {data.image_shape} pixels")
 
     results = {}

@@ -1,4 +1,9 @@
-"""TMix in a training loop of your own: accelerate, `mixtext_hf.functional`, and no Trainer."""
+"""TMix in a training loop of your own: accelerate, `mixtext_hf.functional`, and no Trainer.
+
+One learns: the four calls that mix (make_mixable, draw_plan, applying, mixed_cross_entropy), and that what is saved is a plain
+checkpoint. Two minutes on one core. `python examples/own_loop.py` prints
+loss, lambda and layer every twenty steps, and the accuracy and ECE of the saved model.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +40,7 @@ def main() -> None:
     name = minilm_path() if args.model_name_or_path == "minilm" else args.model_name_or_path
     data = load_text_datasets(dataset_name="docstrings", labeled_per_class=args.labeled_per_class, seed=args.seed)
     test = data.test["test"]
+    assert data.train is not None
 
     # An ordinary model, with hooks that do nothing unless a plan is applied. Before torch.compile, and before wrapping.
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(data.label_names))

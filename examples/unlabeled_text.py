@@ -1,4 +1,10 @@
-"""Ten labelled texts a class and 2,000 without labels: MixText, the guesses that it learns from, and the guesser alone."""
+"""Ten labelled texts a class and 2,000 without labels: MixText, the guesses that it learns from, and the guesser alone.
+
+One learns: how unlabelled texts are handed over, where the guesses are and how good they are, and whether training on them
+is worth more than the guesser by itself. Three minutes on one core. `python examples/unlabeled_text.py` prints
+how many guesses are learnt from, five of them beside the true classes, and the accuracy and ECE of the guesser, of its
+surest guesses and of the trained model, on the same texts and on the test split.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +54,7 @@ def main() -> None:
         seed=args.seed,
     )
     unlabeled, test = data.unlabeled, data.test["test"]
-    assert unlabeled is not None
+    assert data.train is not None and unlabeled is not None
     print(f"{len(data.train)} labelled texts, {len(unlabeled)} without labels, {len(test)} test texts")
 
     set_seed(args.seed)
