@@ -72,7 +72,8 @@ def main() -> None:
     tempered = found.temperature
     assert tempered is not None
     print(f"\n{run}, temperature {tempered['value']:.2f} by {len(validation)} texts")
-    for name in ("accuracy", "ece", "nll"):
+    print(f"accuracy  {found.results['metrics']['accuracy']:.3f}, which no temperature changes")
+    for name in ("ece", "nll"):
         print(f"{name:8}  {found.results['metrics'][name]:.3f}, at the temperature {tempered['metrics'][name]:.3f}")
 
     # The page with everything, noise included, which is what `mixtext-hf evaluate` writes:

@@ -1,9 +1,18 @@
 """Twenty images of each handwritten digit: plain training (ERM), CutMix and PuzzleMix, and a picture of the mixes.
 
 One learns: how images are loaded and augmented, how three methods are trained from the same weights, and what they make of
-two images. Two minutes on one core. `python examples/images.py` prints
-a table of accuracy, ECE and log-likelihood of the three, and where the pictures are: `mixes/methods.png` has both digits and
-their mixes, the others what PuzzleMix does to them.
+two images. One minute on one core. `python examples/images.py` prints, beside the log,
+
+    200 images to train on, 360 to test on, of (32, 32, 1) pixels
+
+    method     accuracy  ECE    NLL
+    erm        0.972     0.015  0.074
+    cutmix     0.972     0.091  0.154
+    puzzlemix  0.986     0.066  0.101
+
+    Pictures: out/images/mixes/methods.png ...
+
+`methods.png` has both digits and their mixes, the other pictures what PuzzleMix does to them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,15 @@
 """TMix in a training loop of your own: accelerate, `mixtext_hf.functional`, and no Trainer.
 
 One learns: the four calls that mix (make_mixable, draw_plan, applying, mixed_cross_entropy), and that what is saved is a plain
-checkpoint. Two minutes on one core. `python examples/own_loop.py` prints
-loss, lambda and layer every twenty steps, and the accuracy and ECE of the saved model.
+checkpoint. One minute on one core. `python examples/own_loop.py` prints
+
+    BertForSequenceClassification of 6 layers; texts are mixed behind one of the layers [4, 5, 6]
+    step  20  loss 1.884  lambda 0.57  layer 5
+    step  40  loss 1.410  lambda 0.50  layer 6
+    step  60  loss 1.280  lambda 0.55  layer 6
+    step  80  loss 0.797  lambda 0.56  layer 5
+
+    1000 test texts: accuracy 0.568, ECE 0.117; the model is in out/own_loop
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def test_evaluate_and_compare(tmp_path, tiny_bert):
     printed = run("evaluate_and_compare", tmp_path, f"--model_name_or_path={tiny_bert}", *more)
     assert re.search(rf"^\| 2 \| tmix \| {NUMBER} ± {NUMBER} \|", printed, re.MULTILINE)
     assert re.search(r"temperature \d+\.\d\d by 200 texts", printed)
-    for name in ("accuracy", "ece", "nll"):
+    assert re.search(rf"^accuracy +{NUMBER}, which", printed, re.MULTILINE)
+    for name in ("ece", "nll"):
         assert re.search(rf"^{name} +{NUMBER}, at the temperature {NUMBER}$", printed, re.MULTILINE)
     page = tmp_path / "out" / "report" / "report.html"
     assert page.is_file() and f"Report: {page}" in printed
