@@ -1,9 +1,9 @@
 """Which method is better, by how much, and how far its confidence can be trusted: `compare`, then one model closely.
 
-One learns: how methods are compared over seeds, how a classifier is measured in Python, what a temperature changes, and
-how to write the report of `mixtext-hf evaluate`. Six minutes on one core. `python examples/evaluate_and_compare.py` prints
-the table of both methods over the seeds, the metrics of one model before and after the temperature, and the summary and the
-place of the report.
+One learns: how methods are compared over seeds, how a classifier is measured in Python, what a temperature changes,
+and how to write the report of `mixtext-hf evaluate`. Six minutes on one core. `python
+examples/evaluate_and_compare.py` prints the table of both methods over the seeds, the metrics of one model before and
+after the temperature, and the summary and the place of the report.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
 
-    # Both methods with every seed: the same labelled texts, head and batches in a pair of runs. Started again, it goes on.
+    # Both methods with every seed: a pair of runs has the same labelled texts, head and batches. Started again, it goes on.
     report = compare(
         "text",
         ["erm", "tmix"],

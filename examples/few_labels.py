@@ -1,7 +1,8 @@
 """Ten labelled texts a class: plain fine-tuning (ERM) against TMix.
 
-One learns: how to load data, train with two methods from the same start, measure accuracy and calibration, and use what
-was saved without this package. Two minutes on one core. `python examples/few_labels.py` prints, beside the log of training:
+One learns: how to load data, train with two methods from the same start, measure accuracy and calibration, and use
+what was saved without this package. Two minutes on one core. `python examples/few_labels.py` prints, beside the log of
+training:
 
     80 labelled texts, 1000 test texts, classes: numpy, scipy, torch, sklearn, matplotlib, networkx, pyarrow, huggingface_hub
 

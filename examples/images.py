@@ -1,7 +1,7 @@
 """Twenty images of each handwritten digit: plain training (ERM), CutMix and PuzzleMix, and a picture of the mixes.
 
-One learns: how images are loaded and augmented, how three methods are trained from the same weights, and what they make of
-two images. One minute on one core. `python examples/images.py` prints, beside the log,
+One learns: how images are loaded and augmented, how three methods are trained from the same weights, and what they
+make of two images. One minute on one core. `python examples/images.py` prints, beside the log,
 
     200 images to train on, 360 to test on, of (32, 32, 1) pixels
 

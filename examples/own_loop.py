@@ -1,7 +1,7 @@
 """TMix in a training loop of your own: accelerate, `mixtext_hf.functional`, and no Trainer.
 
-One learns: the four calls that mix (make_mixable, draw_plan, applying, mixed_cross_entropy), and that what is saved is a plain
-checkpoint. One minute on one core. `python examples/own_loop.py` prints
+One learns: the four calls that mix (make_mixable, draw_plan, applying, mixed_cross_entropy), and that what is saved is
+a plain checkpoint. One minute on one core. `python examples/own_loop.py` prints
 
     BertForSequenceClassification of 6 layers; texts are mixed behind one of the layers [4, 5, 6]
     step  20  loss 1.884  lambda 0.57  layer 5
@@ -49,7 +49,7 @@ def main() -> None:
     test = data.test["test"]
     assert data.train is not None
 
-    # An ordinary model, with hooks that do nothing unless a plan is applied. Before torch.compile, and before wrapping.
+    # An ordinary model, with hooks that do nothing without a plan. Before torch.compile, and before wrapping.
     model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(data.label_names))
     mixer = make_mixable(model)
     layers = list(range(mixer.depth // 2 + 1, mixer.depth + 1))

@@ -1,7 +1,7 @@
-"""Ten labelled texts a class and 2,000 without labels: MixText, the guesses that it learns from, and the guesser alone.
+"""Ten labelled texts a class and 2,000 without labels: MixText, the guesses it learns from, and the guesser alone.
 
-One learns: how unlabelled texts are handed over, where the guesses are and how good they are, and whether training on them
-is worth more than the guesser by itself. Three minutes on one core. `python examples/unlabeled_text.py` prints
+One learns: how unlabelled texts are handed over, where the guesses are and how good they are, and whether training on
+them is worth more than the guesser by itself. Three minutes on one core. `python examples/unlabeled_text.py` prints
 how many guesses are learnt from, five of them beside the true classes, and the accuracy and ECE of the guesser, of its
 surest guesses and of the trained model, on the same texts and on the test split.
 """
