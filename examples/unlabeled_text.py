@@ -1,9 +1,24 @@
 """Ten labelled texts a class and 2,000 without labels: MixText, the guesses it learns from, and the guesser alone.
 
-One learns: how unlabelled texts are handed over, where the guesses are and how good they are, and whether training on
-them is worth more than the guesser by itself. Three minutes on one core. `python examples/unlabeled_text.py` prints
-how many guesses are learnt from, five of them beside the true classes, and the accuracy and ECE of the guesser, of its
-surest guesses and of the trained model, on the same texts and on the test split.
+One learns: how unlabelled texts are handed over, where the guesses are and how good they are, and to ask whether
+training on them is worth more than the guesser by itself. Three minutes on one core. Here, with 80 steps, it is not: on
+the unlabelled texts the guesser is as accurate, and better calibrated. `python examples/unlabeled_text.py` prints,
+beside the log,
+
+    80 labelled texts, 2000 without labels, 1000 test texts
+
+    Learnt from the surest 1203 of 2000 guesses. Some of them:
+      huggingface_hub 0.78  (is huggingface_hub)  Terminate a sandbox, a whole shared host, or everything (--a
+      sklearn         0.64  (is sklearn)  Splitter for finding the best split on dense data.
+      numpy           0.64  (is numpy)  Returns the cross product of 3-element vectors. If x1 and/or
+      huggingface_hub 0.68  (is huggingface_hub)  Error triggered when a dry run is requested but cannot be pe
+      sklearn         0.77  (is sklearn)  Compute binary logistic loss for classification. This is ide
+      numpy           0.63  (is numpy)  The arraypad module contains a group of functions to pad val
+
+    the guesser, unlabelled texts        accuracy 0.647  ECE 0.038
+    its surest guesses                   accuracy 0.774  ECE 0.047
+    the trained model, unlabelled texts  accuracy 0.638  ECE 0.130
+    the trained model, test texts        accuracy 0.628  ECE 0.125
 """
 
 from __future__ import annotations
@@ -41,7 +56,7 @@ def measure(name: str, probabilities: np.ndarray, labels: np.ndarray) -> None:
     """Print the accuracy and the calibration error of probabilities `(N, C)`."""
     right = accuracy(predictions=probabilities.argmax(axis=1), references=labels)
     error = expected_calibration_error(probabilities=probabilities, references=labels)
-    print(f"{name:34}  accuracy {right:.3f}  ECE {error:.3f}")
+    print(f"{name:35}  accuracy {right:.3f}  ECE {error:.3f}")
 
 
 def main() -> None:
