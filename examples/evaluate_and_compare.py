@@ -1,9 +1,10 @@
 """Which method is better, by how much, and how far its confidence can be trusted: `compare`, then one model closely.
 
 One learns: how methods are compared over seeds, how a classifier is measured in Python, what a temperature changes,
-and how to write the report of `mixtext-hf evaluate`. Six minutes on one core. 
-`python examples/evaluate_and_compare.py` prints the table of both methods over the seeds, the metrics of one model before and
-after the temperature, and the summary and the place of the report.
+and how to write the report of `mixtext-hf evaluate`. Six minutes on one core.
+
+`python examples/evaluate_and_compare.py` prints the table of both methods over the seeds, the metrics of one model
+before and after the temperature, and the summary and the place of the report.
 """
 
 from __future__ import annotations

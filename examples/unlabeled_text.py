@@ -11,9 +11,7 @@ beside the log,
       huggingface_hub 0.78  (is huggingface_hub)  Terminate a sandbox, a whole shared host, or everything (--a
       sklearn         0.64  (is sklearn)  Splitter for finding the best split on dense data.
       numpy           0.64  (is numpy)  Returns the cross product of 3-element vectors. If x1 and/or
-      huggingface_hub 0.68  (is huggingface_hub)  Error triggered when a dry run is requested but cannot be pe
-      sklearn         0.77  (is sklearn)  Compute binary logistic loss for classification. This is ide
-      numpy           0.63  (is numpy)  The arraypad module contains a group of functions to pad val
+      ...
 
     the guesser, unlabelled texts        accuracy 0.647  ECE 0.038
     its surest guesses                   accuracy 0.774  ECE 0.047
