@@ -41,6 +41,15 @@ OF_OTHERS = {
     "--logdir",
     "--strict",
 }
+# Of the programs that readers come from, which the pages on them name.
+OF_ORIGINS = {
+    "timm.md": "aa aug-splits bce-loss clip-grad cutmix cutmix-minmax drop-path epochs hflip jsd-loss lr mixup mixup-mode mixup-off-epoch "
+    "mixup-prob mixup-switch-prob opt recount remode reprob resplit scale sched smoothing weight-decay",
+    "mixtext.md": "T alpha batch-size batch-size-u co data-path epochs gpu lambda-u lambda-u-hinge lrlast lrmain margin "
+    "mix-layers-set mix-method mix-option model n-labeled separate-mix temp-change train_aug un-labeled val-iteration",
+    "puzzlemix.md": "adv_eps adv_p arch batch_size beta box clean_lam data_dir dataset decay eta gamma gammas graph in_batch "
+    "labels_per_class learning_rate mixup_alpha momentum mp n_labels neigh_size resume schedule t_eps t_size train transport",
+}
 OF_ALL_COMMANDS = {"--debug", "--version", "--help", "--help-all"}
 # Compared by `mixtext-hf compare`, and no methods of training.
 FROZEN = {"frozen", "frozen_gaussian"}
@@ -99,7 +108,11 @@ def known_flags() -> frozenset[str]:
     of_launchers = {flag for parser in launchers for action in parser._actions for flag in action.option_strings}
     of_scripts = {
         flag
-        for path in [*(ROOT / "scripts").rglob("*.py"), *(ROOT / "tests").glob("*.py")]
+        for path in [
+            *(ROOT / "scripts").rglob("*.py"),
+            *(ROOT / "examples").glob("*.py"),
+            *(ROOT / "tests").glob("*.py"),
+        ]
         for flag in re.findall(r'add_argument\("(--[\w-]+)"', path.read_text(encoding="utf-8"))
     }
     return frozenset().union(OF_OTHERS, OF_ALL_COMMANDS, of_launchers, of_scripts, *map(flags_of, COMMANDS))
@@ -135,7 +148,10 @@ def test_flags_that_are_named_are_there(page):
             wrong = set(FLAG.findall(quoted_out(rest))) - known
             assert not wrong, f"mixtext-hf {name} {kind or ''} ... {sorted(wrong)}"
     flags = {flag for span in spans_of(page) for flag in FLAG.findall(span)}
-    assert flags <= known_flags(), sorted(flags - known_flags())
+    of_origin = (
+        {f"--{name}" for name in OF_ORIGINS.get(page.name, "").split()} if page.parent.name == "coming_from" else set()
+    )
+    assert flags <= known_flags() | of_origin, sorted(flags - known_flags() - of_origin)
 
 
 KINDS = ("text", "mixtext", "vision", "trainer", "guesses")
@@ -197,7 +213,7 @@ def test_hyper_parameters_that_are_named_are_there(page):
 
 def check_hyperparameters(settings, method=None):
     kinds = [METHODS[method]] if method in METHODS else METHODS.values()
-    known = {name for kind in kinds for name in kind.field_names()}
+    known = {name for kind in kinds for name in (*kind.field_names(), *kind.aliases)}
     assert set(settings) <= known, f"{method or 'any method'}: {sorted(set(settings) - known)}"
     if "mix_with_kwargs" in settings:
         check_hyperparameters(settings["mix_with_kwargs"], settings.get("mix_with"))
