@@ -9,7 +9,7 @@ UPSTREAM := .venv-upstream
 TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision docs model-cards tables public-names test test-all test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision docs docs-pages model-cards tables public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -24,7 +24,6 @@ demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a
 docs: $(VENV)/.docs ## the site of the documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: docs-pages
 docs-pages: $(VENV)/.dev ## the pages of methods, models and commands anew, from the package
 	$(BIN)/python scripts/docs_pages.py
 
