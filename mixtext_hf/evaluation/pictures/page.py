@@ -26,7 +26,7 @@ PARTS = (BLUE, "#CFE2EF", "#F9DFD0", VERMILLION)
 # matplotlib 3.9 knows "auto", which is the same, by this name only.
 SMOOTH = "antialiased"
 
-SMALL, NORMAL, LARGE, TITLE = 7.5, 8.5, 9.5, 13.0
+SMALL, NORMAL, LARGE, TITLE = 8.5, 9.5, 10.5, 14.0
 
 
 # Everything below is in pixels.
@@ -48,9 +48,9 @@ class Page:
 
         # Room for the title and the key where there are few columns.
         self.width = max(width, 980)
-        # A character takes 10 pixels on average, a small one 8.
-        lines = textwrap.wrap(about, (self.width - 2 * MARGIN - KEY_ROOM) // 10)
-        small = (self.width - 2 * MARGIN) // 8
+        # A character takes 11 pixels on average, a small one 9.
+        lines = textwrap.wrap(about, (self.width - 2 * MARGIN - KEY_ROOM) // 11)
+        small = (self.width - 2 * MARGIN) // 9
         foot_lines = [line for part in foot.split("\n") for line in textwrap.wrap(part, small)]
         self.top = 84 + LINE * len(lines)
         below = self.top + height + 40

@@ -261,7 +261,7 @@ class _Block:
                     x + width / 2,
                     base - high - 3 if up else base + high + 3,
                     percent(text.share[position]),
-                    fontsize=6.0,
+                    fontsize=SMALL,
                     color=GREY,
                     ha="center",
                     va="bottom" if up else "top",
@@ -287,7 +287,7 @@ class _Block:
                     frame.set(linewidth=0.8, linestyle=(0, (2, 1.5)), snap=False)
                     axes.add_patch(frame)
                 if string is not None and high >= _LOWEST:
-                    size = NORMAL if high > 0.9 * _STRIP else SMALL if high > 20 else 6.0
+                    size = NORMAL if high > 0.9 * _STRIP else SMALL if high > 20 else 7.0
                     axes.text(
                         x + width / 2,
                         at + high / 2,
