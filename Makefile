@@ -9,7 +9,7 @@ UPSTREAM := .venv-upstream
 TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision docs model-cards tables public-names test test-all test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision docs model-cards tables pictures public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -27,8 +27,11 @@ docs: $(VENV)/.docs ## the site of the documentation, in site/
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
 
-tables: $(VENV)/.demo ## the tables of README.md and docs/results.md again, from the files in docs/results
+tables: $(VENV)/.demo ## the tables of README.md and of the pages in docs again, from the files in docs/results
 	$(BIN)/python scripts/tables.py
+
+pictures: $(VENV)/.demo ## the pictures of docs again, from the files in docs/results and by show-mixes
+	$(BIN)/python scripts/pictures.py
 
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts

@@ -72,7 +72,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/compare_cifar10.png": lambda picture: comparison("cifar10/equal-epochs", picture),
     "docs/saliency_differences.png": lambda picture: study("saliency", picture),
     "docs/methods.png": lambda picture: mixes("methods.png", picture, "--methods", *SHOWN),
-    "docs/text_tokens.png": lambda picture: mixes("tokens.png", picture, "--methods", "ssmix", "puzzle_tmix"),
+    "docs/text_tokens.png": lambda picture: mixes("text_tokens.png", picture, "--methods", "ssmix", "puzzle_tmix"),
 }
 SHOWN = ("mixup", "cutmix", "resizemix", "puzzlemix", "augmix")
 

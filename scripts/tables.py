@@ -42,9 +42,7 @@ _RESULTS = re.compile(r"(?P<method>.+)-seed(?P<seed>\d+)\.json")
 def pages() -> list[str]:
     """README.md and the pages of docs that have a table of runs, by their paths from the root."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [
-        path.relative_to(ROOT).as_posix() for path in found if BLOCK.search(path.read_text(encoding="utf-8"))
-    ]
+    return [path.relative_to(ROOT).as_posix() for path in found if BLOCK.search(path.read_text(encoding="utf-8"))]
 
 
 # ---- the files ----
@@ -83,7 +81,9 @@ def results_of(runs: Path) -> dict[str, dict[int, dict[str, float]]]:
 
 def _check_seeds(runs: Path, seeds: dict[str, Iterable[int]] | dict[tuple[str, str], list[str]]) -> None:
     if len({tuple(sorted(of_method)) for of_method in seeds.values()}) > 1:
-        raise ValueError(f"{runs}: the methods have other seeds: {({key: sorted(of) for key, of in seeds.items()})}.")
+        raise ValueError(
+            f"{runs}: the methods have other seeds: { ({key: sorted(of) for key, of in seeds.items()}) }."
+        )
 
 
 # ---- the tables ----

@@ -40,10 +40,10 @@ _COLUMNS = {
     "eval_accuracy": "accuracy",
     "eval_ece": "ECE",
     "eval_nll": "NLL",
-    "test_entity_f1": "F1",
-    "test_token_accuracy": "accuracy",
-    "test_ece": "ECE",
-    "test_nll": "NLL",
+    "predict_entity_f1": "F1",
+    "predict_token_accuracy": "accuracy",
+    "predict_ece": "ECE",
+    "predict_nll": "NLL",
 }
 # The longer one first, which holds the other.
 _METRICS = ("balanced accuracy", "accuracy", "ECE", "NLL", "F1")
@@ -106,7 +106,11 @@ def measured(kind: str, folder: str, told: str) -> list[tuple[str, Values]]:
     """For each folder of a table, by metric, method and seed, what was measured."""
     runs = ROOT / "docs" / "results" / folder
     if kind == "overview":
-        return [(path.relative_to(runs.parents[0]).as_posix(), of_runs(path)) for path in sorted(runs.iterdir()) if path.is_dir()]
+        return [
+            (path.relative_to(runs.parents[0]).as_posix(), of_runs(path))
+            for path in sorted(runs.iterdir())
+            if path.is_dir()
+        ]
     if kind != "results":
         return [(folder, of_runs(runs))]
     values: Values = {}
@@ -238,7 +242,7 @@ def made_up(tmp_path, monkeypatch):
         "`tmix` is 15.0 points above it (interval 8.3 to 21.7).",
         "In the mean `tmix` has 0.700, by seed 0.600 and 0.800, and an ECE of 0.100.",
         "- its NLL is lower by 0.25\n- and its accuracy 0.141 in deviation",
-        "`α 0.4` is a setting, and so is `--lam 0.3`; 3.11 %",
+        "`a 0.4` is a setting, and so is `--lam 0.3`; 3.11 %",
         f"{NOT_KEPT} It was 0.987.",
         "```bash\n# 0.9\nrun --alpha 0.4\n```",
     ],

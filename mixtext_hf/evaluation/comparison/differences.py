@@ -77,7 +77,7 @@ def differences_figure(
         [drawn[method] for method in known],
         known,
         loc="outside lower center",
-        ncols=min(len(known), 4 * len(of_metrics)),
+        ncols=max(1, min(len(known), int(figure.get_figwidth() / (0.7 + 0.11 * max(map(len, known)))))),
         frameon=False,
         fontsize=FONT_SIZE,
     )

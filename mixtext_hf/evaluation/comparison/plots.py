@@ -166,7 +166,17 @@ def _draw_band(axes: Axes, position: int, name: str, x: Any, values: Any) -> Non
         for border in (mean - deviation, mean + deviation):
             axes.plot(x, border, color=colour, linestyle=linestyle, linewidth=0.5, alpha=0.6)
     axes.plot(
-        x, mean, label=name, color=colour, linestyle=linestyle, marker=marker, markersize=5, linewidth=1.7, zorder=3
+        x,
+        mean,
+        label=name,
+        color=colour,
+        linestyle=linestyle,
+        marker=marker,
+        # Those of many epochs would bury the line.
+        markevery=max(1, len(x) // 12),
+        markersize=5,
+        linewidth=1.7,
+        zorder=3,
     )
 
 
@@ -219,7 +229,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
         handles,
         labels,
         loc="outside lower center",
-        ncols=max(1, min(len(labels), int(figure.get_figwidth() / (0.9 + 0.09 * longest)))),
+        ncols=max(1, min(len(labels), int(figure.get_figwidth() / (0.9 + 0.11 * longest)))),
         frameon=False,
         fontsize=FONT_SIZE,
         handlelength=3.4,

@@ -48,9 +48,9 @@ class Page:
 
         # Room for the title and the key where there are few columns.
         self.width = max(width, 980)
-        # A character takes 11 pixels on average, a small one 9.
+        # A character takes 11 pixels on average, a small one 10.
         lines = textwrap.wrap(about, (self.width - 2 * MARGIN - KEY_ROOM) // 11)
-        small = (self.width - 2 * MARGIN) // 9
+        small = (self.width - 2 * MARGIN) // 10
         foot_lines = [line for part in foot.split("\n") for line in textwrap.wrap(part, small)]
         self.top = 84 + LINE * len(lines)
         below = self.top + height + 40

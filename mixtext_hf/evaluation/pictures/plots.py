@@ -73,7 +73,7 @@ def reliability_diagram(
         raise ValueError("`results` must hold at least one method, as {name: (probabilities, references)}.")
     n_columns = min(len(results), COLUMNS)
     n_rows = math.ceil(len(results) / n_columns)
-    figure = _new_figure(width=max(2.9 * n_columns + 0.5, 4.4), height=4.0 * n_rows + (1.1 if title else 0.7))
+    figure = _new_figure(width=max(2.9 * n_columns + 0.5, 5.0), height=4.0 * n_rows + (1.1 if title else 0.7))
     if title:
         figure.suptitle(title, fontsize=FONT_SIZE + 3)
     # One grid for all: a grid of grids would let the panels differ in size.
