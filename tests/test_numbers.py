@@ -1,19 +1,22 @@
 """
 Numbers in the prose of README.md and of the results follow from the files in docs/results.
 
-The rule. A *number* is a decimal outside code, tables, links and comments, or one of points ("2 points"); none is a percentage. It has to be, rounded as
-it is written, one of these of the runs whose tables stand in the same section (in a section without tables: of the page):
+The rule. A *number* is a decimal outside code, tables, links and comments, or one of points ("2 points"); none is a
+percentage. It has to be, rounded as it is written, one of these of the runs whose tables stand in the same section (where
+it has none, in the section that it is part of, and else on the page; a page without tables speaks of those of README.md):
 
 - the mean or the standard deviation of a method, or the value of one of its seeds;
-- the difference of two methods in the mean or in a seed, with any sign;
+- the difference of two methods in the mean or in a seed, without its sign;
 - the difference of a method to `erm` in a `results.csv`, or an end of its interval;
 - what a method gains from one table of the section to another, in the mean.
 
-Where a paragraph, or an item of a list, speaks of points ("2.8 points"), its numbers of one digit are hundredths of accuracy. Where it names methods of
-the runs in code (`tmix`), its numbers are theirs; a number is of the metric that is named last before it in the paragraph. On pages of results every
-decimal counts, elsewhere those that look measured: three digits, or points.
+Where a paragraph, or an item of a list, speaks of points ("2.8 points"), its numbers of one digit are hundredths of
+accuracy. Where it names methods of the runs in code (`tmix`), its numbers are theirs; a number is of the metric that is
+named last before it in the paragraph. On pages of results every decimal counts, elsewhere those that look measured: three
+digits, or points.
 
-Exceptions: sections with a paragraph that begins with **Runs not kept.**, and what EXCEPTIONS lists, with the reason. Settings stand in code.
+Exceptions: sections with a paragraph that begins with **Runs not kept.**, and what EXCEPTIONS lists, with the reason.
+Settings stand in code.
 """
 
 from __future__ import annotations
@@ -49,6 +52,9 @@ _COLUMNS = {
 _METRICS = ("balanced accuracy", "accuracy", "ECE", "NLL", "F1")
 
 
+Block = tuple[str, str, str]
+
+
 @dataclass(frozen=True)
 class Number:
     """A number as it is written, whether it is of points, and the metric that is named last before it."""
@@ -67,11 +73,25 @@ class Number:
 # ---- the prose ----
 
 
-def sections(text: str) -> list[str]:
-    """The page from heading to heading."""
+def sections(text: str) -> list[tuple[str, list[Block]]]:
+    """The page from heading to heading, each with the tables that it speaks of."""
     # A comment in a block of code is no heading.
     text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
-    return re.split(r"^#+ .*$", text, flags=re.MULTILINE)
+    heads = [*re.finditer(r"^(#+) .*$", text, flags=re.MULTILINE)]
+    ends = [*(head.start() for head in heads), len(text)]
+    of_page = blocks_of(text)
+    found, levels = [(text[: ends[0]], of_page)], {0: of_page}
+    for head, end in zip(heads, ends[1:], strict=True):
+        level, part = len(head[1]), text[head.end() : end]
+        levels = {other: blocks for other, blocks in levels.items() if other < level}
+        levels[level] = blocks_of(part) or levels[max(levels)]
+        found.append((part, levels[level]))
+    return found
+
+
+def blocks_of(text: str) -> list[Block]:
+    """The tables of a text: kind, folder, and what else is asked."""
+    return [(found["kind"], found["folder"], found["told"]) for found in tables.BLOCK.finditer(text)]
 
 
 def units(section: str) -> list[str]:
@@ -145,7 +165,7 @@ def intervals(folder: str) -> list[tuple[str, str, float]]:
 class Runs:
     """What the tables of a section are made of."""
 
-    def __init__(self, blocks: list[tuple[str, str, str]]):
+    def __init__(self, blocks: list[Block]):
         self.of_folders: dict[str, Values] = {}
         for kind, folder, told in blocks:
             self.of_folders.update(measured(kind, folder, told))
@@ -177,13 +197,11 @@ class Runs:
 
 def wrong(text: str, *, is_of_results: bool, exceptions: dict[str, str] | None = None) -> list[str]:
     """The numbers of a page that do not follow from its runs, each with its paragraph."""
-    blocks = {part: _blocks(part) for part in sections(text)}
-    of_page = [block for found in blocks.values() for block in found]
     found = []
-    for part, own in blocks.items():
+    for part, blocks in sections(text):
         if NOT_KEPT in part:
             continue
-        runs = Runs(own or of_page)
+        runs = Runs(blocks)
         for unit in units(part):
             named = {method for method in runs.methods if f"`{method}`" in unit} or runs.methods
             for number in numbers(unit, every_decimal=is_of_results):
@@ -196,26 +214,25 @@ def wrong(text: str, *, is_of_results: bool, exceptions: dict[str, str] | None =
     return found
 
 
-def _blocks(text: str) -> list[tuple[str, str, str]]:
-    return [(found["kind"], found["folder"], found["told"]) for found in tables.BLOCK.finditer(text)]
-
-
 # ---- tests ----
 
 
-PAGES = sorted({"README.md", "docs/index.md", *tables.pages()})
+OF_RESULTS = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("results*/*.md")} | {
+    "docs/results.md"
+}
+PAGES = sorted({"README.md", "docs/index.md", *OF_RESULTS, *tables.pages()})
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_numbers_in_the_prose_follow_from_the_runs(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    if not _blocks(text):
+    if not blocks_of(text):
         # A page without tables speaks of those of README.md.
         text += "\n# Tables\n" + "\n".join(
             f"<!-- {kind}: {folder}{told} -->\n<!-- end -->"
-            for kind, folder, told in _blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+            for kind, folder, told in blocks_of((ROOT / "README.md").read_text(encoding="utf-8"))
         )
-    found = wrong(text, is_of_results=page.startswith("docs/results"), exceptions=EXCEPTIONS.get(page))
+    found = wrong(text, is_of_results=page in OF_RESULTS, exceptions=EXCEPTIONS.get(page))
     assert not found, "\n".join(found)
 
 
