@@ -57,8 +57,8 @@ def keep(made: Path, folder: Path) -> list[str]:
         return ["runs.csv", "results.csv", "epochs.csv"]
     names = []
     for path in sorted(made.glob("*/all_results.json")):
-        if name := re.fullmatch(r"(?P<method>.+)-(?:seed)?(?P<seed>\d+)", path.parent.name):
-            names.append(f"{name['method']}-seed{name['seed']}.json")
+        if run := re.fullmatch(r"(?P<method>.+)-(?:seed)?(?P<seed>\d+)", path.parent.name):
+            names.append(f"{run['method']}-seed{run['seed']}.json")
             numbers = json.loads(path.read_text(encoding="utf-8"))
             write_json(folder / names[-1], {key: value for key, value in numbers.items() if not key.endswith(_TIMES)})
     if not names:

@@ -20,8 +20,9 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def results_of(runs: Path) -> dict[str, dict[int, dict[str, float]]]:
     return {method: found[method] for method in sorted(found, key=lambda method: (order.get(method, 2), method))}
 
 
-def _check_seeds(runs: Path, seeds: dict[str, Iterable[int]] | dict[tuple[str, str], list[str]]) -> None:
+def _check_seeds(runs: Path, seeds: Mapping[Any, Iterable[Any]]) -> None:
     if len({tuple(sorted(of_method)) for of_method in seeds.values()}) > 1:
         raise ValueError(
             f"{runs}: the methods have other seeds: { ({key: sorted(of) for key, of in seeds.items()}) }."
