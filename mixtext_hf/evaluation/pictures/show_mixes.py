@@ -60,7 +60,7 @@ IMAGE_METHODS = {
     "cutmix": "a box of B",
     "resizemix": "all of B, made smaller",
     "maskmix": "cells of B, at random",
-    "puzzlemix": "blocks, salient",
+    "puzzlemix": "blocks, by saliency",
     "augmix": "two views of A; no B",
 }
 # Those that mix inside the model and need nothing but labelled texts.
