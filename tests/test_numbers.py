@@ -8,7 +8,8 @@ it has none, in the section that it is part of, and else on the page; a page wit
 - the mean or the standard deviation of a method, or the value of one of its seeds;
 - the difference of two methods in the mean or in a seed, without its sign;
 - the difference of a method to `erm` in a `results.csv`, or an end of its interval;
-- what a method gains from one table of the section to another, in the mean.
+- what a method gains from one table of the section to another, in the mean;
+- what an `epochs.csv` has of a method at an epoch, in the mean.
 
 Where a paragraph, or an item of a list, speaks of points ("2.8 points"), its numbers of one digit are hundredths of
 accuracy. Where it names methods of the runs in code (`tmix`), its numbers are theirs; a number is of the metric that is
@@ -162,6 +163,17 @@ def intervals(folder: str) -> list[tuple[str, str, float]]:
     ]
 
 
+def epochs(folder: str) -> list[tuple[str, float]]:
+    """Method and number: the means over the seeds, of each column of an `epochs.csv` at each epoch."""
+    path = ROOT / "docs" / "results" / folder / "epochs.csv"
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for line in tables.lines_of(path) if path.is_file() else []:
+        for column in line.keys() - {"variant", "seed", "epoch"}:
+            if line[column]:
+                found.setdefault((line["variant"], line["epoch"], column), []).append(float(line[column]))
+    return [(method, float(np.mean(values))) for (method, _, _), values in found.items()]
+
+
 class Runs:
     """What the tables of a section are made of."""
 
@@ -173,6 +185,7 @@ class Runs:
             method for values in self.of_folders.values() for of_metric in values.values() for method in of_metric
         }
         self.intervals = [told for folder in self.of_folders for told in intervals(folder)]
+        self.epochs = [told for folder in self.of_folders for told in epochs(folder)]
 
     def candidates(self, methods: set[str], metrics: set[str]) -> np.ndarray:
         """All that may be said of these methods by these metrics."""
@@ -192,6 +205,7 @@ class Runs:
         for several in means.values():
             found += [one - other for one, other in itertools.combinations(several, 2)]
         found += [number for metric, method, number in self.intervals if metric in metrics and method in methods]
+        found += [number for method, number in self.epochs if method in methods]
         return np.array(found)
 
 
