@@ -70,6 +70,7 @@ def _title(seeds: list[object]) -> str:
 PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/results/ag_news/comparison.png": lambda picture: comparison("ag_news", picture),
     "docs/compare_cifar10.png": lambda picture: comparison("cifar10/equal-epochs", picture),
+    "docs/memorisation_ag_news.png": lambda picture: memorisation("noise/ag_news", picture),
     "docs/saliency_differences.png": lambda picture: study("saliency", picture),
     "docs/methods.png": lambda picture: mixes("methods.png", picture, "--methods", *SHOWN),
     "docs/text_tokens.png": lambda picture: mixes("text_tokens.png", picture, "--methods", "ssmix", "puzzle_tmix"),
