@@ -37,7 +37,7 @@ def comparison(folder: str, picture: Path) -> None:
         for metric in METRICS
         if metric in rows[0]
     ]
-    comparison_figure(summaries, picture, _title(next(iter(cells.values()))))
+    comparison_figure(summaries, picture, _title(len(next(iter(cells.values())))))
 
 
 def memorisation(folder: str, picture: Path) -> None:
@@ -46,8 +46,10 @@ def memorisation(folder: str, picture: Path) -> None:
     for line in lines_of(ROOT / "docs" / "results" / folder / "epochs.csv"):
         entry = {key: float(value) for key, value in line.items() if key not in ("variant", "seed") and value}
         histories.setdefault(line["variant"], {}).setdefault(line["seed"], []).append(entry)
-    of_seeds = {(None, variant): [*runs.values()] for variant, runs in histories.items()}
-    memorisation_figure(of_seeds, picture, _title(next(iter(of_seeds.values()))))
+    of_seeds: dict[tuple[int | None, str], list[list[dict[str, float]]]] = {
+        (None, variant): [*runs.values()] for variant, runs in histories.items()
+    }
+    memorisation_figure(of_seeds, picture, _title(len(next(iter(of_seeds.values())))))
 
 
 def study(folder: str, picture: Path) -> None:
@@ -63,10 +65,11 @@ def mixes(page: str, picture: Path, *flags: str) -> None:
         picture.write_bytes((Path(elsewhere) / page).read_bytes())
 
 
-def _title(seeds: list[object]) -> str:
-    return f"mean ± standard deviation of {len(seeds)} seeds"
+def _title(seeds: int) -> str:
+    return f"mean ± standard deviation of {seeds} seeds"
 
 
+SHOWN = ("mixup", "cutmix", "resizemix", "puzzlemix", "augmix")
 PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/results/ag_news/comparison.png": lambda picture: comparison("ag_news", picture),
     "docs/compare_cifar10.png": lambda picture: comparison("cifar10/equal-epochs", picture),
@@ -75,7 +78,6 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/methods.png": lambda picture: mixes("methods.png", picture, "--methods", *SHOWN),
     "docs/text_tokens.png": lambda picture: mixes("text_tokens.png", picture, "--methods", "ssmix", "puzzle_tmix"),
 }
-SHOWN = ("mixup", "cutmix", "resizemix", "puzzlemix", "augmix")
 
 
 def with_few_colours(picture: Path) -> None:

@@ -80,14 +80,12 @@ class Page:
 
     def head(self, x: float, y: float, name: str, how: str, room: float | None = None) -> float:
         """A heading of two lines over what begins at `(x, y)`, in smaller letters if it is wider than `room`; returns `x`."""
-        lines = (
-            self.text(x, y - 32, name, size=LARGE, weight="bold"),
-            self.text(x, y - 11, how, size=SMALL, color=GREY),
-        )
-        for line in lines:
+        above = self.text(x, y - 32, name, size=LARGE, weight="bold")
+        below = self.text(x, y - 11, how, size=SMALL, color=GREY)
+        for line, size in ((above, LARGE), (below, SMALL)):
             needed = line.get_window_extent(self.canvas.get_renderer()).width
             if room is not None and needed > room:
-                line.set_fontsize(line.get_fontsize() * room / needed)
+                line.set_fontsize(size * room / needed)
         return x
 
     def image(self, x: float, y: float, side: float, image: np.ndarray, frame: str | None = None) -> Axes:
