@@ -24,11 +24,16 @@ demo-vision: $(VENV)/.demo ## ERM against PuzzleMix on handwritten digits, and a
 docs: $(VENV)/.docs ## the site of the documentation, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+.PHONY: docs-pages
+docs-pages: $(VENV)/.dev ## the pages of methods, models and commands anew, from the package
+	$(BIN)/python scripts/docs_pages.py
+
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
 
 tables: $(VENV)/.demo ## the tables of README.md and of the pages in docs again, from the files in docs/results
 	$(BIN)/python scripts/tables.py
+	$(BIN)/python scripts/benchmark_tables.py
 
 pictures: $(VENV)/.demo ## the pictures of docs again, from the files in docs/results and by show-mixes
 	$(BIN)/python scripts/pictures.py

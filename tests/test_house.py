@@ -22,7 +22,14 @@ spec.loader.exec_module(bounds)
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
-PAGES = ("CONTRIBUTING.md", "README.md", "SECURITY.md", ".github/pull_request_template.md", "docs/reliability.md")
+PAGES = (
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    ".github/pull_request_template.md",
+    "docs/design.md",
+    "docs/reliability.md",
+)
 
 
 def text_of(name: str) -> str:
@@ -143,7 +150,7 @@ def test_a_form_asks_for_something(path):
     assert any(part.get("validations", {}).get("required") for part in form["body"])
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "docs/deprecation.md", "docs/design.md"])
 def test_paths_that_are_named_exist(page):
     named = set(
         re.findall(r"`((?:mixtext_hf|tests|docs|scripts)/[\w./-]*|[A-Za-z_]+\.(?:md|toml|cff|py))`", text_of(page))
@@ -154,7 +161,7 @@ def test_paths_that_are_named_exist(page):
 
 
 def test_the_reader_s_questions_are_answered():
-    rooms = dict(re.findall(r"^\| (Where .*?\?) \| (.*?) \|$", text_of("CONTRIBUTING.md"), re.MULTILINE))
+    rooms = dict(re.findall(r"^\| (Where .*?\?) \| (.*?) \|$", text_of("docs/design.md"), re.MULTILINE))
     for question in ("batch become a loss", "cut of PuzzleMix solved", "add a method", "card get its numbers"):
         (answer,) = [answer for asked, answer in rooms.items() if question in asked]
         assert "`mixtext_hf/" in answer

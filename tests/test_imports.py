@@ -25,7 +25,7 @@ FLOORS = (
     ("delivery", "evaluation"),
     ("training",),
     ("cli",),
-    ("",),  # the public names, each handed on when it is first asked for
+    ("", "__main__"),  # the public names, each handed on when it is first asked for, and the command
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -11,7 +11,7 @@ def test_public_names_and_signatures_are_those_of_the_list():
     before = LIST.read_text(encoding="utf-8").splitlines()
     changes = "\n".join(difflib.unified_diff(before, public_names().splitlines(), lineterm="", n=0))
     assert not changes, (
-        f"{changes}\nIf that is meant, see Deprecation in CONTRIBUTING.md; then make the list anew: make public-names"
+        f"{changes}\nIf that is meant, see docs/deprecation.md; then make the list anew: make public-names"
     )
 
 

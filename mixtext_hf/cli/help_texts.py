@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from argparse import SUPPRESS, Action, ArgumentParser
+from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,26 @@ _MOST_USED = {
     "hub_model_id": ("NAME", "Where to: user/name, or name alone."),
     "hub_private_repo": ("BOOL", "Make the repository a private one."),
 }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    An argument as it is listed.
+
+    Args:
+        flags (`str`): The flags, or the name of one without.
+        value (`str`): What stands behind them, or what can be chosen from; empty for switches.
+        text (`str`): What it is for.
+        default (`str`): Empty where there is none, or the text says it.
+    """
+
+    flags: str
+    value: str
+    text: str
+    default: str = ""
+
+
 _KINDS = {"int": "INT", "float": "FLOAT", "string_to_bool": "BOOL"}
 
 
@@ -75,13 +96,19 @@ def short_help(parser: ArgumentParser) -> str:
     blocks = [f"usage: {parser.usage or f'{parser.prog} [--ARGUMENT VALUE ...]'}"]
     if parser.description:
         blocks.append("\n".join(textwrap.wrap(" ".join(parser.description.split()), _WIDTH)))
-    blocks += ["\n".join([f"{heading}:", *lines]) for heading, lines in _groups(parser) if lines]
+    for heading, entries in grouped(parser):
+        blocks.append("\n".join([f"{heading}:", *(line for entry in entries for line in _lines(entry))]))
     return "\n\n".join(blocks) + "\n"
 
 
-def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[str]]]:
+def grouped(parser: ArgumentParser) -> Iterator[tuple[str, list[Entry]]]:
+    """The arguments of a parser under their headings, those without a flag first, then those of each of its dataclasses."""
+    yield from ((heading, entries) for heading, entries in _groups(parser) if entries)
+
+
+def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[Entry]]]:
     shown = [action for action in parser._actions if action.help != SUPPRESS]
-    yield "arguments", [line for action in shown if not action.option_strings for line in _lines_of(action)]
+    yield "arguments", [entry for action in shown if not action.option_strings for entry in _entries_of(action)]
     options = {action.dest: action for action in shown if action.option_strings}
     for kind in getattr(parser, "dataclass_types", ()):
         base: Any = next((base for base in kind.__mro__ if base.__name__ == _TOO_MANY), None)
@@ -92,19 +119,19 @@ def _groups(parser: ArgumentParser) -> Iterator[tuple[str, list[str]]]:
         taken = _take(options, [name for name in names if name not in of_base])
         yield (
             _heading(kind) if base is None else "How to mix, to guess and to go on",
-            [line for action in taken for line in _lines_of(action)],
+            [entry for action in taken for entry in _entries_of(action)],
         )
         if base is not None:
             for part in kind.__mro__[1 : kind.__mro__.index(base)]:
                 taken = _take(options, [name for name in inspect.get_annotations(part) if name not in of_base])
-                yield _heading(part), [line for action in taken for line in _lines_of(action)]
+                yield _heading(part), [entry for action in taken for entry in _entries_of(action)]
             used = [name for name in _MOST_USED if name in options]
             yield (
                 f"How to train, the most used arguments of transformers ({HELP_ALL} lists all)",
-                [line for name in used for line in _lines(f"--{name} {_MOST_USED[name][0]}", _MOST_USED[name][1])],
+                [Entry(f"--{name}", *_MOST_USED[name]) for name in used],
             )
             _take(options, of_base)
-    yield "options", [line for action in options.values() for line in _lines_of(action)]
+    yield "options", [entry for action in options.values() for entry in _entries_of(action)]
 
 
 def _heading(kind: type) -> str:
@@ -116,39 +143,39 @@ def _take(options: dict[str, Action], names: list[str]) -> list[Action]:
     return [options.pop(name) for own in names for name in (own, f"no_{own}") if name in options]
 
 
-def _lines_of(action: Action) -> list[str]:
-    if isinstance(action.choices, dict):
+def _entries_of(action: Action) -> list[Entry]:
+    if isinstance(action, _SubParsersAction):
         # Commands below the command.
-        below: Any = action
-        return [line for one in below._choices_actions for line in _lines(one.dest, one.help or "")]
+        return [Entry(one.dest, "", one.help or "") for one in action._choices_actions]
     # Both spellings serve; one is shown.
     flags = [flag for flag in action.option_strings if "-" not in flag[2:]] or action.option_strings
     text = " ".join((action.help or "").replace("%%", "%").split())
     default = action.default
     if action.option_strings and default not in (None, False, "", SUPPRESS) and default != []:
         shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
-        text = f"{text} (default: {shown})".strip()
-    return _lines(" ".join([", ".join(flags), *_value_of(action)]), text)
+        return [Entry(", ".join(flags), _value_of(action), text, shown)]
+    return [Entry(", ".join(flags) or _value_of(action), _value_of(action) if flags else "", text)]
 
 
-def _lines(head: str, text: str) -> list[str]:
-    head = f"  {head.strip()}"
+def _lines(entry: Entry) -> list[str]:
+    head = f"  {entry.flags} {entry.value}".rstrip()
+    text = f"{entry.text} (default: {entry.default})".strip() if entry.default else entry.text
     lines = textwrap.wrap(text, _WIDTH - _INDENT) or [""]
     if len(head) > _INDENT - 2:
         return [head, *(" " * _INDENT + line for line in lines if line)]
     return [(head.ljust(_INDENT) + lines[0]).rstrip(), *(" " * _INDENT + line for line in lines[1:])]
 
 
-def _value_of(action: Action) -> list[str]:
-    """What stands behind the flag."""
+def _value_of(action: Action) -> str:
+    """What stands behind the flag, or in place of one."""
     if action.nargs == 0 or (action.nargs == "?" and action.const is True):
-        return []
+        return ""
     choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else None
     if not action.option_strings:
-        return [str(action.metavar or choices or action.dest)]
+        return str(action.metavar or choices or action.dest)
     named = choices if choices is not None and len(choices) < 60 else None
     value = action.metavar or named or _KINDS.get(getattr(action.type, "__name__", ""), "TEXT")
-    return [f"{value} ..." if action.nargs in ("+", "*") else str(value)]
+    return f"{value} ..." if action.nargs in ("+", "*") else str(value)
 
 
 def write_help_texts() -> None:

@@ -164,14 +164,14 @@ def guesses_of_column(
             if set(value) != set(ids):
                 raise ValueError(
                     f"{where}: its classes are {', '.join(map(str, value))}, those of the labelled rows are "
-                    f"{', '.join(label_names)}."
+                    f"{', '.join(label_names)}. Give a probability to each of these, and to no other."
                 )
             rows[number] = [np.nan if value[label] is None else value[label] for label in label_names]
         elif (isinstance(value, Sequence) and not isinstance(value, str)) or isinstance(value, np.ndarray):
             if len(value) != len(label_names):
                 raise ValueError(
                     f"{where}: it has {len(value)} probabilities, and there are {len(label_names)} classes "
-                    f"({', '.join(label_names)})."
+                    f"({', '.join(label_names)}): give one for each, in this order."
                 )
             rows[number] = np.asarray(value, dtype=np.float64)
         elif isinstance(value, str) and value in ids:

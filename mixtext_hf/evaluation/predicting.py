@@ -163,7 +163,8 @@ def _check_finite(logits: NDArray, first: int = 0) -> None:
     if not finite.all():
         raise ValueError(
             f"The logits of `model` are NaN or inf for {int((~finite).sum())} of {len(logits)} rows, row "
-            f"{first + int(np.argmin(finite))} the first: the model has diverged, and nothing can be measured of it."
+            f"{first + int(np.argmin(finite))} the first: the model has diverged, and nothing can be measured of "
+            "it. Train it with a lower learning_rate, or without half precision."
         )
 
 

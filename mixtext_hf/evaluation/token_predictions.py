@@ -54,7 +54,8 @@ def predict_words(
             logits = logits.cpu()
             if not bool((logits if real is None else logits[real]).isfinite().all()):
                 raise ValueError(
-                    "The logits of `model` are NaN or inf: the model has diverged, and nothing can be measured of it."
+                    "The logits of `model` are NaN or inf: the model has diverged, and nothing can be measured of it. Train it with a "
+                    "lower learning_rate, or without half precision."
                 )
         found.extend(logits.numpy())
     return [found[place] for place in np.argsort(order)]

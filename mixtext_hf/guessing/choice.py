@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .gaussian import Anchors, GaussianMixture, fit_gaussian_mixture
 from .logistic import Logistic, fit_logistic
 from .rotation import Rotation, principal_axes
-from .rows import Floats, Rows, check_finite, check_labels, chunks, log_softmax
+from .rows import Floats, Rows, check_finite, check_labels, chunk_rows, chunks, log_softmax
 from .temperature import fit_temperature
 
 
@@ -130,7 +130,7 @@ class FrozenGuesser:
 
     def guess(self, rows: Rows) -> Iterator[NDArray[np.float64]]:
         """Log-probabilities of all rows, some at a time."""
-        for chunk in chunks(rows):
+        for chunk in chunks(rows, chunk_rows(self.held_out.shape[1])):
             yield self.log_probabilities(chunk)
 
 
@@ -174,11 +174,11 @@ def fit_frozen_guesser(
     if (counts == 0).any():
         raise ValueError(
             f"Class {int(np.argmin(counts))} has no labelled row: guessing needs at least one of each of the {n_classes} "
-            "classes."
+            "classes. Add one, or leave the class out."
         )
     if len(unlabelled) < 2:
         raise ValueError(
-            f"There is {len(unlabelled)} unlabelled row: guessing needs at least two to see where texts lie."
+            f"There is {len(unlabelled)} unlabelled row: guessing needs at least two to see where texts lie. Give more."
         )
     given = check_shares(shares, n_classes)
     check_finite("unlabelled", unlabelled)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Floats, Rows, chunks, log_softmax
+from .rows import Floats, Rows, chunk_rows, chunks, log_softmax
 
 
 # How fast a bias follows: 1 gives a class its share in the next iteration, were all else to stay.
@@ -86,8 +86,9 @@ def fit_gaussian_mixture(
         shrinkage (`float`): `s` in `[0, 1]`: how far the covariance is drawn to a sphere.
     """
     d = anchors.rows.shape[1]
-    weights = np.eye(n_classes)[anchors.labels] * anchors.weights[:, None]  # (n, C)
-    of_anchors, sums_of_anchors = weights.sum(axis=0), weights.T @ anchors.rows
+    of_anchors = np.bincount(anchors.labels, weights=anchors.weights, minlength=n_classes)
+    sums_of_anchors = np.zeros((n_classes, d))
+    np.add.at(sums_of_anchors, anchors.labels, anchors.rows * anchors.weights[:, None])
     # The scatter of all rows around 0 never changes.
     moments = (anchors.rows * anchors.weights[:, None]).T @ anchors.rows
     plain, plain_moments = np.zeros(d), np.zeros((d, d))
@@ -104,7 +105,7 @@ def fit_gaussian_mixture(
     for _ in range(iterations):
         mixture = GaussianMixture(means, covariance, biases)
         counts, sums = np.zeros(n_classes), np.zeros((n_classes, d))
-        for chunk in chunks(unlabelled):
+        for chunk in chunks(unlabelled, chunk_rows(n_classes)):
             guesses = np.exp(mixture.log_posterior(chunk))
             counts += guesses.sum(axis=0)
             sums += guesses.T @ chunk[:, :d]

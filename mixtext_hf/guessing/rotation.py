@@ -59,7 +59,10 @@ def principal_axes(parts: Sequence[Rows], dimensions: int) -> Rotation:
     variances, axes = variances[::-1], axes[:, ::-1]
     spanned = int((variances > max(variances[0], 0) * _FLAT).sum())
     if variances[0] <= 1e-24 * max(1.0, float(np.square(origin).max())):
-        raise ValueError(f"All {count} rows of features are the same: there is nothing to tell classes apart by.")
+        raise ValueError(
+            f"All {count} rows of features are the same: there is nothing to tell classes apart by. Look whether the "
+            "text column is the right one, or let another encoder make the features."
+        )
     axes = axes[:, : min(dimensions, spanned, max(count - 1, 1))]
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     return Rotation(origin + centre, axes * np.where(largest < 0, -1.0, 1.0))

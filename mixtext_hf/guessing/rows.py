@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-# Rows that are worked on at a time.
+# Rows that are worked on at a time, and numbers of an array by row and class: fewer rows where there are many classes.
 CHUNK_ROWS = 8192
+_CHUNK_NUMBERS = 2**22
 
 
 class Rows(Protocol):
@@ -66,6 +67,11 @@ def chunks(rows: Rows, size: int = CHUNK_ROWS) -> Iterator[Floats]:
     """The rows in order, `size` at a time, in float64."""
     for start in range(0, len(rows), size):
         yield np.asarray(rows[start : start + size], dtype=np.float64)
+
+
+def chunk_rows(n_classes: int) -> int:
+    """How many rows to take at a time where each has a number for each of so many classes."""
+    return max(1, min(CHUNK_ROWS, _CHUNK_NUMBERS // n_classes))
 
 
 def check_finite(argument: str, rows: Rows) -> None:

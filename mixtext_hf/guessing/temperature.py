@@ -25,7 +25,8 @@ def fit_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.i
     from scipy.optimize import minimize_scalar
 
     n, n_classes = log_probabilities.shape
-    targets = np.eye(n_classes)[labels]
+    targets = np.zeros((n, n_classes))
+    targets[np.arange(n), labels] = 1
     # Laplace's rule for "is it right", spread over the other classes.
     slack = 1 / (n + 2)
     targets = (1 - slack) * targets + slack * (1 - targets) / (n_classes - 1)

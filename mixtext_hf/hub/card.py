@@ -28,7 +28,7 @@ from .fingerprint import is_blank_of_peft, is_generated, mark_of
 from .ids import is_hub_id, public, shown_name
 from .metadata import front_matter
 from .metric_names import is_better_up, measured, metric_name
-from .snippets import loading_lines, tempered_lines, training_lines
+from .snippets import is_known, loading_lines, tempered_lines, training_lines
 
 
 logger = logging.getLogger(__name__)
@@ -174,6 +174,7 @@ def _facts(data: CardData) -> dict[str, Any]:
         "url_of": url_of,
         "usage": None if data.needs_package else fenced(loading_lines(data), "python"),
         "tempered": None if data.temperature is None or data.needs_package else fenced(tempered_lines(data), "python"),
+        "is_known": is_known(data),
         "further": None if method is None and not data.needs_package else fenced(training_lines(data), "python"),
         "duration": None if data.runtime is None else _duration(data.runtime),
         "emitted": _emitted(data.emissions) if data.emissions and math.isfinite(data.emissions.kg_co2eq) else None,

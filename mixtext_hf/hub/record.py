@@ -49,7 +49,10 @@ def card_from_json(plain: Mapping[str, Any]) -> CardData:
             }
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"The record of the card cannot be read ({type(error).__name__}: {error}).") from error
+        raise ValueError(
+            f"The record of the card cannot be read ({type(error).__name__}: {error}): "
+            "train again, which writes it anew."
+        ) from error
 
 
 def method_of_recipe(recipe: Any) -> MixMethod | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from mixtext_hf._markdown import one_line
+from mixtext_hf.methods import METHODS, MixMethod
 from mixtext_hf.problem_types import REGRESSION
 
 from .facts import CardData
@@ -70,7 +73,7 @@ def _cut(data: CardData) -> list[str]:
 
 
 def training_lines(data: CardData) -> str:
-    """Lines that load the model with this package and go on training it."""
+    """Lines that load the model with this package and go on training it; a method of somebody's own has to be handed over."""
     name = _quoted(data.repo_id or data.model_name)
     is_image = data.modality == "image"
     mixable = f"MixableModelFor{'Image' if is_image else 'Token' if data.labels_tokens else 'Sequence'}Classification"
@@ -87,6 +90,8 @@ def training_lines(data: CardData) -> str:
         ]
     else:
         loading = [f"model = {load}({name})"]
+    own = [] if data.method is None or is_known(data) else [f"method={_construction(data.method)}"]
+    handed = ["model=model", "args=args", *own, "train_dataset=your_data", "processing_class=processor"]
     return "\n".join(
         [
             *packages,
@@ -96,10 +101,20 @@ def training_lines(data: CardData) -> str:
             *loading,
             f"processor = {processor}.from_pretrained({name})",
             'args = MixTrainingArguments("out")',
-            "trainer = MixTrainer(model=model, args=args, train_dataset=your_data, processing_class=processor)",
+            f"trainer = MixTrainer({', '.join(handed)})",
             "trainer.train()",
         ]
     )
+
+
+def is_known(data: CardData) -> bool:
+    """Whether the method, if there is one, is the package's: another cannot be made from its name in the recipe."""
+    return data.method is None or METHODS.get(data.method.name) is type(data.method)
+
+
+def _construction(method: MixMethod) -> str:
+    changed = [one.name for one in fields(method) if getattr(method, one.name) != one.default]
+    return f"{type(method).__name__}({', '.join(f'{name}={getattr(method, name)!r}' for name in changed)})"
 
 
 def _base_path(data: CardData) -> str:

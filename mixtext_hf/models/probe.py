@@ -91,7 +91,7 @@ def _probe(mixer: Mixer, side: Side) -> bool:
     except Exception as error:  # whatever an unknown model may raise
         raise ValueError(
             f"{type(model).__name__} (type {model.config.model_type!r}) is not in the list of tested models, and "
-            f"the probe that would have to show that it can be mixed fails: {error}"
+            f"the probe that would have to show that it can be mixed fails: {str(error).rstrip('.')}. {NEEDS_NO_LAYERS}"
         ) from error
 
 
@@ -165,7 +165,7 @@ def _tiny_batch(model: PreTrainedModel, pad: int, side: Side) -> dict[str, torch
     if vocab_size is None:
         raise _Refused(
             f"{type(model).__name__} (type {config.model_type!r}) is not in the list of tested models and takes neither "
-            "token ids nor `pixel_values`, so it cannot be probed: its hidden states are not mixed."
+            f"token ids nor `pixel_values`, so it cannot be probed: its hidden states are not mixed. {NEEDS_NO_LAYERS}"
         )
     given = [value for name, value in config.to_dict().items() if name.endswith("_token_id")]
     special = {token for value in given for token in (value if isinstance(value, list) else [value])}
@@ -225,7 +225,7 @@ def _check_arguments(model: PreTrainedModel, arguments: dict[str, torch.Tensor])
         if value.dim() > 0 and len(value) == len(_LENGTHS) and bool((value != value[:1]).any()):
             raise _Refused(
                 f"The layers of {type(model).__name__} (type {model.config.model_type!r}) receive a tensor {name!r} that "
-                "differs between the rows of a batch and cannot be mixed: this model is not supported."
+                f"differs between the rows of a batch and cannot be mixed: its hidden states are not mixed. {NEEDS_NO_LAYERS}"
             )
 
 

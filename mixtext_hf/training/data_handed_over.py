@@ -76,7 +76,7 @@ def as_rows_of_texts(data: Any, collator: Any) -> Any:
     wrong = next((number for number, text in enumerate(data) if not isinstance(text, str)), None)
     if wrong is not None:
         raise TypeError(
-            f"Row {wrong} of a list of texts is {data[wrong]!r} ({type(data[wrong]).__name__}), and no string."
+            f"Row {wrong} of a list of texts is {data[wrong]!r} ({type(data[wrong]).__name__}), and no string: remove it, or make it one."
         )
     column = collator.text_column if isinstance(collator, MixDataCollator) else None
     if isinstance(collator, MixDataCollator) and collator.text_pair_column is not None:

@@ -37,7 +37,9 @@ def set_head_rate(optimizer: torch.optim.Optimizer, head: Iterable[nn.Parameter]
     """
     ids = {id(parameter) for parameter in head}
     if not ids:
-        raise ValueError("head_learning_rate was given, but the model has no parameters outside its base model.")
+        raise ValueError(
+            f"head_learning_rate={rate:g} was given, but the model has no parameters outside its base model: leave it out."
+        )
     split: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
         inside = [p for p in group["params"] if id(p) in ids]

@@ -40,7 +40,10 @@ class WatchMemorisation(TrainerCallback):
     def __init__(self, trainer: MixTrainer, max_rows: int = 5_000):
         rows = trainer.train_dataset
         if not isinstance(rows, Dataset) or CLEAN_LABEL not in rows.column_names:
-            raise ValueError(f"The training rows need a column {CLEAN_LABEL!r} with their right labels.")
+            raise ValueError(
+                f"The training rows need a column {CLEAN_LABEL!r} with their right labels, as label_noise of "
+                "load_text_datasets and load_image_datasets makes it: add it, or leave out the callback."
+            )
         if len(rows) > max_rows:
             order = np.random.default_rng([trainer.args.seed, _STREAM]).permutation(len(rows))
             chosen = order[:max_rows]

@@ -50,7 +50,10 @@ def check_begun(output_dir: Path, passed: Mapping[str, str]) -> None:
         raise ValueError(f"{asked} there is no folder {output_dir}: leave the argument out to start a run there.")
     damaged = [f"{name}: {why}" for name, why in passed.items() if why != NOT_FINISHED]
     if damaged:
-        raise BrokenCheckpoint(f"{asked} {output_dir} holds no whole checkpoint ({'; '.join(damaged)}).")
+        raise BrokenCheckpoint(
+            f"{asked} {output_dir} holds no whole checkpoint ({'; '.join(damaged)}): get these files "
+            "again, name another folder, or start anew by overwrite_output_dir."
+        )
     left = sorted(name for name in OF_A_MODEL if (output_dir / name).exists())
     if left:
         raise BrokenCheckpoint(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+import time
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -410,10 +412,38 @@ def test_guesses_take_little_more_memory_for_thirty_times_the_rows(capsys):
     assert many < few + 60, (few, many)
 
 
+def test_results_go_to_a_file_with_their_command(tiny_bert, tmp_path, capsys, without_children):
+    file = tmp_path / "new" / "text.json"
+    options = ["text", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0", "--methods", "tmix"]
+    main([*options, f"--output_file={file}"])
+    assert "| tmix |" in capsys.readouterr().out
+    report = json.loads(file.read_text())
+    assert report["command"] == shlex.join(["mixtext-hf", "benchmark", *options])
+    assert [row["method"] for row in report["rows"]] == ["erm", "tmix"]
+    assert report["threads"] == torch.get_num_threads() and "torch" in report["versions"]
+
+
+def test_seconds_of_the_processor(tiny_bert, capsys, monkeypatch, without_children):
+    clocks, measure = [], benchmark.interleaved_times
+
+    def noted(steps, rounds, warmup, clock):
+        clocks.append(clock)
+        return measure(steps, rounds, warmup, clock)
+
+    monkeypatch.setattr(benchmark, "interleaved_times", noted)
+    options = ["text", "--model_name_or_path", tiny_bert, "--rounds", "1", "--warmup", "0", "--methods", "tmix"]
+    main([*options, "--clock", "processor"])
+    main(options)
+    assert clocks == [time.process_time, time.perf_counter]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "--clock processor says nothing of the work of a GPU" in refused(capsys, [*options, "--clock", "processor"])
+
+
 def test_guesses_are_timed(capsys, commands):
     main(["guesses", "--rows", "2000", "6000", "--dimensions", "32", "--threads", "1", "--json"])
     measured = json.loads(capsys.readouterr().out)["guesses"]
     assert [row["rows"] for row in measured] == [2000, 6000]
     assert all(row["fit_seconds"] > 0 and row["guess_seconds"] > 0 for row in measured)
-    main(["guesses", "--rows", "3000", "--dimensions", "16", "--threads", "1"])
-    assert "| 3,000 |" in capsys.readouterr().out
+    main(["guesses", "--rows", "3000", "--dimensions", "16", "--classes", "3", "--threads", "1"])
+    out = capsys.readouterr().out
+    assert "16 dimensions, 3 classes" in out and "| 3,000 |" in out

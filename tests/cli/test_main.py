@@ -28,6 +28,13 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
+def test_the_package_is_the_command_too():
+    asked = subprocess.run(
+        [sys.executable, "-m", "mixtext_hf", "--version"], capture_output=True, text=True, check=True
+    )
+    assert asked.stdout == f"{__version__}\n"
+
+
 def test_an_unknown_command(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["train-sound", "--help"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from mixtext_hf.guessing import (
     sentences_about,
     surest_rows,
 )
+from mixtext_hf.guessing.rows import chunk_rows
 from mixtext_hf.guessing.temperature import fit_temperature
 
 
@@ -286,6 +288,40 @@ def test_the_surest_of_each_class():
     assert surest_rows(guesses, 0.01).tolist() == [0, 2]
     with pytest.raises(ValueError, match=r"`share` must lie in \(0, 1\], got 0"):
         surest_rows(guesses, 0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 40), st.sampled_from([0.1, 0.34, 0.5, 1.0]))
+@examples(20)
+def test_the_surest_are_those_of_a_plain_loop(seed, classes, rows, share):
+    # Rounded, so that some are equally sure.
+    probabilities = np.random.default_rng(seed).dirichlet(np.ones(classes), rows).round(1).astype(np.float32)
+    label, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    expected = []
+    for one in range(classes):
+        own = np.flatnonzero(label == one)
+        expected += own[np.argsort(-sure[own], kind="stable")[: int(np.ceil(share * len(own) - 1e-9))]].tolist()
+    assert surest_rows(probabilities, share).tolist() == sorted(expected)
+
+
+def test_no_array_has_a_number_for_each_two_classes():
+    classes = 2000
+    rng = np.random.default_rng(0)
+    anchors = Anchors(rng.normal(size=(classes, 4)), np.arange(classes), np.ones(classes))
+    rows = rng.normal(size=(300, 4))
+    tracemalloc.start()
+    try:
+        mixture = fit_gaussian_mixture(rows, anchors, classes, iterations=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert mixture.log_posterior(rows).shape == (300, classes)
+    # The rows have some numbers for each class; all classes by all classes would be 32 MB.
+    assert peak < 8 * 6 * 300 * classes, peak
+
+
+@pytest.mark.parametrize("classes, rows", [(2, 8192), (512, 8192), (10_000, 419), (2**23, 1)])
+def test_fewer_rows_at_a_time_where_there_are_many_classes(classes, rows):
+    assert chunk_rows(classes) == rows
 
 
 def test_the_better_of_two_guessers_weighs_more():

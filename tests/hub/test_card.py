@@ -471,6 +471,9 @@ def test_a_method_of_ones_own():
     card = make_card(full(method=Mine(strength=3.0)))
     assert "| `strength` | **3** | 2 |" in str(card) and "\n\nMine (`mine`):\n\n|" in str(card)
     assert "bibtex" not in str(card)
+    assert "MixTrainer(model=model, args=args, method=Mine(strength=3.0), train_dataset=your_data" in str(card)
+    assert "takes over the recipe" not in str(card) and "`Mine` is none of the package" in str(card)
+    assert "takes over the recipe" in str(make_card(full()))
 
 
 # ---- text of any origin ----

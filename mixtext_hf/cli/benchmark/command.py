@@ -36,6 +36,7 @@ from .measuring import (
     memory_in_child,
     memory_in_this_process,
 )
+from .reporting import add_clock, add_common_arguments, clock_of, write_report
 
 
 BASELINE = "erm"
@@ -69,8 +70,8 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"Above 1, also time {' and '.join(KEEPING.values())} with their saliency kept for so many epochs. A round is an epoch "
         "then, and so many rounds are averaged.",
     )
-    text.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
-    text.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_clock(text)
+    add_common_arguments(text)
     text.add_argument("--memory_of", choices=(*SUPERVISED, *KEEPING), help=argparse.SUPPRESS)
     of_mixtext = benchmarks.add_parser("mixtext", help="a MixText step against that of its authors' program")
     mixtext.add_arguments(of_mixtext)
@@ -107,6 +108,7 @@ def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:
         raise ValueError(
             f"--saliency_every {args.saliency_every} of --rounds {args.rounds}: give at least 1, and as many rounds at least."
         )
+    clock = clock_of(args)
     model = load_model(args.model_name_or_path)
     if args.memory_of is not None:
         step = _make_step(model, args.memory_of, args)
@@ -116,9 +118,10 @@ def _benchmark_text(args: argparse.Namespace, argv: Sequence[str]) -> None:
     if args.saliency_every > 1:
         methods += [kept for kept, method in KEEPING.items() if method in methods]
     steps = {method: _make_step(model, method, args) for method in methods}
-    times = interleaved_times(steps, [0] * args.warmup + list(range(args.rounds)), args.warmup)
+    times = interleaved_times(steps, [0] * args.warmup + list(range(args.rounds)), args.warmup, clock)
     memory = {method: memory_in_child(argv, method) for method in methods}
     rows = [_row(method, times, memory, args.saliency_every if method in KEEPING else 1) for method in methods]
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return

@@ -35,6 +35,7 @@ from .measuring import (
     model_path,
 )
 from .official_mixtext import official_losses
+from .reporting import add_clock, add_common_arguments, clock_of, write_report
 from .texts import random_batches, text_batches
 
 
@@ -89,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, default=15, help="Timed steps of each kind.")
     parser.add_argument("--warmup", type=int, default=2, help="Steps of each kind before the clock runs.")
-    parser.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_clock(parser)
+    add_common_arguments(parser)
     parser.add_argument("--memory_of", choices=list(STEPS), help=argparse.SUPPRESS)
 
 
@@ -99,17 +100,18 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     for name, least in (("rounds", 1), ("warmup", 0)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name} is {getattr(args, name)}: give at least {least}.")
-    rounds = make_rounds(args)
+    clock, rounds = clock_of(args), make_rounds(args)
     steps = make_steps([args.memory_of] if args.memory_of else list(STEPS), args)
     if args.memory_of:
         # The dearest round for all steps, and twice: the first makes the state of the optimiser.
         dearest = max(rounds, key=lambda round_: (round_.length, round_.plan.layer))
         print(json.dumps(memory_in_this_process(steps[args.memory_of], [dearest, dearest])))
         return
-    times = interleaved_times(steps, rounds, args.warmup)
+    times = interleaved_times(steps, rounds, args.warmup, clock)
     memory = {name: memory_in_child(argv, name) for name in STEPS}
     length = int(statistics.median(round_.length for round_ in rounds[args.warmup :]))
     rows = [_row(name, length, times, memory) for name in STEPS]
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return

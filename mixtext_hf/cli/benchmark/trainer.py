@@ -39,6 +39,7 @@ from mixtext_hf.models.embedded import small_image_processor
 from mixtext_hf.training import MixTrainer, MixTrainingArguments
 
 from .measuring import NUM_LABELS
+from .reporting import add_common_arguments, write_report
 
 
 _WORDS, _IMAGE_SIZE = 200, 32
@@ -73,8 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=40, help="Steps of a run, the first of which are not timed.")
     parser.add_argument("--rounds", type=int, default=10, help="Runs of each trainer.")
     parser.add_argument("--warmup", type=int, default=5, help="Steps of each run before the clock runs.")
-    parser.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_common_arguments(parser)
 
 
 def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -86,6 +86,7 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
         pairs = {name: make_pair(name, args, Path(folder)) for name in args.methods}
         times = run_in_turn(pairs, args)
     rows = [_row(name, *times[name], rows_of(name, args)) for name in args.methods]
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return

@@ -36,6 +36,7 @@ from mixtext_hf.mixing.saliency import block_saliency
 from . import mixes
 from .measuring import NUM_LABELS, interleaved_times, make_trainer, memory_in_child, memory_in_this_process
 from .mixes import edges_of, natural_images
+from .reporting import add_clock, add_common_arguments, clock_of, write_report
 
 
 BASELINE = "erm"
@@ -61,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image_size", type=int, default=64, help="Side in pixels, for the steps.")
     parser.add_argument("--rounds", type=int, default=16, help="Timed steps of each method.")
     parser.add_argument("--warmup", type=int, default=2, help="Steps of each method before the clock runs.")
-    parser.add_argument("--threads", type=int, default=None, help="torch.set_num_threads.")
     parser.add_argument("--parts", action="store_true", help="Time the parts of PuzzleMix instead of whole steps.")
     parser.add_argument(
         "--part_sizes", type=int, nargs="+", default=[32, 64, 224], help="Sides in pixels, for --parts."
@@ -88,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Hyper-parameters for the steps of the mixing methods, each for those that have it, such as "
         '\'{"saliency": "spectral_residual"}\' or \'{"clean_lam": 1}\'.',
     )
-    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    add_clock(parser)
+    add_common_arguments(parser)
     parser.add_argument("--memory_of", choices=ON_IMAGES, help=argparse.SUPPRESS)
 
 
@@ -98,14 +99,14 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
         rows = mixes.compare(
             args.beside, args.part_sizes, args.batch_size, args.rounds, args.threads or torch.get_num_threads()
         )
-        _print(rows, args, f"Mixing {args.batch_size} images here and in {args.beside}, {args.rounds} rounds")
+        _print(rows, args, argv, f"Mixing {args.batch_size} images here and in {args.beside}, {args.rounds} rounds")
         return
     if args.parts:
         rows = [
             _time_parts(size, number, args) for size in args.part_sizes for number in fitting_block_nums((size, size))
         ]
         least = f"milliseconds (minimum of {args.rounds})"
-        _print(rows, args, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, {least}")
+        _print(rows, args, argv, f"PuzzleMix, batch {args.batch_size}, 3 mask levels, {least}")
         return
     model = resnet18() if args.network == "resnet18" else vit(args.image_size)
     if args.memory_of is not None:
@@ -116,7 +117,7 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
     ]
     methods = list(dict.fromkeys([BASELINE, *named]))
     steps = {method: _make_step(model, method, args) for method in methods}
-    times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup)
+    times = interleaved_times(steps, list(range(args.warmup + args.rounds)), args.warmup, clock_of(args))
     memory = {method: memory_in_child(argv, method)["peak_mib"] for method in methods}
     rows = []
     for method in methods:
@@ -132,7 +133,10 @@ def main(args: argparse.Namespace, argv: Sequence[str]) -> None:
             }
         )
     _print(
-        rows, args, f"{NETWORKS[args.network]}, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds"
+        rows,
+        args,
+        argv,
+        f"{NETWORKS[args.network]}, batch {args.batch_size} of {args.image_size} px, {args.rounds} rounds",
     )
 
 
@@ -230,7 +234,9 @@ def _time_parts(size: int, block_num: int, args: argparse.Namespace) -> dict[str
     row: dict[str, Any] = {"px": size, "blocks": block_num}
     with torch.no_grad():
         for name, part in parts.items():
-            times = interleaved_times({name: partial(_ignoring_the_round, part)}, list(range(args.rounds + 1)), 1)
+            times = interleaved_times(
+                {name: partial(_ignoring_the_round, part)}, list(range(args.rounds + 1)), 1, clock_of(args)
+            )
             row[name] = 1000 * min(times[name])
     row["all"] = sum(row[name] for name in parts)
     return row
@@ -240,7 +246,8 @@ def _ignoring_the_round(part: Callable[[], None], number: int) -> None:
     part()
 
 
-def _print(rows: list[dict[str, Any]], args: argparse.Namespace, title: str) -> None:
+def _print(rows: list[dict[str, Any]], args: argparse.Namespace, argv: Sequence[str], title: str) -> None:
+    write_report(args, argv, rows)
     if args.json:
         print(json.dumps(rows, indent=2))
         return
