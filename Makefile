@@ -9,7 +9,7 @@ UPSTREAM := .venv-upstream
 TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision docs model-cards tables pictures public-names test test-all test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision docs docs-pages model-cards tables pictures public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
