@@ -72,6 +72,7 @@ def _title(seeds: int) -> str:
 SHOWN = ("mixup", "cutmix", "resizemix", "puzzlemix", "augmix")
 PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/results/ag_news/comparison.png": lambda picture: comparison("ag_news", picture),
+    "docs/compare_ag_news.png": lambda picture: comparison("compare_ag_news", picture),
     "docs/compare_cifar10.png": lambda picture: comparison("cifar10/equal-epochs", picture),
     "docs/memorisation_ag_news.png": lambda picture: memorisation("noise/ag_news", picture),
     "docs/saliency_differences.png": lambda picture: study("saliency", picture),
