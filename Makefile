@@ -9,7 +9,7 @@ UPSTREAM := .venv-upstream
 TESTED := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
-.PHONY: help help-texts demo demo-vision docs docs-pages model-cards tables public-names test test-all test-dirty test-faults test-gpu \
+.PHONY: help help-texts demo demo-vision docs docs-pages model-cards tables pictures public-names test test-all test-dirty test-faults test-gpu \
 	test-minimum test-upstream lint
 
 help: ## list the targets
@@ -30,9 +30,12 @@ docs-pages: $(VENV)/.dev ## the pages of methods, models and commands anew, from
 model-cards: $(VENV)/.demo ## train the models of model_cards/ again (DATA=folder with the data sets), some hours
 	PATH="$(abspath $(BIN)):$$PATH" model_cards/regenerate.sh "$(DATA)" model_cards_work
 
-tables: $(VENV)/.demo ## the tables of README.md, docs/results.md and docs/scaling.md again, from the files in docs/results
+tables: $(VENV)/.demo ## the tables of README.md and of the pages in docs again, from the files in docs/results
 	$(BIN)/python scripts/tables.py
 	$(BIN)/python scripts/benchmark_tables.py
+
+pictures: $(VENV)/.demo ## the pictures of docs again, from the files in docs/results and by show-mixes
+	$(BIN)/python scripts/pictures.py
 
 help-texts: $(VENV)/.dev ## what `mixtext-hf COMMAND --help` prints, anew from the arguments there are
 	$(BIN)/python -m mixtext_hf.cli.help_texts

@@ -6,11 +6,12 @@
 #     (ag_news, trec, sst2, hurricane; mrpc and rte, pairs, on validation), with 10 labels of each class; ag_news also 50 and 200, mrpc and rte 200
 #   scripts/saliency_study.sh guesses DATA OUTPUT ag_news        mixtext with each mixing it can have, 10 labels and 1,000 unlabelled texts a class
 #
-# DATA is a folder with the data sets: ag_news/{train,test}.parquet and so on, glue_sst2 for sst2.
+# DATA is a folder with the data sets: ag_news/{train,test}.parquet and so on, {sst2,mrpc,rte} or glue_{sst2,mrpc,rte}.
 set -euo pipefail
 
 part=$1 data=$2 output=$3 set=$4 labels=${5:-10}
 folder=$data/$set
+[[ -d $folder ]] || folder=$data/glue_$set
 common=(--labeled_per_class "$labels" --model_name_or_path minilm --max_seq_length 64 --per_device_train_batch_size 8
   --per_device_eval_batch_size 64 --learning_rate 5e-5 --use_cpu True --bf16 True --max_predict_samples 1000)
 
@@ -52,8 +53,7 @@ declare -A seeds=([ag_news-10]="0 1 2 3 4" [trec-10]="0 1 2 3 4" [sst2-10]="0 1 
 compare() {
   local setting=$set-$labels rows=test
   case $set in
-    sst2) folder=$data/glue_sst2 ;;
-    mrpc | rte) folder=$data/glue_$set rows=validation common+=(--max_seq_length 128) ;;
+    mrpc | rte) rows=validation common+=(--max_seq_length 128) ;;
   esac
   # A step of ssmix, puzzle_tmix and tmix_clean costs two: those that are called longer take twice the steps.
   # shellcheck disable=SC2086

@@ -1,4 +1,4 @@
-"""Ways to learn from guesses that were tried and are no part of the package: what they gave is in docs/results.md.
+"""Ways to learn from guesses that were tried and are no part of the package: what they gave is in docs/results/defaults.md.
 
 `python scripts/variants.py VARIANT ARGUMENTS OF train-text` trains `mixtext` in a variant, and prints what it measured on the test
 file. The guesses are made by the first run into an `--output_dir`, and serve all variants that are run into the same one with
@@ -72,7 +72,7 @@ class Margins(TrainerCallback):
         self.seen: list[np.ndarray] = []
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % (state.max_steps // _MOMENTS) == 0:
+        if state.global_step % max(1, state.max_steps // _MOMENTS) == 0:
             trainer = self.run.trainer
             assert trainer.guesses is not None
             rows = trainer.guesses.rows

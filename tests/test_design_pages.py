@@ -57,4 +57,6 @@ def test_the_floors_are_those_of_the_imports():
     assert len(table) == len(FLOORS)
     for number, rooms in enumerate(FLOORS):
         named = re.findall(r"`([\w.]+)`", table[str(number)])
-        assert sorted(named) == sorted({"": "__init__.py", "__main__": "__main__.py"}.get(room, room) for room in rooms)
+        assert sorted(named) == sorted(
+            {"": "__init__.py", "__main__": "__main__.py"}.get(room, room) for room in rooms
+        )

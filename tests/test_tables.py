@@ -1,8 +1,10 @@
-"""The tables of README.md and docs/results.md are those of the result files."""
+"""The tables of README.md and of the pages in docs are those of the result files; so are the files that `keep_runs.py` keeps."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
 tables = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tables)
+spec = importlib.util.spec_from_file_location("keep_runs", ROOT / "scripts" / "keep_runs.py")
+keep_runs = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(keep_runs)
 
 RUNS = """run,variant,labeled_per_class,seed,split,n_examples,steps,accuracy,ECE,NLL
 a,erm,10,0,test,4,2,0.5,0.1,1.0
@@ -23,11 +28,19 @@ d,tmix,10,1,test,4,2,0.75,0.2,0.7
 """
 
 
-@pytest.mark.parametrize("page", tables.PAGES)
+@pytest.mark.parametrize("page", tables.pages())
 def test_tables_are_what_the_runs_say(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert "<!-- table: " in text
     assert tables.rewritten(text) == text, "python scripts/tables.py"
+
+
+def test_no_comment_is_taken_for_none():
+    """One that is not understood leaves a table that nothing makes again."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        known = {found.start() for found in tables.BLOCK.finditer(text)}
+        asked = {found.start() for found in re.finditer(r"<!-- (table|seeds|differences|overview|results):", text)}
+        assert asked == known, path
 
 
 def test_a_table_of_two_files(tmp_path):
@@ -88,3 +101,103 @@ def test_one_metric_of_several_comparisons(tmp_path, monkeypatch):
         "| ssmix | **0.600** |  |",
         "<!-- end -->",
     ]
+
+
+def test_a_metric_of_each_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    folder = tmp_path / "docs" / "results" / "a"
+    folder.mkdir(parents=True)
+    (folder / "runs.csv").write_text(RUNS + MORE.split("\n", 1)[1])
+    page = "<!-- seeds: a accuracy -->\nan old table\n<!-- end -->\n"
+    assert tables.rewritten(page).splitlines()[1:-1] == [
+        "| accuracy, seed | 0 | 1 |",
+        "|---|---|---|",
+        "| erm | 0.500 | 0.700 |",
+        "| tmix | 0.750 | 0.750 |",
+    ]
+    (folder / "runs-more.csv").write_text(RUNS)
+    with pytest.raises(ValueError, match="erm was run twice with seed 0"):
+        tables.rewritten(page)
+
+
+def test_differences_with_their_intervals(tmp_path):
+    (tmp_path / "runs.csv").write_text(RUNS + MORE.split("\n", 1)[1])
+    with pytest.raises(ValueError, match=r"holds no results\.csv"):
+        tables.differences_table(tmp_path)
+    summary = """variant,metric,mean,difference,low,high,wins,n_seeds
+erm,accuracy,0.6,,,,,2
+erm,ECE,0.1,,,,,2
+erm,NLL,1.0,,,,,2
+tmix,accuracy,0.75,0.15,-0.0001,0.3,2,2
+tmix,ECE,0.2,0.1,0.05,0.15,0,2
+tmix,NLL,0.6,-0.4,-0.5,-0.3,2,2
+"""
+    (tmp_path / "results.csv").write_text(summary)
+    header, _, erm, tmix = tables.differences_table(tmp_path).splitlines()
+    assert header == "| method | accuracy | accuracy - erm | ECE | ECE - erm | NLL | NLL - erm |"
+    assert erm == "| erm | 0.600 ± 0.141 |  | 0.100 ± 0.000 |  | 1.000 ± 0.000 |  |"
+    assert "| 0.750 ± 0.000 | +0.150 [0.000, +0.300] 2/2 | 0.200" in tmix
+    (tmp_path / "results.csv").write_text(summary.replace("0.75,", "0.76,"))
+    with pytest.raises(ValueError, match="the accuracy of tmix is not that of the runs"):
+        tables.differences_table(tmp_path)
+
+
+def test_columns_of_single_runs(tmp_path):
+    for method, seed, f1 in (("lada", 0, 0.5), ("erm", 0, 0.25), ("lada", 1, 0.75), ("erm", 1, 0.25)):
+        (tmp_path / f"{method}-seed{seed}.json").write_text(json.dumps({"f1": f1, "loss": 1}))
+    assert tables.results_table(tmp_path, {"f1": "entity F1"}).splitlines()[2:] == [
+        "| erm | 0.250 ± 0.000 |",
+        "| lada | 0.625 ± 0.177 |",
+    ]
+    with pytest.raises(ValueError, match="erm has no ece"):
+        tables.results_table(tmp_path, {"ece": "ECE"})
+    (tmp_path / "lada-seed1.json").unlink()
+    with pytest.raises(ValueError, match="other seeds"):
+        tables.results_table(tmp_path, {"f1": "F1"})
+    (tmp_path / "lada.json").write_text("{}")
+    with pytest.raises(ValueError, match="not called METHOD-seedSEED"):
+        tables.results_table(tmp_path, {"f1": "F1"})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["table: a with colours", "seeds: a", "seeds: a speed", "overview: a", "results: a", "differences: a ECE"],
+)
+def test_what_there_is_not_is_said(asked):
+    with pytest.raises(ValueError, match="asks for what there is not"):
+        tables.rewritten(f"<!-- {asked} -->\n<!-- end -->\n")
+
+
+def test_runs_of_a_comparison_are_kept(tmp_path):
+    made, folder = tmp_path / "made", tmp_path / "kept"
+    made.mkdir()
+    (made / "runs.csv").write_text(RUNS)
+    (made / "results.csv").write_text("variant\n")
+    for run, learnt in (("a", 0.5), ("b", 0.25)):
+        (made / "runs" / run).mkdir(parents=True)
+        history = [
+            {"epoch": 1.0, "eval_accuracy": 0.75},
+            {"epoch": 1.0, "noise_memorised": learnt},
+            {"epoch": 2.0, "loss": 1},
+        ]
+        (made / "runs" / run / "result.json").write_text(json.dumps({"log_history": history}))
+    assert keep_runs.keep(made, folder) == ["runs.csv", "results.csv", "epochs.csv"]
+    assert (folder / "runs.csv").read_text() == RUNS
+    assert (folder / "epochs.csv").read_text().splitlines() == [
+        "variant,seed,epoch,eval_accuracy,noise_memorised",
+        "erm,0,1,0.75,0.5",
+        "tmix,0,1,0.75,0.25",
+    ]
+    for run in ("a", "b"):
+        (made / "runs" / run / "result.json").write_text('{"log_history": [{"epoch": 1.0, "eval_accuracy": 0.75}]}')
+    assert keep_runs.keep(made, folder) == ["runs.csv", "results.csv"]
+
+
+def test_single_runs_are_kept(tmp_path):
+    with pytest.raises(ValueError, match="neither"):
+        keep_runs.keep(tmp_path, tmp_path / "kept")
+    for name in ("erm-seed0", "erm-1", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "all_results.json").write_text('{"eval_accuracy": 0.5, "train_runtime": 3.0}')
+    assert keep_runs.keep(tmp_path, tmp_path / "kept") == ["erm-seed1.json", "erm-seed0.json"]
+    assert json.loads((tmp_path / "kept" / "erm-seed0.json").read_text()) == {"eval_accuracy": 0.5}

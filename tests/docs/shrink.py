@@ -29,7 +29,7 @@ _STEPS = ("eval_steps", "save_steps", "logging_steps", "warmup_steps")
 _DATA = ("train_file", "validation_file", "test_file", "dataset_name", "task_name", "config")
 _TRAINING = ("train-text", "train-image", "compare")
 # The most that a flag may be: for all commands that have it.
-_MOST = {"unlabeled_per_class": 5, "labeled_sentences": 12, "robustness_samples": 8}
+_MOST = {"unlabeled_per_class": 12, "labeled_sentences": 12, "robustness_samples": 8}
 # Of `mixtext-hf benchmark`, by its kind, whether given or not.
 _BENCHMARKS: dict[str, dict[str, int]] = {
     "text": {"rounds": 1, "warmup": 0, "batch_size": 2},

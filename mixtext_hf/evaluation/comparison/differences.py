@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixtext_hf.evaluation.pictures.plots import FONT_SIZE, GREY, _check_path, _finish, _new_figure, _style
+from mixtext_hf.evaluation.pictures.plots import GREY, LARGE_FONT_SIZE, _check_path, _finish, _new_figure, _style
 
 from .plots import _look
 from .tables import METRICS
@@ -67,8 +67,8 @@ def differences_figure(
                     np.mean(values), height, color=colour, marker=marker, markersize=5.5, linestyle="none"
                 )
         better = "right" if METRICS.get(metric, True) else "left"
-        panel.set_xlabel(f"{metric}, less that of {baseline}\n(further {better} is better)", fontsize=FONT_SIZE)
-        _style(panel)
+        panel.set_xlabel(f"{metric}, less that of {baseline}\n(further {better} is better)", fontsize=LARGE_FONT_SIZE)
+        _style(panel, LARGE_FONT_SIZE)
     middles = [group * height_of_group + (len(methods) - 1) / 2 for group in range(len(sets))]
     panels[0].set_yticks(middles, sets)
     panels[0].invert_yaxis()
@@ -77,8 +77,8 @@ def differences_figure(
         [drawn[method] for method in known],
         known,
         loc="outside lower center",
-        ncols=min(len(known), 4 * len(of_metrics)),
+        ncols=max(1, min(len(known), int(figure.get_figwidth() / (0.7 + 0.11 * max(map(len, known)))))),
         frameon=False,
-        fontsize=FONT_SIZE,
+        fontsize=LARGE_FONT_SIZE,
     )
     return _finish(figure, path)

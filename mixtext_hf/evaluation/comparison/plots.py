@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixtext_hf.evaluation.pictures.plots import (
-    FONT_SIZE,
     GREY,
+    LARGE_FONT_SIZE,
     LINE_COLOURS,
     LINE_STYLES,
     MARKERS,
@@ -66,16 +66,16 @@ def comparison_figure(
     figure = _new_figure(width=5.0 * len(_METRICS), height=height + (0.4 if title else 0.0))
     figure.set_layout_engine("constrained", wspace=0.06)
     if title:
-        figure.suptitle(title, fontsize=FONT_SIZE + 2)
+        figure.suptitle(title, fontsize=LARGE_FONT_SIZE + 2)
     axes: Any = figure.subplots(1, len(_METRICS), sharex=len(numbers) > 1, sharey=len(numbers) == 1)
     for panel, (metric, label) in zip(axes, _METRICS.items(), strict=True):
         of_metric = [one for one in summaries if one.metric == metric]
         if len(numbers) > 1:
             _draw_lines(panel, of_metric, variants)
-            panel.set_ylabel(label, fontsize=FONT_SIZE)
+            panel.set_ylabel(label, fontsize=LARGE_FONT_SIZE)
         else:
             _draw_rows(panel, of_metric)
-            panel.set_xlabel(label, fontsize=FONT_SIZE)
+            panel.set_xlabel(label, fontsize=LARGE_FONT_SIZE)
     if len(numbers) > 1:
         _legend(figure, axes[0])
     return _finish(figure, path)
@@ -117,7 +117,7 @@ def memorisation_figure(
     figure = _new_figure(width=width, height=height + (0.4 if title else 0.0))
     figure.set_layout_engine("constrained", wspace=0.06)
     if title:
-        figure.suptitle(title, fontsize=FONT_SIZE + 2)
+        figure.suptitle(title, fontsize=LARGE_FONT_SIZE + 2)
     grid: Any = figure.subplots(len(numbers), len(keys), sharex=True, sharey="col", squeeze=False)
     for labels, row in zip(numbers, grid, strict=True):
         for key, axes in zip(keys, row, strict=True):
@@ -126,11 +126,11 @@ def memorisation_figure(
                     epochs, values = found[labels, key, variant]
                     _draw_band(axes, position, variant, epochs, values)
             if len(numbers) > 1:
-                axes.set_title(f"{labels} labels a class", fontsize=FONT_SIZE)
-            axes.set_ylabel(_EPOCHS[key], fontsize=FONT_SIZE)
-            _style(axes)
+                axes.set_title(f"{labels} labels a class", fontsize=LARGE_FONT_SIZE)
+            axes.set_ylabel(_EPOCHS[key], fontsize=LARGE_FONT_SIZE)
+            _style(axes, LARGE_FONT_SIZE)
     for axes in grid[-1]:
-        axes.set_xlabel("epoch", fontsize=FONT_SIZE)
+        axes.set_xlabel("epoch", fontsize=LARGE_FONT_SIZE)
     _legend(figure, grid[0][-1])
     return _finish(figure, path)
 
@@ -151,8 +151,8 @@ def _draw_lines(axes: Axes, summaries: Sequence[Summary], variants: Sequence[str
     numbers = sorted({one.labeled_per_class for one in summaries if one.labeled_per_class is not None})
     axes.set_xticks(numbers, [str(number) for number in numbers])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labels a class", fontsize=FONT_SIZE)
-    _style(axes)
+    axes.set_xlabel("labels a class", fontsize=LARGE_FONT_SIZE)
+    _style(axes, LARGE_FONT_SIZE)
 
 
 def _draw_band(axes: Axes, position: int, name: str, x: Any, values: Any) -> None:
@@ -166,7 +166,17 @@ def _draw_band(axes: Axes, position: int, name: str, x: Any, values: Any) -> Non
         for border in (mean - deviation, mean + deviation):
             axes.plot(x, border, color=colour, linestyle=linestyle, linewidth=0.5, alpha=0.6)
     axes.plot(
-        x, mean, label=name, color=colour, linestyle=linestyle, marker=marker, markersize=5, linewidth=1.7, zorder=3
+        x,
+        mean,
+        label=name,
+        color=colour,
+        linestyle=linestyle,
+        marker=marker,
+        # Those of many epochs would bury the line.
+        markevery=max(1, len(x) // 12),
+        markersize=5,
+        linewidth=1.7,
+        zorder=3,
     )
 
 
@@ -199,7 +209,7 @@ def _draw_rows(axes: Axes, summaries: Sequence[Summary]) -> None:
             )
     axes.set_yticks(range(len(summaries)), [one.variant for one in summaries])
     axes.set_ylim(len(summaries) - 0.4, -0.6)
-    _style(axes)
+    _style(axes, LARGE_FONT_SIZE)
 
 
 def _look(position: int) -> tuple[str, Any, str]:
@@ -219,8 +229,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
         handles,
         labels,
         loc="outside lower center",
-        ncols=max(1, min(len(labels), int(figure.get_figwidth() / (0.9 + 0.09 * longest)))),
+        ncols=max(1, min(len(labels), int(figure.get_figwidth() / (0.9 + 0.11 * longest)))),
         frameon=False,
-        fontsize=FONT_SIZE,
+        fontsize=LARGE_FONT_SIZE,
         handlelength=3.4,
     )

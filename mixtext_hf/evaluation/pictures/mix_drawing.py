@@ -109,7 +109,7 @@ def draw_methods(
     page.image(x, upper, IMAGE, pair[0], frame=BLUE)
     page.image(x, lower, IMAGE, pair[1], frame=VERMILLION)
     for column, (name, (how, mix)) in enumerate(mixes.items(), start=1):
-        x = page.head(MARGIN + column * step, upper, name, how)
+        x = page.head(MARGIN + column * step, upper, name, how, step - 6)
         page.image(x, upper, IMAGE, mix.image)
         page.weights(x, upper + IMAGE + 8, IMAGE, mix.weight)
         page.mask(x, lower, IMAGE, mix.mask)
@@ -196,8 +196,8 @@ def draw_puzzle_steps(
     y = page.top + 44
     mask, blocks = transports[0].mix.mask, len(share[0])
     page.head(columns[0], y, "1  images", "what is mixed")
-    page.head(columns[1], y, "2  saliency", saliency_name)
-    page.head(columns[2], y, "3  blocks", f"saliency in {blocks} x {blocks} blocks")
+    page.head(columns[1], y, "2  saliency", saliency_name, step - 6)
+    page.head(columns[2], y, "3  blocks", f"saliency in {blocks} x {blocks} blocks", step - 6)
     page.head(columns[3], y, "4  mask", "keeps what is salient, in few pieces; a share near λ")
     for row, (name, colour) in enumerate((("A", BLUE), ("B", VERMILLION))):
         at = y + row * step
@@ -208,9 +208,9 @@ def draw_puzzle_steps(
     page.mask(columns[3], y, 2 * IMAGE + GAP, mask)
 
     y += 2 * step + 68
-    page.head(columns[0], y, "5  what moves of A", "to where the mask shows it")
+    page.head(columns[0], y, "5  what moves of A", "to where the mask shows it", step - 6)
     page.head(columns[1], y, "A, moved", "framed: from elsewhere")
-    page.head(columns[2], y, "what moves of B", "to where the mask shows it")
+    page.head(columns[2], y, "what moves of B", "to where the mask shows it", step - 6)
     page.head(columns[3], y, "B, moved", "framed: from elsewhere")
     page.head(columns[4], y, "6  the mix", "mask · A + (1 - mask) · B")
     for row, transport in enumerate(transports):

@@ -26,7 +26,7 @@ PARTS = (BLUE, "#CFE2EF", "#F9DFD0", VERMILLION)
 # matplotlib 3.9 knows "auto", which is the same, by this name only.
 SMOOTH = "antialiased"
 
-SMALL, NORMAL, LARGE, TITLE = 7.5, 8.5, 9.5, 13.0
+SMALL, NORMAL, LARGE, TITLE = 8.5, 9.5, 10.5, 14.0
 
 
 # Everything below is in pixels.
@@ -48,9 +48,9 @@ class Page:
 
         # Room for the title and the key where there are few columns.
         self.width = max(width, 980)
-        # A character takes 10 pixels on average, a small one 8.
-        lines = textwrap.wrap(about, (self.width - 2 * MARGIN - KEY_ROOM) // 10)
-        small = (self.width - 2 * MARGIN) // 8
+        # A character takes 11 pixels on average, a small one 10.
+        lines = textwrap.wrap(about, (self.width - 2 * MARGIN - KEY_ROOM) // 11)
+        small = (self.width - 2 * MARGIN) // 10
         foot_lines = [line for part in foot.split("\n") for line in textwrap.wrap(part, small)]
         self.top = 84 + LINE * len(lines)
         below = self.top + height + 40
@@ -78,10 +78,14 @@ class Page:
             x / self.width, 1 - y / self.height, text, fontsize=size, color=color, parse_math=False, **about
         )
 
-    def head(self, x: float, y: float, name: str, how: str) -> float:
-        """A heading of two lines over what begins at `(x, y)`; returns `x`."""
-        self.text(x, y - 32, name, size=LARGE, weight="bold")
-        self.text(x, y - 11, how, size=SMALL, color=GREY)
+    def head(self, x: float, y: float, name: str, how: str, room: float | None = None) -> float:
+        """A heading of two lines over what begins at `(x, y)`, in smaller letters if it is wider than `room`; returns `x`."""
+        above = self.text(x, y - 32, name, size=LARGE, weight="bold")
+        below = self.text(x, y - 11, how, size=SMALL, color=GREY)
+        for line, size in ((above, LARGE), (below, SMALL)):
+            needed = line.get_window_extent(self.canvas.get_renderer()).width
+            if room is not None and needed > room:
+                line.set_fontsize(size * room / needed)
         return x
 
     def image(self, x: float, y: float, side: float, image: np.ndarray, frame: str | None = None) -> Axes:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 BLUE, SKY, VERMILLION, GREEN, ORANGE, PURPLE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 LIGHT_VERMILLION, LIGHT_GREEN, GREY = "#FBE3D4", "#DDF3EB", "#595959"
-FONT_SIZE = 10
+# The larger one for figures of pages, which may show them at half their size.
+FONT_SIZE, LARGE_FONT_SIZE = 10, 12
 DPI = 150
 COLUMNS = 4
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
@@ -235,8 +236,8 @@ def _draw_curves(axes: Axes, curves: Mapping[str, Sequence[tuple[float, float]]]
     _style(axes)
 
 
-def _style(axes: Axes) -> None:
-    axes.tick_params(labelsize=FONT_SIZE, color=GREY)
+def _style(axes: Axes, size: float = FONT_SIZE) -> None:
+    axes.tick_params(labelsize=size, color=GREY)
     axes.grid(True, color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

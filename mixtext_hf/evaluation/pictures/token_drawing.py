@@ -261,7 +261,7 @@ class _Block:
                     x + width / 2,
                     base - high - 3 if up else base + high + 3,
                     percent(text.share[position]),
-                    fontsize=6.0,
+                    fontsize=SMALL,
                     color=GREY,
                     ha="center",
                     va="bottom" if up else "top",
@@ -287,7 +287,7 @@ class _Block:
                     frame.set(linewidth=0.8, linestyle=(0, (2, 1.5)), snap=False)
                     axes.add_patch(frame)
                 if string is not None and high >= _LOWEST:
-                    size = NORMAL if high > 0.9 * _STRIP else SMALL if high > 20 else 6.0
+                    size = NORMAL if high > 0.9 * _STRIP else SMALL if high > 20 else 7.0
                     axes.text(
                         x + width / 2,
                         at + high / 2,
@@ -309,12 +309,12 @@ def _key(page: Page, has_saliency: bool, has_moves: bool) -> None:
     """What colours and bars say, in the upper right corner."""
     from matplotlib.patches import Rectangle
 
-    axes = page.axes(page.width - MARGIN - 330, 24, 330, 74)
+    axes = page.axes(page.width - MARGIN - 350, 24, 350, 74)
     entries = [
         (0, 0, BLUE, "own token"),
         (0, 24, VERMILLION, "partner's token"),
-        (170, 0, _SPECIAL[0], "special token"),
-        (170, 24, PARTS[1], "padding"),
+        (186, 0, _SPECIAL[0], "special token"),
+        (186, 24, PARTS[1], "padding"),
     ]
     for x, y, colour, name in entries:
         axes.add_patch(Rectangle((x, y), 16, 16, color=colour, lw=0))
@@ -322,8 +322,8 @@ def _key(page: Page, has_saliency: bool, has_moves: bool) -> None:
             axes.add_patch(Rectangle((x + 8, y), 8, 16, color=_SPECIAL[1] if y == 0 else PARTS[2], lw=0))
         axes.text(x + 26, y + 14, name, fontsize=SMALL, color=GREY)
     axes.text(0, 62, "pale", fontsize=SMALL, color=_PALE)
-    axes.text(40, 62, "not seen", fontsize=SMALL, color=GREY)
+    axes.text(48, 62, "not seen", fontsize=SMALL, color=GREY)
     if has_moves:
-        frame = Rectangle((170, 49), 16, 14, facecolor=FAINT, edgecolor="white", lw=0)
+        frame = Rectangle((186, 49), 16, 14, facecolor=FAINT, edgecolor="white", lw=0)
         axes.add_patch(frame)
-        axes.text(196, 62, "dashed: moved", fontsize=SMALL, color=GREY)
+        axes.text(212, 62, "dashed: moved", fontsize=SMALL, color=GREY)
