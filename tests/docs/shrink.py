@@ -141,6 +141,6 @@ def install() -> None:
 
     TrainingArguments.__post_init__ = post_init  # type: ignore[method-assign]
     rounds.WARM_UP_STEPS = STEPS
-    sources.docstring_corpus = partial(sources.docstring_corpus, max_per_class=70, test_size=100)  # type: ignore[assignment]
-    demo._WITH_UNLABELED = ("--unlabeled_per_class=5", *demo._WITH_UNLABELED[1:])  # type: ignore[assignment]
+    sources.docstring_corpus = partial(sources.docstring_corpus, max_per_class=70, test_size=100)
+    demo._WITH_UNLABELED = ("--unlabeled_per_class=5", *demo._WITH_UNLABELED[1:])
     Figure.savefig = save_one_pixel  # type: ignore[method-assign, assignment]
