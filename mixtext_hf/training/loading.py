@@ -94,6 +94,7 @@ class LoadingTrainer(CheckedLoaders):
             if isinstance(given, MixDataCollator) and given.text_column is None:
                 # It learns the columns from the rows; the caller's own may serve others.
                 given = copy.copy(given)
+                self._name_columns(given)
             self.data_collator = fit_to_model(given, self.mixer.model)
             return
         # A processor of a model of texts and images holds one of each.
@@ -137,6 +138,17 @@ class LoadingTrainer(CheckedLoaders):
             if columns is not None:
                 return columns
         return {}
+
+    def _name_columns(self, collator: MixDataCollator) -> None:
+        """Those that nobody has named: before columns that no model takes are removed, and the text with them."""
+        for dataset in self._rows_to_look_at():
+            named = set(collator.label_columns) & set(column_names(dataset) or ())
+            columns = self._columns_of(dataset, require_label=dataset is self.train_dataset and not named)
+            if columns is not None:
+                for name, column in columns.items():
+                    if getattr(collator, name) is None or (name == "label_column" and not named):
+                        setattr(collator, name, column)
+                return
 
     def _columns_of(self, dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
         of_tokens = isinstance(self.loss, TokenLoss)

@@ -452,6 +452,19 @@ def test_a_collator_of_the_user_learns_no_columns(tmp_path, with_data):
     assert np.isfinite(MixTrainer(tiny_model(), arguments(tmp_path), own).evaluate(others)["eval_loss"])
 
 
+@pytest.mark.parametrize("label", ["label", "topic"])
+def test_a_collator_of_the_user_reads_a_dataset_that_loses_its_unused_columns(tmp_path, label):
+    rows = Dataset.from_list([{"sentence": row["sentence"], label: row["label"], "id": 7} for row in text_rows(8)])
+    own = MixDataCollator(TOKENIZER, **({} if label == "label" else {"label_column": label}))
+    trainer = MixTrainer(tiny_model(), arguments(tmp_path), own, rows)
+    trainer.train()
+    assert (trainer.data_collator.text_column, trainer.data_collator.label_column) == ("sentence", label)
+    assert own.text_column is None
+    assert np.isfinite(trainer.evaluate(rows)["eval_loss"])
+    with pytest.raises(ValueError, match="label"):
+        MixTrainer(tiny_model(), arguments(tmp_path), own, rows.remove_columns(label))
+
+
 def test_a_dict_of_eval_datasets(tmp_path):
     sets = {"near": tiny_rows(8, seed=1), "far": tiny_rows(8, seed=2)}
     args = arguments(tmp_path, eval_strategy="epoch")
