@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from tiny import DEPTH, tiny_config, tiny_image_model, tiny_tokenizer
-from transformers import PerceiverConfig
+from transformers import PerceiverConfig, ResNetConfig, ResNetForImageClassification
 
 from mixtext_hf.cli.show_mixes import main
 from mixtext_hf.data.images.collator import pixel_statistics
@@ -255,6 +255,21 @@ def test_the_saliency_of_a_model_is_that_of_the_method(pair, image_model):
     mix = mix_by_puzzle(PuzzleMix(), pair, model_saliency(pair, image_model), 0.6, 8)
     trained_on = seen[-1][0] * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
     np.testing.assert_allclose(trained_on.permute(1, 2, 0).numpy(), mix.image, atol=1e-5)
+
+
+def test_the_saliency_of_a_model_of_grey_images_is_of_their_luminance(pair, tmp_path):
+    torch.manual_seed(0)
+    model = ResNetForImageClassification(
+        ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    )
+    model.save_pretrained(tmp_path)
+    small_image_processor((SIZE, SIZE), 1).save_pretrained(tmp_path)
+    mean, std = pixel_statistics(small_image_processor((SIZE, SIZE), 1), 1)
+    red, green, blue = pair.unbind(1)
+    grey = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None].sub(mean).div(std).requires_grad_()
+    logits = model.eval()(pixel_values=grey).logits
+    torch.nn.functional.cross_entropy(logits, logits.argmax(dim=1)).backward()
+    torch.testing.assert_close(model_saliency(pair, str(tmp_path)), grey.grad[:, 0].abs())
 
 
 def test_augmix_views(pair):

@@ -28,6 +28,7 @@ from mixtext_hf.models import MixableModelForImageClassification
 from mixtext_hf.models.checkpoint import check_checkpoint, check_image_processor, check_tokenizer
 from mixtext_hf.models.last_token import is_decoder
 from mixtext_hf.models.modality import check_modality
+from mixtext_hf.models.stack import num_channels
 
 from .mix_drawing import Mix
 from .token_rows import token_strings
@@ -86,9 +87,15 @@ def edge_saliency(images: torch.Tensor) -> torch.Tensor:
 
 
 def model_saliency(images: torch.Tensor, name: str) -> torch.Tensor:
-    """The saliency `(B, H, W)` of images `(B, 3, H, W)` in `[0, 1]` as PuzzleMix takes it, at the class predicted."""
+    """
+    The saliency `(B, H, W)` of images `(B, 3, H, W)` in `[0, 1]` as PuzzleMix takes it, at the class predicted. A model of grey images
+    sees their luminance (ITU-R BT.601, as Pillow's).
+    """
     check_checkpoint(name)
-    check_modality(name, AutoConfig.from_pretrained(name, trust_remote_code=False), "image")
+    config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    check_modality(name, config, "image")
+    if num_channels(config) == 1:
+        images = torch.einsum("bchw,c->bhw", images, torch.tensor([0.299, 0.587, 0.114]))[:, None]
     check_image_processor(name)
     processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
     model: Any = MixableModelForImageClassification.without_hooks(name).eval()
