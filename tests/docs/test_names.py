@@ -181,7 +181,7 @@ def test_methods_metrics_and_presets_that_are_named_are_there(page):
 
 def is_variable(word: str) -> bool:
     """Of a shell, a placeholder of prose, or a number of columns that go on."""
-    return word.startswith("$") or word.isupper() or word in ("...", "\\")
+    return word.startswith("$") or word.strip("[].").isupper() or word.strip("[]") in ("...", "\\")
 
 
 def is_metric(name: str) -> bool:
