@@ -21,6 +21,8 @@ _NAMES = r"\*{0,2}\w+(?:, \*{0,2}\w+)*"
 _GROUP = rf"(?P<names>{_NAMES})(?: \((?P<type>(?:`[^`]*`|[^`()])*)\))?"
 _GROUPS = re.compile(rf"(?:{re.sub(r'[?]P<[a-z]+>', '?:', _GROUP)}(?:, |(?=:)))+:(?: (?P<text>.*))?")
 _REFERENCE = re.compile(r"\[`(?P<short>~?)(?P<target>[\w.]+)`\](?![\[(])")
+# The name of an error where a sentence begins.
+_ERROR = re.compile(r"(?:(?<=^)|(?<=\. )|(?<=\n))([A-Z]\w*(?:Error|Exception|Interrupt)):")
 _FENCE = re.compile(r"\s*```")
 
 
@@ -143,6 +145,8 @@ def as_markdown(docstring: Docstring) -> str:
             continue
         heading, items = part
         lines = [_line(item) for item in items]
+        if heading == "Raises":
+            lines = [_ERROR.sub(r"`\1`:", line) for line in lines]
         # What is returned needs no bullet; errors are several.
         listed = heading not in ("Returns", "Yields")
         body = "\n".join(f"- {_indented(line)}" for line in lines) if listed else "\n\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -57,6 +58,10 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def _cell(text: str) -> str:
-    # In code a bar is no border.
+    # A bar ends a cell: on a site not where it is code, in a repository there too, and the two escape it in different ways.
     parts = " ".join(text.split()).split("`")
-    return "`".join(part if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
+    return "".join(_code(part) if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
+
+
+def _code(text: str) -> str:
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"

@@ -154,3 +154,25 @@ def test_docstrings_are_read_as_markdown(site):
     assert 'id="mixtext_hf.functional.draw_plan"' in text
     assert "Args:" not in text
     assert "[<code>" not in text
+
+
+def test_names_and_numbers_stay_whole_and_pictures_lead_to_their_files(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert '<code><span class="whole">mixtext-hf</span> <span class="whole">show-mixes</span>' in text
+    assert '<a class="picture" href="methods.png"><img' in text
+    assert re.search(r"<td>0\.\d+ ±\N{NO-BREAK SPACE}0\.\d+</td>", text)
+    # Code to copy has no marks.
+    assert 'class="whole"' not in "".join(re.findall(r"<pre.*?</pre>", text, re.DOTALL))
+
+
+def test_signatures_show_what_default_factories_return(site):
+    text = re.sub(r"<[^>]*>", "", (site / "api" / "evaluation.html").read_text(encoding="utf-8"))
+    assert "skip: list[str] = []," in text
+    assert "(lambda" not in text
+
+
+def test_a_bar_in_code_is_no_border_on_the_pages_of_the_repository():
+    for path in (ROOT / "docs").rglob("*.md"):
+        text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert not [row for row in rows for code in re.findall(r"`[^`]*`", row) if "|" in code], path.name
