@@ -1,15 +1,32 @@
-"""What MkDocs does to each page: names and numbers stay whole at the end of a line, pictures lead to their files."""
+"""
+What MkDocs does to each page: names and numbers stay whole at the end of a line, pictures lead to their files.
+
+What a page would say of itself at its head, as YAML, stands here: a repository shows that head as a table.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+from mkdocs.structure.pages import Page
 
+
+_HIDDEN = {"index.md": ["navigation"], "reliability.md": ["toc"], "troubleshooting.md": ["toc"]}
+# Long pages of the API match any word.
+_BOOSTS = {"troubleshooting": 8.0, "guides": 4.0, "quickstart": 4.0, "commands": 2.0, "api": 0.5}
 # A line may be broken behind each hyphen: `--`, then the name of the flag.
 _HYPHENATED = re.compile(r"(?<![\w-])(?:--?[A-Za-z]|\w+(?:\.\w+)*-)[\w.-]*\w")
 _LONGEST_WHOLE = 36
 _LONG_CELL = 40
+
+
+def on_page_markdown(markdown: str, page: Page, **kwargs: Any) -> str:
+    """What is hidden beside a page, and how far up it stands in what is found."""
+    place = page.file.src_uri
+    page.meta["hide"] = _HIDDEN.get(place, [])
+    page.meta["search"] = {"boost": _BOOSTS.get(place.partition("/")[0].removesuffix(".md"), 1.0)}
+    return markdown
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
