@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 
 _HIDDEN = {"index.md": ["navigation"], "reliability.md": ["toc"], "troubleshooting.md": ["toc"]}
 # Long pages of the API match any word.
-_BOOSTS = {"troubleshooting": 8.0, "guides": 4.0, "quickstart": 4.0, "commands": 2.0, "api": 0.5}
+_BOOSTS = {"troubleshooting": 4.0, "guides": 2.0, "quickstart": 2.0, "commands": 1.5, "api": 0.7}
 # A line may be broken behind each hyphen: `--`, then the name of the flag.
 _HYPHENATED = re.compile(r"(?<![\w-])(?:--?[A-Za-z]|\w+(?:\.\w+)*-)[\w.-]*\w")
 _LONGEST_WHOLE = 36
