@@ -1,7 +1,7 @@
 """Write other wordings of texts into columns beside them, for training on their agreement: `mixtext-hf augment-text`.
 
 ```bash
-mixtext-hf augment-text --input_file unlabelled.csv --output_file augmented.parquet \
+mixtext-hf augment-text --input_file texts.csv --output_file augmented.parquet \
     --back_translate de ru --augmenters word_dropout:0.1 span_swap
 ```
 

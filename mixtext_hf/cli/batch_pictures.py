@@ -119,7 +119,7 @@ def show_batch(
     Example:
 
     ```python
-    show_batch("mixes", kind="image", dataset_name="pictures", mix_method="cutmix", model_name_or_path="google/vit-base-patch16-224")
+    show_batch("mixes", kind="image", dataset_name="photos", mix_method="cutmix", model_name_or_path="small-resnet")
     ```
     """
     if run is not None and arguments:

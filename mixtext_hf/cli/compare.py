@@ -2,7 +2,7 @@
 
 ```bash
 mixtext-hf compare text --methods erm tmix --seeds 0 1 2 3 4 --labeled_per_class 10 50 --output_dir comparison \
-    --train_file train.parquet --test_file test.parquet --model_name_or_path bert-base-uncased --max_steps 200
+    --train_file train.csv --test_file test.csv --model_name_or_path bert-base-uncased --max_steps 200
 ```
 
 Every run has a folder of its own in `output_dir/runs`, named after its settings and a hash of its whole configuration. Runs

@@ -1,7 +1,7 @@
 """Measure a trained classifier, whoever trained it, and write a report: `mixtext-hf evaluate`.
 
 ```bash
-mixtext-hf evaluate --model_name_or_path user/name --validation_file dev.csv --test_file test.csv --output_dir report
+mixtext-hf evaluate --model_name_or_path out --validation_file dev.csv --test_file test.csv --output_dir report
 ```
 
 Any text or image classifier of transformers, or an adapter of PEFT on one: accuracy, calibration before and after temperature

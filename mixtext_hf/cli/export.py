@@ -1,7 +1,7 @@
 """Export a trained classifier to ONNX: `mixtext-hf export`.
 
 ```bash
-mixtext-hf export MODEL --onnx FOLDER
+mixtext-hf export out --onnx onnx
 ```
 
 Any text or image classifier of transformers, or an adapter of PEFT on one, that the exporter of torch can take. Its logits are compared with

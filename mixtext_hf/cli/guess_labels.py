@@ -2,7 +2,8 @@
 
 ```bash
 mixtext-hf guess-labels texts.csv guessed.parquet --train_file labelled.csv
-mixtext-hf train-text --train_file labelled.csv --unlabeled_file guessed.parquet --guess_column guess_probabilities ...
+mixtext-hf train-text --train_file labelled.csv --unlabeled_file guessed.parquet --guess_column guess_probabilities \
+    --mix_method mixtext --model_name_or_path bert-base-uncased --max_steps 400 --do_train --output_dir out
 ```
 
 Killed at any moment, the same command goes on where it was and ends in the same file as if it had never been stopped.

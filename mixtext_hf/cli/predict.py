@@ -1,11 +1,11 @@
 """Predict with a trained classifier, whoever trained it, and write a row for each input: `mixtext-hf predict`.
 
 ```bash
-mixtext-hf predict MODEL FILE --output_file predictions.csv
+mixtext-hf predict out new.csv --output_file predictions.csv
 ```
 
-MODEL is the folder or Hub id of any text or image classifier of transformers, or of an adapter of PEFT on one; FILE a table of
-texts or images, or a folder of image files. Rows are read, predicted and written chunk by chunk, in the order of the file.
+First the folder or Hub id of any text or image classifier of transformers, or of an adapter of PEFT on one; then a table of texts or
+images, or a folder of image files. Rows are read, predicted and written chunk by chunk, in the order of the file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Pictures of what each method makes of two images and of two texts, or of a batch of a run: `mixtext-hf show-mixes`.
 
 ```bash
-mixtext-hf show-mixes --image_files cat.jpg dog.jpg --model_name_or_path google/vit-base-patch16-224 --output_dir mixes
+mixtext-hf show-mixes --image_files a.jpg b.jpg --model_name_or_path microsoft/resnet-50 --output_dir mixes
 mixtext-hf show-mixes --run out --trained
-mixtext-hf show-mixes image --dataset_name pictures --mix_method puzzlemix
+mixtext-hf show-mixes image --dataset_name photos --mix_method puzzlemix
 ```
 
 With no files named it takes two photographs that come with scikit-learn, and nothing is downloaded.

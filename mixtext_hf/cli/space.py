@@ -1,8 +1,8 @@
 """Make the folder of a Space that shows a trained classifier: `mixtext-hf space`.
 
 ```bash
-mixtext-hf space MODEL --output_dir FOLDER
-cd FOLDER && pip install gradio -r requirements.txt && python app.py
+mixtext-hf space out --output_dir space
+(cd space && pip install gradio -r requirements.txt && python app.py)
 ```
 
 A page that takes a text, a pair of texts or an image, and shows the probability of each class at the temperature stored with the model.

@@ -2,7 +2,7 @@
 
 ```bash
 mixtext-hf train-image --train_file train.parquet --validation_file dev.parquet --model_name_or_path google/vit-base-patch16-224 \
-    --mix_method puzzlemix --image_augmentations flip crop:4 --do_train --do_eval --output_dir out
+    --ignore_mismatched_sizes --mix_method puzzlemix --image_augmentations flip crop:4 --do_train --do_eval --output_dir out
 ```
 
 With neither data nor a model named it runs the embedded example: handwritten digits and a small ResNet from scratch.

@@ -69,9 +69,9 @@ class ClsAttention:
     Example:
 
     ```python
-    attention = ClsAttention(model)
+    attention = ClsAttention(image_model)
     with attention.watching():
-        logits = model(pixel_values=images).logits
+        logits = image_model(pixel_values=images).logits
     weights = attention.take(images.shape[-2:]).weights  # (B, 14, 14) for patches of 16 in 224 pixels
     ```
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,35 @@ class Block:
 
 
 def documents() -> list[Path]:
-    """README, CONTRIBUTING and all pages of `docs/`, the tables of runs aside."""
+    """All that is written for readers: the pages of `docs/` but the tables of runs, and what lies beside them."""
     pages = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "table.md"]
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages]
+    beside = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md", "tests/README.md")
+    return [*(ROOT / name for name in beside), *pages]
+
+
+def cards() -> list[Path]:
+    """The model cards: their code is run by the tests of what writes it, for it names models on the Hub."""
+    return sorted((ROOT / "model_cards").glob("*/README.md"))
+
+
+def sources() -> list[Path]:
+    """Code with docstrings that people read."""
+    folders = [(ROOT / name).rglob("*.py") for name in ("mixtext_hf", "scripts", "examples")]
+    return sorted(path for found in (*folders, (ROOT / "tests").glob("*.py")) for path in found)
+
+
+def docstrings_of(source: str) -> str:
+    """The docstrings of Python code in their lines, and nothing else."""
+    lines = source.splitlines()
+    kept = [""] * len(lines)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if ast.get_docstring(node, clean=False) is not None:
+                assert isinstance(first, ast.Expr) and first.end_lineno is not None
+                for i in range(first.lineno - 1, first.end_lineno):
+                    kept[i] = re.sub(r'^(\s*)r?"""|"""$', r"\1", lines[i])
+    return "\n".join(kept) + "\n"
 
 
 def name_of(path: Path) -> str:
@@ -73,8 +100,11 @@ def name_of(path: Path) -> str:
 
 
 def blocks_of(path: Path) -> list[Block]:
-    """The blocks of a page, see [`parse`]."""
-    return parse(path.read_text(encoding="utf-8"), name_of(path))
+    """The blocks of a page, see [`parse`], or of the docstrings of a module; those with `>>>` are of `test_examples.py`."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return parse(text, name_of(path))
+    return [block for block in parse(docstrings_of(text), name_of(path)) if not block.code.lstrip().startswith(">>>")]
 
 
 def parse(text: str, page: str) -> list[Block]:

@@ -78,7 +78,12 @@ def run_page(path: Path, world: Path, report: Callable[[Ran], None] = lambda ran
     Raises:
         `PageError`: for a page that cannot be read, and for the first block that fails, with what it printed.
     """
-    blocks = [block for block in blocks_of(path) if block.language in RUN or block.file]
+    return run_blocks(blocks_of(path), world, report)
+
+
+def run_blocks(blocks: list[Block], world: Path, report: Callable[[Ran], None] = lambda ran: None) -> list[Ran]:
+    """[`run_page`] with blocks of one or several pages."""
+    blocks = [block for block in blocks if block.language in RUN or block.file]
     root = Path(tempfile.mkdtemp(prefix="docs-"))
     session = Session(root, root / "work", {})
     copy_world(world, session.folder)
@@ -258,9 +263,9 @@ def _has_code(path: Path) -> bool:
         return True
 
 
-def run_in_fork(path: Path, world: Path, folder: Path) -> list[tuple[str, float]]:
+def run_in_fork(page: Path | list[Block], world: Path, folder: Path) -> list[tuple[str, float]]:
     """
-    [`run_page`] in a fork of this process, which stays as it is.
+    [`run_page`], or [`run_blocks`], in a fork of this process, which stays as it is.
 
     Returns:
         `list[tuple[str, float]]`: Place and seconds of each block.
@@ -271,15 +276,17 @@ def run_in_fork(path: Path, world: Path, folder: Path) -> list[tuple[str, float]
     from forks import FORK
 
     answer = folder / "answer.json"
+    name = page.name if isinstance(page, Path) else page[0].page
 
     def work() -> None:
         said: dict[str, Any]
         try:
-            said = {"ran": [(ran.block.place, ran.seconds) for ran in run_page(path, world)]}
+            ran = run_page(page, world) if isinstance(page, Path) else run_blocks(page, world)
+            said = {"ran": [(one.block.place, one.seconds) for one in ran]}
         except PageError as error:
             said = {"error": str(error)}
         except BaseException:
-            said = {"error": f"{path.name}: {traceback.format_exc()}"}
+            said = {"error": f"{name}: {traceback.format_exc()}"}
         answer.write_text(json.dumps(said))
         os._exit(0)
 
@@ -288,9 +295,9 @@ def run_in_fork(path: Path, world: Path, folder: Path) -> list[tuple[str, float]
     process.join(_SECONDS)
     if process.is_alive():
         process.kill()
-        raise PageError(f"{path.name}: not done after {_SECONDS} seconds")
+        raise PageError(f"{name}: not done after {_SECONDS} seconds")
     said: dict[str, Any] = (
-        json.loads(answer.read_text()) if answer.exists() else {"error": f"{path.name}: its process ended"}
+        json.loads(answer.read_text()) if answer.exists() else {"error": f"{name}: its process ended"}
     )
     if "error" in said:
         raise PageError(said["error"])

@@ -146,7 +146,7 @@ def adversarial_accuracy(
 
     ```python
     attack = partial(fgsm, epsilon=8 / 255, mean=mean, std=std)
-    fgsm_accuracy = adversarial_accuracy(model, loader, attack)
+    fgsm_accuracy = adversarial_accuracy(image_model, image_batches, attack)
     ```
 
     Args:
@@ -335,7 +335,7 @@ def embedding_fgsm_accuracy(
     The accuracy on texts, clean and under [`embedding_fgsm`] of several strengths, in one pass over the texts.
 
     ```python
-    embedding_fgsm_accuracy(model, loader, epsilons=[0.1, 0.5])  # {0.0: 0.91, 0.1: 0.83, 0.5: 0.35}
+    embedding_fgsm_accuracy(model, batches, epsilons=[0.1, 0.5])  # by epsilon, 0.0 too
     ```
 
     Args:

@@ -65,7 +65,7 @@ def corrupt(image: Any, name: str, severity: int, *, seed: int = 0, index: int =
     A corrupted copy of an image.
 
     ```python
-    views = [corrupt(row["image"], "shot_noise", 3, seed=seed, index=i) for i, row in enumerate(rows)]
+    views = [corrupt(row["image"], "shot_noise", 3, seed=seed, index=i) for i, row in enumerate(images_and_labels)]
     ```
 
     Args:

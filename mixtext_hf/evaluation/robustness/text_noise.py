@@ -52,7 +52,7 @@ def add_noise(text: str, name: str, level: int, *, seed: int = 0, index: int = 0
     A noisy copy of a text.
 
     ```python
-    noisy = [add_noise(row["text"], "typos", 3, seed=seed, index=i) for i, row in enumerate(rows)]
+    noisy = [add_noise(row["text"], "typos", 3, seed=seed, index=i) for i, row in enumerate(dev)]
     ```
 
     Args:
