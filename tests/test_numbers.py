@@ -40,11 +40,9 @@ spec.loader.exec_module(tables)
 
 NOT_KEPT = "**Runs not kept.**"
 # What is written and is no measurement of these runs, by the page.
+_OF_SETFIT = "against SetFit, whose runs are of that page alone: test_the_table_beside_setfit"
 EXCEPTIONS: dict[str, dict[str, str]] = {
-    "docs/coming_from/setfit.md": {
-        number: "against SetFit, whose runs are of that page alone: test_the_table_beside_setfit"
-        for number in ("0.840", "2.6", "2.7", "3.6")
-    }
+    "docs/coming_from/setfit.md": dict.fromkeys(("0.840", "2.6", "2.7", "3.6"), _OF_SETFIT),
 }
 _COLUMNS = {
     "eval_accuracy": "accuracy",
@@ -259,7 +257,14 @@ def test_numbers_in_the_prose_follow_from_the_runs(page):
             f"<!-- {kind}: {folder}{told} -->\n<!-- end -->" for kind, folder, told in blocks_of(others)
         )
     found = wrong(text, is_of_results=page in OF_RESULTS, exceptions=EXCEPTIONS.get(page))
-    assert not found, "\n".join(found)
+    assert not found, "\n".join(f"{page}:{line_of(said, text)}: {said}" for said in found)
+
+
+def line_of(said: str, text: str) -> int:
+    """Where the paragraph begins that is said to be wrong."""
+    words = said.partition(": ")[2].split()[:8]
+    start = re.search(r"\s+".join(map(re.escape, words)), text)
+    return text[: start.start()].count("\n") + 1 if start else 1
 
 
 def test_the_table_beside_setfit():
@@ -279,7 +284,9 @@ def test_the_table_beside_setfit():
     ahead = np.concatenate([setfit - accuracy["erm"], setfit - accuracy["tmix"]])
     assert f"{setfit.mean():.3f} on average, against {accuracy['erm'].mean():.3f} of `erm`" in text
     assert f"(by {100 * ahead.min():.1f} to {100 * ahead.max():.1f} points)" in text
-    means = [np.mean([runs["accuracy"][method][seed] for seed in range(3)]) for method in ("frozen_gaussian", "mixtext")]
+    means = [
+        np.mean([runs["accuracy"][method][seed] for seed in range(3)]) for method in ("frozen_gaussian", "mixtext")
+    ]
     more = [100 * (mean - setfit.mean()) for mean in means]
     assert f"{more[0]:.1f} points more on average, and `mixtext` in {more[1]:.1f}" in " ".join(text.split())
 
@@ -329,3 +336,4 @@ def test_what_follows_from_the_runs(made_up, prose):
 def test_what_does_not_follow_from_the_runs(made_up, prose, said):
     (found,) = made_up(prose)
     assert found.startswith(f"{said}: ")
+    assert line_of(found, f"# A\n\n{prose}\n") == 3

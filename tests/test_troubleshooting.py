@@ -68,7 +68,8 @@ def is_among(message: str, texts: str) -> bool:
 @pytest.mark.parametrize("message", quoted_messages(PAGE.read_text(encoding="utf-8")))
 def test_a_message_that_is_quoted_is_one_of_the_package(message):
     assert len(re.findall(r"\w", message)) >= LEAST_LETTERS, "too short to be found by"
-    assert is_among(message, texts_of_package())
+    line = 1 + PAGE.read_text(encoding="utf-8").partition(message)[0].count("\n")
+    assert is_among(message, texts_of_package()), f"docs/troubleshooting.md:{line}: nothing in the package says so"
 
 
 def test_no_message_is_explained_twice():

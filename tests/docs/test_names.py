@@ -308,11 +308,9 @@ IDENTIFIERS_OF_OTHERS = {"all_checkpoints", "load_in_4bit", "load_in_8bit", "mea
 MADE = re.compile(r"(eval|predict)_\w+|\w+_[A-Z]")
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [path for path in documents() if path.parent.name != "coming_from"], ids=name_of)
 def test_identifiers_that_are_named_are_there(page):
-    """Words such as `margin_weight` and `MixPlan` in code marks: in the package, its tests, or the blocks of the page."""
-    if page.parent.name == "coming_from" or page in cards():
-        pytest.skip("names of other packages, or classes of a model")
+    """Words such as `margin_weight` and `MixPlan` in code marks: in the package, its tests, or the page; elsewhere are names of other packages."""
     code = set(re.findall(r"\w+", "\n".join(block.code for block in blocks(page))))
     # Rows of a table have names of their own.
     code |= set(re.findall(r"^\| (\w+) \|", prose_of(page), re.MULTILINE))
