@@ -324,6 +324,22 @@ def test_identifiers_that_are_named_are_there(page):
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "coming_from").glob("*.md")), ids=name_of)
+def test_what_a_name_of_another_program_is_here(page):
+    """The second column of the tables that are headed `here`."""
+    wrong, count, is_table = [], 0, False
+    for number, line in enumerate(prose_of(page).splitlines(), 1):
+        cells = line.strip("|").split(" | ") if line.startswith("|") else []
+        is_table = bool(cells) and (is_table or cells[1:2] == ["here "])
+        for span in re.findall(r"`([^`]+)`", cells[1]) if is_table and len(cells) > 1 else ():
+            count += 1
+            # `multi_target_strategy="..."` is none of ours.
+            names = [name for name in re.findall(r"(?<![\w/\"-])[a-z]+_\w+", span) if name not in known_words()]
+            wrong += [f"{name_of(page)}:{number}: {name}" for name in names]
+    assert wrong == []
+    assert count > 10
+
+
 @lru_cache
 def known_words() -> frozenset[str]:
     """Of the source, and the arguments of transformers."""
