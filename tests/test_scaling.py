@@ -89,7 +89,35 @@ def test_the_smallest_point_of_each_sweep(tmp_path):
 def test_tables_are_what_was_measured(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert "<!-- benchmark: " in text and "<!-- scaling: " in text
-    assert tables.rewritten(text) == text, "python scripts/benchmark_tables.py"
+    pairs = zip(text.splitlines(), tables.rewritten(text).splitlines(), strict=False)
+    wrong = [f"{page}:{i}: {line}" for i, (line, made) in enumerate(pairs, 1) if line != made]
+    assert wrong == [], "python scripts/benchmark_tables.py"
+    assert tables.rewritten(text) == text
+
+
+def table_of(text: str, asked: str) -> dict[str, list[float]]:
+    """The numbers of a table by the first cell of its lines."""
+    part = text.partition(f"<!-- {asked} -->")[2].partition("<!-- end -->")[0]
+    lines = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+    return {name: [float(cell.split(" ")[0].replace(",", "")) for cell in cells] for name, *cells in lines}
+
+
+def test_what_is_said_of_the_tables_follows_from_them():
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    said = " ".join(text.split())
+    processes = table_of(text, "scaling: processes")
+    of_texts = [processes[name][1] / processes[name][0] for name in processes if name != "puzzlemix"]
+    assert f"works for {min(of_texts):.2f} to 0.65 of the step of one" in said
+    assert max(of_texts) < 0.65
+    assert all(abs(both / alone - 1) < 0.1 for alone, _, both in processes.values())
+    memory = {name: cells[2] for name, cells in table_of(text, "benchmark: text").items()}
+    more = sorted(memory[name] - memory["erm"] for name in ("ssmix", "puzzle_tmix"))
+    assert f"MiniLM has 23 million weights, so that this is {4 * 22.8e6 / 2**20:.0f} MiB of the" in said
+    assert "of the 110 to 125 that they take more" in said and 109 < more[0] < 112 and 124 < more[1] < 126
+    memory = table_of(text, "scaling: classes memory")
+    assert f"`erm` takes some {memory['10,000'][0] - memory['4'][0]:.0f} MiB more" in said
+    images = table_of(text, "scaling: image_batch")
+    assert "8 images cost a third of what 64 do" in said and 0.28 < images["8"][0] / images["64"][0] < 0.38
 
 
 def test_a_table_names_its_command(tmp_path, monkeypatch, capsys):

@@ -98,6 +98,8 @@ def test_scripts_of_a_shell(path):
     read = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True)
     assert read.returncode == 0, read.stderr
     code = path.read_text(encoding="utf-8")
+    lines = [line for line in code.splitlines() if not line.lstrip().startswith("#")]
+    assert {flag for line in lines for flag in FLAG.findall(line)} <= known_flags(), name_of(path)
     assert [f"{name_of(path)}: {said}" for said in [*check_command(code), *wrong_settings(code)]] == []
     if path.name == "reproduce.sh":
         card = path.parent.name
