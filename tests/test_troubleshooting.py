@@ -16,6 +16,8 @@ PACKAGE = Path(mixtext_hf.__file__).parent
 VARIES = "…"
 # Below these headings stand symptoms, which have no message.
 WITHOUT_MESSAGES = "Symptoms without a message"
+# And below these, messages of other programs.
+OF_OTHERS = "Installing"
 LEAST_LETTERS = 12
 END = "\0"
 _PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[-+ 0#]*[\d.]*[srdgifaxe%]")
@@ -25,7 +27,7 @@ def quoted_messages(page: str) -> list[str]:
     """The messages of the headings of entries; `ValueError` for an entry whose heading is no message."""
     found = []
     for section in re.split(r"^## ", page, flags=re.MULTILINE)[1:]:
-        if section.startswith(WITHOUT_MESSAGES):
+        if section.startswith((WITHOUT_MESSAGES, OF_OTHERS)):
             continue
         for heading in re.findall(r"^### (.*)$", section, re.MULTILINE):
             code = re.fullmatch(r"`([^`]+)`|`` (.+) ``", heading)
@@ -103,4 +105,5 @@ def test_a_heading_without_a_message_is_refused():
     with pytest.raises(ValueError, match="'It is slow' is no message"):
         quoted_messages(page)
     assert quoted_messages(page.replace("## Reading", f"## {WITHOUT_MESSAGES}")) == []
+    assert quoted_messages(page.replace("## Reading", f"## {OF_OTHERS}")) == []
     assert quoted_messages("## R\n\n### `` `text` is … ``\n") == ["`text` is …"]

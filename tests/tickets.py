@@ -1,9 +1,11 @@
 """
 A newcomer's data: short tickets of six intents, made of templates that share their words, so that few labels leave doubt.
 
-`python tests/tickets.py FOLDER` writes them for three seeds: `labelled-S.csv` (40 of uneven classes), `unlabelled-S.csv` (2,000),
-`lopsided-S.csv` (the same, ten of the most frequent intent to one of the rarest), `others-S.csv` (a fifth of no intent), and
-`test.csv` (1,000).
+`python tests/tickets.py FOLDER` writes the files that README.md and docs/quickstart.md begin with: `labelled.csv` (40 of uneven
+classes), `texts.csv` (2,000 without labels), `dev.csv` (100), `test.csv` (1,000), `answered.csv` (the first 300 of these) and
+`new.csv` (the same without labels). For comparisons it writes three seeds: `labelled-S.csv`, `unlabelled-S.csv` (the files of seed 0
+are `labelled.csv` and `texts.csv`), `lopsided-S.csv` (ten of the most frequent intent to one of the rarest) and `others-S.csv` (a fifth
+of no intent).
 """
 
 from __future__ import annotations
@@ -110,9 +112,9 @@ def labelled_tickets(seed: int) -> list[dict[str, str]]:
 def write_all(folder: Path) -> None:
     """What the head of this file names."""
 
-    def write(name: str, rows: list[dict[str, str]]) -> None:
+    def write(name: str, rows: list[dict[str, str]], columns: tuple[str, ...] = ("text", "label")) -> None:
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["text", "label"], lineterminator="\n")
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 
@@ -122,7 +124,16 @@ def write_all(folder: Path) -> None:
         write(f"unlabelled-{seed}.csv", tickets(2000, seed))
         write(f"lopsided-{seed}.csv", tickets(2000, seed, shares=LOPSIDED))
         write(f"others-{seed}.csv", tickets(2000, seed, others=0.2))
-    write("test.csv", tickets(1000, seed=99))
+    test = tickets(1000, seed=99)
+    write("test.csv", test)
+    write("answered.csv", test[:300])
+    write("new.csv", test[:300], ("text",))
+    write("labelled.csv", labelled_tickets(0))
+    write("texts.csv", tickets(2000, seed=0), ("text",))
+    write("dev.csv", tickets(100, seed=98))
+    print(
+        f"labelled.csv, texts.csv, dev.csv, test.csv, answered.csv, new.csv and files of three seeds are in {folder}"
+    )
 
 
 if __name__ == "__main__":

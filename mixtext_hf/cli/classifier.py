@@ -308,5 +308,5 @@ def device_of(use_cpu: bool) -> torch.device:
 def _no_model(name: str, error: Exception) -> str:
     return (
         f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the Hub "
-        f"({type(error).__name__}: {error}). Check the name, or give the path of a checkpoint."
+        f"({type(error).__name__}: {error}). Check the name and the network, or give the path of a checkpoint."
     )

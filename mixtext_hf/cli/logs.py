@@ -11,8 +11,8 @@ import datasets
 from transformers.utils import logging as hf_logging
 
 
-# They log every request.
-_OF_THE_NETWORK = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec")
+# They log every request, and matplotlib that it looked for fonts.
+_TALKATIVE = ("httpx", "httpx2", "httpcore", "urllib3", "filelock", "fsspec", "matplotlib")
 _SHORT_BARS = ("Loading weights", "Writing model shards")
 _WHOLE = "%(asctime)s - %(levelname)s - %(name)s - %(message)s"
 # The same for each model that is made of a checkpoint.
@@ -55,7 +55,7 @@ def set_up_logging(level: int = logging.INFO, of_transformers: int = logging.WAR
     handler.addFilter(OnceOnly())
     handler.setFormatter(_Plain() if level > logging.DEBUG else logging.Formatter(_WHOLE))
     logging.basicConfig(handlers=[handler], level=level)
-    for name in _OF_THE_NETWORK:
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     hf_logging.set_verbosity(of_transformers)
     # It has a handler of its own; what others hang there is theirs.

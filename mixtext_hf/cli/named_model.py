@@ -40,7 +40,7 @@ def load_config(name: str, model_args: HubArguments) -> tuple[Any, Checkpoint]:
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model_name_or_path={name!r} is no folder with a model, and no model of that name could be loaded from the "
-            f"Hub ({type(error).__name__}). Check the name, or give the path of a checkpoint."
+            f"Hub ({type(error).__name__}). Check the name and the network, or give the path of a checkpoint."
         ) from error
 
 

@@ -112,7 +112,7 @@ class Destination:
         if not (get_token() if self.token is None else self.token):
             raise ValueError(
                 f"Pushing to {self.repo_id} needs a token, and there is none: run `hf auth login`, set HF_TOKEN, or give "
-                "hub_token. Without push_to_hub, push later: mixtext-hf push FOLDER."
+                "hub_token. What is trained without push_to_hub can be pushed later, by mixtext-hf push FOLDER."
             )
 
     def open(self, again: str | None = None) -> Destination:

@@ -5,7 +5,7 @@ The programs that bash blocks of the documentation may name, besides the usual t
 launch` read their own flags by their own parsers and run the command in one process. The others are checked and not carried out:
 
 - `pip install`: extras of this package are in `pyproject.toml`, requirements have the form of one, files and folders are there.
-- `make`: `make -n` knows the target and its variables.
+- `make`: `make -n` knows the target and its variables; environments that it would make are made as by `python -m venv`.
 - `git clone`: makes the folder of the repository, with the data beside it. `python -m venv`: makes `bin/activate`.
 - `hf`: its own parser takes the words. `python app.py` of a Space: compiles, for it needs gradio.
 - `python scripts/soak.py` and `python tests/...`, `python -m pytest`: the file is there and compiles, for they take minutes; so do
@@ -319,8 +319,11 @@ def make(argv: list[str]) -> int | None:
     if _MAKE is None:
         targets = re.findall(r"^([a-z-]+):", Path("Makefile").read_text(), re.MULTILINE)
         wrong = [word for word in argv if "=" not in word and word not in targets]
-        return _failed("make", f"no targets {wrong}") if wrong else 0
-    return subprocess.run([_MAKE, "--dry-run", "--always-make", *argv], stdout=subprocess.DEVNULL).returncode
+        return _failed("make", f"no targets {wrong}") if wrong else venv([".venv"])
+    done = subprocess.run([_MAKE, "--dry-run", "--always-make", *argv], stdout=subprocess.PIPE, text=True)
+    for folder in re.findall(r" -m venv (?:--clear )?(\S+)", done.stdout):
+        venv([folder])
+    return done.returncode
 
 
 def git(argv: list[str], world: Path) -> int | None:

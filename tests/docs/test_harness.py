@@ -51,7 +51,7 @@ print(len(sys.argv))
 PYTHON
 python -c "import sys; sys.exit(3)" || echo $?
 pip install -e '.[demo]' && make -n demo > /dev/null
-python -m venv .venv && . .venv/bin/activate && hf auth login --help > /dev/null
+make demo && . .venv/bin/activate && python -m venv other && . other/bin/activate && hf auth login --help > /dev/null
 torchrun --nproc_per_node 2 --no_python mixtext-hf --version
 ```
 """
