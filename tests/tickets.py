@@ -137,4 +137,6 @@ def write_all(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("One folder is needed: python tests/tickets.py FOLDER")
     write_all(Path(sys.argv[1]))

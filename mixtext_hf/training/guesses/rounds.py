@@ -151,7 +151,14 @@ class Rounds:
         if alone is not None:
             return alone
         out = np.full((len(self.labels), len(self.names)), np.nan)
-        for fold in np.unique(folds[held]):
+        parts = np.unique(folds[held])
+        logger.info(
+            "Guesses: training %d classifiers on parts of the labelled rows, of %d steps each, to see whether one guesses too; "
+            "guess_warm_up_steps=0 does without.",
+            len(parts),
+            self._warm_up_steps(),
+        )
+        for fold in parts:
             classifier = self._warmed_up(np.flatnonzero(folds != fold))
             aside = np.flatnonzero(folds == fold)
             pieces = run_over(self.trainer, select(self.labelled, aside), classifier_of(classifier, self.trainer))
