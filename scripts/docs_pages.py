@@ -23,9 +23,8 @@ def pages() -> dict[str, str]:
     return {**methods.pages(), **models.pages(), **commands.pages()}
 
 
-def stale() -> list[str]:
-    """The pages that are not what the package says, and those that it says nothing of."""
-    made = pages()
+def stale(made: dict[str, str]) -> list[str]:
+    """The pages that are not as they were made, and those that are there and were not made."""
     there = {page.relative_to(DOCS).as_posix() for folder in FOLDERS for page in (DOCS / folder).glob("*.md")}
     changed = [name for name, text in made.items() if not _is(DOCS / name, text)]
     return sorted({*changed, *(there - set(made))})
@@ -35,10 +34,9 @@ def _is(path: Path, text: str) -> bool:
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
-def write() -> None:
-    """Write the pages, and remove those of methods and commands that are no more."""
-    made = pages()
-    for name in stale():
+def write(made: dict[str, str], names: list[str]) -> None:
+    """Write those of the pages that are named, and remove those of methods and commands that are no more."""
+    for name in names:
         if name in made:
             write_text(DOCS / name, made[name])
         else:
@@ -50,9 +48,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="Write nothing; fail if a page would change.")
     check = parser.parse_args().check
-    found = stale()
+    made = pages()
+    found = stale(made)
     if not check:
-        write()
+        write(made, found)
     print(f"{'Not what the package says' if check else 'Written'}: {', '.join(found) or 'nothing'}.")
     return 1 if check and found else 0
 
