@@ -94,7 +94,9 @@ class LoadingTrainer(CheckedLoaders):
             if isinstance(given, MixDataCollator) and given.text_column is None:
                 # It learns the columns from the rows; the caller's own may serve others.
                 given = copy.copy(given)
-                self._name_columns(given)
+                for dataset in self._rows_to_look_at():
+                    if self._name_columns(given, dataset, require_label=dataset is self.train_dataset):
+                        break
             self.data_collator = fit_to_model(given, self.mixer.model)
             return
         # A processor of a model of texts and images holds one of each.
@@ -139,16 +141,17 @@ class LoadingTrainer(CheckedLoaders):
                 return columns
         return {}
 
-    def _name_columns(self, collator: MixDataCollator) -> None:
-        """Those that nobody has named: before columns that no model takes are removed, and the text with them."""
-        for dataset in self._rows_to_look_at():
-            named = set(collator.label_columns) & set(column_names(dataset) or ())
-            columns = self._columns_of(dataset, require_label=dataset is self.train_dataset and not named)
-            if columns is not None:
-                for name, column in columns.items():
-                    if getattr(collator, name) is None or (name == "label_column" and not named):
-                        setattr(collator, name, column)
-                return
+    def _name_columns(self, collator: MixDataCollator, dataset: Any, *, require_label: bool = False) -> bool:
+        """
+        Those of the collator that nobody has named, before columns that no model takes are removed, and the text with them; whether the
+        data tells them.
+        """
+        named = set(collator.label_columns) & set(column_names(dataset) or ())
+        columns = self._columns_of(dataset, require_label=require_label and not named)
+        for name, column in (columns or {}).items():
+            if getattr(collator, name) is None or (name == "label_column" and not named):
+                setattr(collator, name, column)
+        return columns is not None
 
     def _columns_of(self, dataset: Any, *, require_label: bool = False) -> dict[str, Any] | None:
         of_tokens = isinstance(self.loss, TokenLoss)
@@ -159,8 +162,7 @@ class LoadingTrainer(CheckedLoaders):
         collator = self.data_collator
         if isinstance(collator, MixDataCollator) and collator.text_column is None:
             # In place: loaders have it already. It is the trainer's own.
-            for name, column in (self._columns_of(dataset) or {}).items():
-                setattr(collator, name, column)
+            self._name_columns(collator, dataset)
             self._signature_columns = None
         elif isinstance(collator, ImageCollator) and self._learns_image_columns:
             self.data_collator = image_collator(collator.image_processor, [dataset], self._num_channels)

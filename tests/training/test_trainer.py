@@ -461,6 +461,9 @@ def test_a_collator_of_the_user_reads_a_dataset_that_loses_its_unused_columns(tm
     assert (trainer.data_collator.text_column, trainer.data_collator.label_column) == ("sentence", label)
     assert own.text_column is None
     assert np.isfinite(trainer.evaluate(rows)["eval_loss"])
+    without_data = MixTrainer(tiny_model(), arguments(tmp_path), own)
+    assert np.isfinite(without_data.evaluate(rows)["eval_loss"])
+    assert without_data.data_collator.label_column == label
     with pytest.raises(ValueError, match="label"):
         MixTrainer(tiny_model(), arguments(tmp_path), own, rows.remove_columns(label))
 
