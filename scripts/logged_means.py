@@ -1,17 +1,22 @@
 """The mean of what a method logs of its steps, such as `mask_constant`, over the runs of `mixtext-hf compare`.
 
-`python scripts/logged_means.py TERM FOLDER [FOLDER ...]`: the folders are those of `--output_dir`; one line a method and number of labels.
+`python scripts/logged_means.py TERM FOLDER [FOLDER ...]`: the folders are those of `--output_dir`; one line a method and number of labels,
+with `--output_file` into a csv file.
 Each line of a run's log counts by the steps that it is of.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
+
+from mixtext_hf._files import whole_file
 
 
 _RUN = re.compile(r"(?P<method>.+)-(?P<labels>labels\d+|all)-seed(?P<seed>\d+)-[0-9a-f]{8}")
@@ -60,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("term")
     parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--output_file", type=Path, help="A csv file for the table.")
     args = parser.parse_args(argv)
     found: dict[tuple[str, str], list[float]] = {}
     for method, labels, mean in runs_of(args.folders, args.term):
@@ -67,9 +73,14 @@ def main(argv: list[str] | None = None) -> int:
     if not found:
         print(f"No run in {', '.join(map(str, args.folders))} has logged {args.term!r}.", file=sys.stderr)
         return 1
+    rows = [(method, labels, len(means), f"{fmean(means):.6g}") for (method, labels), means in found.items()]
     print(f"| method | labels a class | runs | {args.term} |\n|---|---|---|---|")
-    for (method, labels), means in found.items():
-        print(f"| {method} | {labels} | {len(means)} | {sum(means) / len(means):.3f} |")
+    for method, labels, runs, value in rows:
+        print(f"| {method} | {labels} | {runs} | {float(value):.3f} |")
+    if args.output_file is not None:
+        with whole_file(args.output_file) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("variant", "labeled_per_class", "runs", args.term), *rows])
     return 0
 
 

@@ -75,6 +75,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "docs/compare_ag_news.png": lambda picture: comparison("compare_ag_news", picture),
     "docs/compare_cifar10.png": lambda picture: comparison("cifar10/equal-epochs", picture),
     "docs/memorisation_ag_news.png": lambda picture: memorisation("noise/ag_news", picture),
+    "docs/memorisation_fashion_mnist.png": lambda picture: memorisation("noise/fashion_mnist", picture),
     "docs/saliency_differences.png": lambda picture: study("saliency", picture),
     "docs/methods.png": lambda picture: mixes("methods.png", picture, "--methods", *SHOWN),
     "docs/text_tokens.png": lambda picture: mixes("text_tokens.png", picture, "--methods", "ssmix", "puzzle_tmix"),

@@ -8,6 +8,7 @@ A table stands between a comment that says of which runs it is and `<!-- end -->
 - `<!-- seeds: FOLDER METRIC -->`: one metric of the same files, a line a method and a column a seed.
 - `<!-- differences: FOLDER -->`: the table of `compare` with the paired differences to `erm` and their intervals, of its `results.csv`.
 - `<!-- overview: FOLDER METRIC -->`: one metric of all folders in FOLDER, a column each.
+- `<!-- lines: FOLDER/FILE COLUMN=NAME ... -->`: columns of the files `FILE*.csv`, line by line.
 - `<!-- results: FOLDER KEY=NAME KEY=NAME ... -->`: columns of single runs, of files `METHOD-seedSEED.json`, each the `all_results.json` of one.
 
 `python scripts/tables.py` writes the tables, `--check` says which would change. `scripts/keep_runs.py` puts the files there.
@@ -33,7 +34,7 @@ from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation,
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = "erm"
 BLOCK = re.compile(
-    r"(?P<start><!-- (?P<kind>table|seeds|differences|overview|results): (?P<folder>[\w/-]+)(?P<told>(?: [^\s>]+)*) -->\n)"
+    r"(?P<start><!-- (?P<kind>table|seeds|differences|overview|results|lines): (?P<folder>[\w/-]+)(?P<told>(?: [^\s>]+)*) -->\n)"
     r".*?(?P<end><!-- end -->)",
     re.DOTALL,
 )
@@ -225,6 +226,34 @@ def overview(folder: Path, metric: str) -> str:
     return as_table([metric, *(column.name for column in columns)], rows)
 
 
+def lines_table(files: Path, columns: dict[str, str]) -> str:
+    """
+    Columns of csv files as they are, numbers that are not whole with three digits.
+
+    Args:
+        files (`Path`): A folder and the beginning of the names of the files, which end in `.csv`.
+        columns (`dict[str, str]`): Columns, and what they are called.
+
+    Raises:
+        `ValueError`: if there are no such files, or one has no such column.
+    """
+    paths = sorted(files.parent.glob(f"{files.name}*.csv"))
+    if not paths:
+        raise ValueError(f"{files.parent} holds no {files.name}*.csv.")
+    rows = []
+    for path in paths:
+        for line in lines_of(path):
+            missing = [key for key in columns if key not in line]
+            if missing:
+                raise ValueError(f"{path} has no {missing[0]!r}.")
+            rows.append([_rounded(line[key]) for key in columns])
+    return as_table(columns.values(), rows)
+
+
+def _rounded(cell: str) -> str:
+    return f"{float(cell):.3f}" if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", cell) else cell
+
+
 def results_table(runs: Path, columns: dict[str, str]) -> str:
     """
     Mean and standard deviation over the seeds of single runs, a line a method.
@@ -257,8 +286,9 @@ def block(kind: str, folder: str, told: str) -> str:
         return table(runs, by_labels="labels" in words, with_steps="steps" in words)
     if kind == "differences" and not words:
         return differences_table(runs)
-    if kind == "results" and words and all("=" in word for word in words):
-        return results_table(runs, {key: name.replace("_", " ") for key, name in (word.split("=") for word in words)})
+    if kind in ("results", "lines") and words and all("=" in word for word in words):
+        columns = {key: name.replace("_", " ") for key, name in (word.split("=") for word in words)}
+        return results_table(runs, columns) if kind == "results" else lines_table(runs, columns)
     metric = " ".join(words)
     if kind in ("seeds", "overview") and metric in METRICS:
         return seeds_table(runs, metric) if kind == "seeds" else overview(runs, metric)

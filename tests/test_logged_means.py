@@ -40,5 +40,10 @@ def test_runs_of_a_comparison(tmp_path, capsys):
         (tmp_path / "runs" / name / "output.log").write_text(log)
     assert means.main(["mix_lambda", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == ["| a_b | 10 | 2 | 0.250 |"]
-    assert means.main(["gone", str(tmp_path)]) == 1
+    file = tmp_path / "means.csv"
+    assert means.main(["mix_lambda", str(tmp_path), "--output_file", str(file)]) == 0
+    assert file.read_text().splitlines() == ["variant,labeled_per_class,runs,mix_lambda", "a_b,10,2,0.25"]
+    file.unlink()
+    assert means.main(["gone", str(tmp_path), "--output_file", str(file)]) == 1
+    assert not file.exists()
     assert "No run in" in capsys.readouterr().err

@@ -10,6 +10,7 @@ and of the pages of results that it links to):
 - the difference of two methods in the mean or in a seed, without its sign;
 - the difference of a method to `erm` in a `results.csv`, or an end of its interval;
 - what a method gains from one table of the section to another, in the mean;
+- a number in the columns of a table of lines, or what two of them differ by;
 - what an `epochs.csv` has of a method at an epoch, in the mean.
 
 Where a paragraph, or an item of a list, speaks of points ("2.8 points"), its numbers of one digit are hundredths of
@@ -136,6 +137,8 @@ def measured(kind: str, folder: str, told: str) -> list[tuple[str, Values]]:
             for path in sorted(runs.iterdir())
             if path.is_dir()
         ]
+    if kind == "lines":
+        return [(folder, of_lines(runs, [word.split("=")[0] for word in told.split()]))]
     if kind != "results":
         return [(folder, of_runs(runs))]
     values: Values = {}
@@ -152,6 +155,18 @@ def of_runs(runs: Path) -> Values:
         for metric in _METRICS:
             if metric in row:
                 values.setdefault(metric, {}).setdefault(row["variant"], {})[int(row["seed"])] = float(row[metric])
+    return values
+
+
+def of_lines(files: Path, columns: list[str]) -> Values:
+    """The columns of numbers of `FILE*.csv`, by variant; what stands in a line without a seed is that of seed 0."""
+    values: Values = {}
+    for path in sorted(files.parent.glob(f"{files.name}*.csv")):
+        for line in tables.lines_of(path):
+            for column in columns:
+                if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", line[column]):
+                    of_variant = values.setdefault(column, {}).setdefault(line["variant"], {})
+                    of_variant[int(line.get("seed", 0))] = float(line[column])
     return values
 
 
@@ -188,6 +203,7 @@ class Runs:
         self.methods = {
             method for values in self.of_folders.values() for of_metric in values.values() for method in of_metric
         }
+        self.metrics = {metric for values in self.of_folders.values() for metric in values}
         self.intervals = [told for folder in self.of_folders for told in intervals(folder)]
         self.epochs = [told for folder in self.of_folders for told in epochs(folder)]
 
@@ -225,7 +241,7 @@ def wrong(text: str, *, is_of_results: bool, exceptions: dict[str, str] | None =
             for number in numbers(unit, every_decimal=is_of_results):
                 if number.text in (exceptions or {}):
                     continue
-                of = {number.metric} if number.metric else {*_METRICS}
+                of = {number.metric} if number.metric else {*runs.metrics}
                 of = {"accuracy", "balanced accuracy"} if number.is_points else of
                 if not number.is_one_of(runs.candidates(named, of)):
                     found.append(f"{number.text}{' points' if number.is_points else ''}: {' '.join(unit.split())}")
@@ -268,7 +284,7 @@ def line_of(said: str, text: str) -> int:
 
 
 def test_the_table_beside_setfit():
-    """Its lines are the first seeds of the runs, but for that of SetFit; what is said of SetFit follows from its line."""
+    """Its lines are the first seeds of the runs, that of SetFit is of its scores; so is what is said of it."""
     text = (ROOT / "docs" / "coming_from" / "setfit.md").read_text(encoding="utf-8")
     table = {
         method: dict(zip(("accuracy", "ECE", "NLL"), (cells.split(", ") for cells in line.split(" | ")), strict=True))
@@ -276,9 +292,14 @@ def test_the_table_beside_setfit():
     }
     assert len(table) == 7
     runs = of_runs(ROOT / "docs" / "results" / "ag_news")
+    scores = of_lines(ROOT / "docs" / "results" / "setfit" / "scores", ["accuracy", "ECE", "NLL", "confidence"])
+    for metric, of_setfit in scores.items():
+        runs.setdefault(metric, {}).update(of_setfit)
     for method, told in table.items():
-        for metric, cells in told.items() if method != "SetFit" else ():
+        for metric, cells in told.items():
             assert cells == [f"{runs[metric][method][seed]:.3f}" for seed in range(3)], (method, metric)
+    right, sure = (np.mean([*runs[metric]["SetFit"].values()]) for metric in ("accuracy", "confidence"))
+    assert f"right in {100 * right:.0f} % of the texts and claims {100 * sure:.0f} %" in text
     accuracy = {method: np.array([float(cell) for cell in told["accuracy"]]) for method, told in table.items()}
     setfit = accuracy["SetFit"]
     ahead = np.concatenate([setfit - accuracy["erm"], setfit - accuracy["tmix"]])
@@ -337,3 +358,12 @@ def test_what_does_not_follow_from_the_runs(made_up, prose, said):
     (found,) = made_up(prose)
     assert found.startswith(f"{said}: ")
     assert line_of(found, f"# A\n\n{prose}\n") == 3
+
+
+@pytest.mark.parametrize(("prose", "n_wrong"), [("It leaves 0.68 and 1.0 nats, 0.84 in the mean.", 0), ("It leaves 0.9 nats.", 1)])
+def test_numbers_of_lines(tmp_path, made_up, prose, n_wrong):
+    (tmp_path / "docs" / "results" / "set" / "guesses.csv").write_text(
+        "variant,seed,chosen,nats\nmixtext,0,a,0.68\nmixtext,1,b,1.0\nmixtext,2,none,\n"
+    )
+    page = f"# A\n<!-- lines: set/guesses chosen=by nats=nats -->\n<!-- end -->\n{prose}\n"
+    assert len(wrong(page, is_of_results=True)) == n_wrong

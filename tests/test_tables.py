@@ -42,7 +42,9 @@ def test_no_comment_is_taken_for_none():
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text(encoding="utf-8")
         known = {found.start() for found in tables.BLOCK.finditer(text)}
-        asked = {found.start() for found in re.finditer(r"<!-- (table|seeds|differences|overview|results):", text)}
+        asked = {
+            found.start() for found in re.finditer(r"<!-- (table|seeds|differences|overview|results|lines):", text)
+        }
         assert asked == known, path
 
 
@@ -164,26 +166,44 @@ def test_columns_of_single_runs(tmp_path):
 
 @pytest.mark.parametrize(
     "asked",
-    ["table: a with colours", "seeds: a", "seeds: a speed", "overview: a", "results: a", "differences: a ECE"],
+    [
+        "table: a with colours",
+        "seeds: a",
+        "seeds: a speed",
+        "overview: a",
+        "results: a",
+        "differences: a ECE",
+        "lines: a/b",
+    ],
 )
 def test_what_there_is_not_is_said(asked):
     with pytest.raises(ValueError, match="asks for what there is not"):
         tables.rewritten(f"<!-- {asked} -->\n<!-- end -->\n")
 
 
+def made_comparison(made: Path, runs: str, results: dict[str, dict]) -> None:
+    """What `compare` leaves of finished runs."""
+    made.mkdir(parents=True)
+    (made / "runs.csv").write_text(runs)
+    (made / "results.csv").write_text("variant\n")
+    for run, result in results.items():
+        (made / "runs" / run).mkdir(parents=True)
+        (made / "runs" / run / "result.json").write_text(json.dumps({"log_history": [], **result}))
+
+
 def test_runs_of_a_comparison_are_kept(tmp_path):
     made, folder = tmp_path / "made", tmp_path / "kept"
-    made.mkdir()
-    (made / "runs.csv").write_text(RUNS)
-    (made / "results.csv").write_text("variant\n")
-    for run, learnt in (("a", 0.5), ("b", 0.25)):
-        (made / "runs" / run).mkdir(parents=True)
-        history = [
-            {"epoch": 1.0, "eval_accuracy": 0.75},
-            {"epoch": 1.0, "noise_memorised": learnt},
-            {"epoch": 2.0, "loss": 1},
-        ]
-        (made / "runs" / run / "result.json").write_text(json.dumps({"log_history": history}))
+    results = {
+        run: {
+            "log_history": [
+                {"epoch": 1.0, "eval_accuracy": 0.75},
+                {"epoch": 1.0, "noise_memorised": learnt},
+                {"epoch": 2.0, "loss": 1},
+            ]
+        }
+        for run, learnt in (("a", 0.5), ("b", 0.25))
+    }
+    made_comparison(made, RUNS, results)
     assert keep_runs.keep(made, folder) == ["runs.csv", "results.csv", "epochs.csv"]
     assert (folder / "runs.csv").read_text() == RUNS
     assert (folder / "epochs.csv").read_text().splitlines() == [
@@ -191,9 +211,68 @@ def test_runs_of_a_comparison_are_kept(tmp_path):
         "erm,0,1,0.75,0.5",
         "tmix,0,1,0.75,0.25",
     ]
-    for run in ("a", "b"):
-        (made / "runs" / run / "result.json").write_text('{"log_history": [{"epoch": 1.0, "eval_accuracy": 0.75}]}')
-    assert keep_runs.keep(made, folder) == ["runs.csv", "results.csv"]
+    made_comparison(
+        tmp_path / "plain", RUNS, {run: {"log_history": [{"epoch": 1.0, "eval_accuracy": 1}]} for run in "ab"}
+    )
+    assert keep_runs.keep(tmp_path / "plain", folder) == ["runs.csv", "results.csv"]
+
+
+def test_who_guessed_is_kept_of_each_seed(tmp_path):
+    rounds = [
+        {
+            "round": 1,
+            "shares": {"a": 0.5, "b": 0.25, "c": 0.125, "d": 0.125},
+            "chosen": "Gaussian mixture, with the names of the classes",
+            "combination": {
+                "classifier_weight": 2.0,
+                "frozen_log_likelihood": -0.25,
+                "classifier_log_likelihood": -1.5,
+            },
+            "accuracy": 0.5,
+            "accuracy_of_surest": 0.625,
+        },
+        {"round": 2, "shares": {"a": 0.5, "b": 0.5}},
+    ]
+    made_comparison(tmp_path / "made" / "0", RUNS, {"a": {}, "b": {"guesses": rounds}})
+    made_comparison(tmp_path / "made" / "1", MORE, {"c": {}, "d": {"guesses": rounds[1:]}})
+    kept = keep_runs.keep(tmp_path / "made", tmp_path / "kept")
+    assert kept == [f"{name}-{seed}.csv" for seed in (0, 1) for name in ("runs", "results", "guesses")]
+    first, second = tables.lines_of(tmp_path / "kept" / "guesses-0.csv")
+    assert list(first.items()) == [
+        ("variant", "tmix"),
+        ("seed", "0"),
+        ("round", "1"),
+        ("chosen", "Gaussian mixture, with the names of the classes"),
+        ("nats_of_even", "1.38629"),
+        ("nats_of_frozen", "0.25"),
+        ("nats_of_classifier", "1.5"),
+        ("weight_of_classifier", "2"),
+        ("right", "0.5"),
+        ("right_of_surest", "0.625"),
+    ]
+    assert second["nats_of_even"] == "0.693147"
+    assert not any(second[key] for key in ("chosen", "nats_of_frozen", "nats_of_classifier", "right"))
+    assert tables.lines_of(tmp_path / "kept" / "guesses-1.csv")[0]["seed"] == "1"
+
+
+def test_lines_of_a_file_are_a_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    folder = tmp_path / "docs" / "results" / "a"
+    folder.mkdir(parents=True)
+    head = "variant,seed,chosen,weight,right\n"
+    (folder / "guesses.csv").write_text(f"{head}mixtext,0,a mixture,2,0.56789\n")
+    (folder / "guesses-1.csv").write_text(f"{head}mixtext,1,none,,1.0\n")
+    page = "<!-- lines: a/guesses seed=seed chosen=by weight=its_weight right=right -->\nold\n<!-- end -->\n"
+    assert tables.rewritten(page).splitlines()[1:-1] == [
+        "| seed | by | its weight | right |",
+        "|---|---|---|---|",
+        "| 1 | none |  | 1.000 |",
+        "| 0 | a mixture | 2 | 0.568 |",
+    ]
+    with pytest.raises(ValueError, match=r"guesses-1\.csv has no 'shown'"):
+        tables.rewritten(page.replace("chosen=", "shown="))
+    with pytest.raises(ValueError, match=r"holds no others\*\.csv"):
+        tables.rewritten(page.replace("a/guesses", "a/others"))
 
 
 def test_single_runs_are_kept(tmp_path):
@@ -201,6 +280,13 @@ def test_single_runs_are_kept(tmp_path):
         keep_runs.keep(tmp_path, tmp_path / "kept")
     for name in ("erm-seed0", "erm-1", "other"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "all_results.json").write_text('{"eval_accuracy": 0.5, "train_runtime": 3.0}')
+        (tmp_path / name / "all_results.json").write_text(
+            '{"eval_accuracy": 0.5, "eval_runtime": 1.0, "train_runtime": 3.0}'
+        )
     assert keep_runs.keep(tmp_path, tmp_path / "kept") == ["erm-seed1.json", "erm-seed0.json"]
     assert json.loads((tmp_path / "kept" / "erm-seed0.json").read_text()) == {"eval_accuracy": 0.5}
+    keep_runs.keep(tmp_path, tmp_path / "kept", seconds=True)
+    assert json.loads((tmp_path / "kept" / "erm-seed0.json").read_text()) == {
+        "eval_accuracy": 0.5,
+        "train_runtime": 3.0,
+    }

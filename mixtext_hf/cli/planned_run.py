@@ -253,6 +253,7 @@ class PlannedRun:
             "global_step": run.trainer.state.global_step,
             "metrics": {**trained, **measured},
             "log_history": run.trainer.state.log_history,
+            "guesses": guesses.rounds if (guesses := run.trainer.guesses) is not None else [],
             "versions": versions(),
         }
         # The last file: the run is finished when this is there.

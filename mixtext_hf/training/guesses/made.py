@@ -81,6 +81,8 @@ def round_facts(number: int, table: GuessTable, trainer: MixTrainer) -> dict[str
         "why": f"by {table.about.get('guesser')}",
         **{k: table.about[k] for k in ("why", "combination") if k in table.about},
     }
+    if "chosen" in table.about.get("report", {}):
+        facts["chosen"] = table.about["report"]["chosen"]
     labels = known_labels(trainer)
     if labels is not None:
         rows = table.surest(trainer.args.surest_share(number))
