@@ -8,8 +8,6 @@ says which pages would change.
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import json
 import re
 import sys
@@ -17,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixtext_hf._files import write_text
+from rewriting import rewrite
+from scaling import SWEEPS
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -173,18 +172,6 @@ def _measured(point: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(f"{file} has no point {point}: python scripts/scaling.py measures it.")
 
 
-def _sweeps() -> dict[str, list[dict[str, Any]]]:
-    spec = importlib.util.spec_from_file_location("scaling", ROOT / "scripts" / "scaling.py")
-    assert spec is not None and spec.loader is not None
-    scaling = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(scaling)
-    sweeps: dict[str, list[dict[str, Any]]] = scaling.SWEEPS
-    return sweeps
-
-
-SWEEPS = _sweeps()
-
-
 def rewritten(text: str) -> str:
     """A page with the tables that belong into it."""
 
@@ -198,25 +185,5 @@ def rewritten(text: str) -> str:
     return _BLOCK.sub(block, text)
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--check", action="store_true", help="Write nothing; fail if a table is not what was measured."
-    )
-    check = parser.parse_args().check
-    stale = []
-    for name in PAGES:
-        path = ROOT / name
-        text = path.read_text(encoding="utf-8")
-        new = rewritten(text)
-        if new != text:
-            stale.append(name)
-            if not check:
-                write_text(path, new)
-    print(f"{'Not what was measured' if check else 'Written'}: {', '.join(stale) or 'nothing'}.")
-    return 1 if check and stale else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rewrite(__doc__, ROOT, PAGES, rewritten))

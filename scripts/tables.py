@@ -16,7 +16,6 @@ A table stands between a comment that says of which runs it is and `<!-- end -->
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
@@ -26,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rewriting import rewrite
 
-from mixtext_hf._files import write_text
 from mixtext_hf.evaluation.comparison.tables import METRICS, mean_and_deviation, shown_metrics
 
 
@@ -302,25 +301,5 @@ def rewritten(text: str) -> str:
     )
 
 
-def main() -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--check", action="store_true", help="Write nothing; fail if a table is not what the runs say."
-    )
-    check = parser.parse_args().check
-    stale = []
-    for name in pages():
-        path = ROOT / name
-        text = path.read_text(encoding="utf-8")
-        new = rewritten(text)
-        if new != text:
-            stale.append(name)
-            if not check:
-                write_text(path, new)
-    print(f"{'Not what the runs say' if check else 'Written'}: {', '.join(stale) or 'nothing'}.")
-    return 1 if check and stale else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rewrite(__doc__, ROOT, pages(), rewritten))

@@ -1,11 +1,11 @@
 """What is said of the house outside of the package is true: workflows, CONTRIBUTING, tools and bounds name what there is."""
 
 import ast
-import importlib.util
 import re
 import tomllib
 from pathlib import Path
 
+import lower_bounds as bounds
 import pytest
 import yaml
 
@@ -16,9 +16,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(mixtext_hf.__file__).parent
 # A longer file of the package says in its docstring why it is one.
 MOST_LINES, REASON = 450, "It is long so that"
-spec = importlib.util.spec_from_file_location("lower_bounds", ROOT / "scripts" / "lower_bounds.py")
-bounds = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bounds)
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))

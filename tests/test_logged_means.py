@@ -1,15 +1,8 @@
 """The mean of a logged term over runs."""
 
-import importlib.util
-from pathlib import Path
-
+import logged_means as means
 import pytest
 
-
-ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("logged_means", ROOT / "scripts" / "logged_means.py")
-means = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(means)
 
 LOG = """Training on 40 texts.
 step 2/10, epoch 0.4: loss 1.5, mask_constant 0.5, mix_lambda 0.25

@@ -1,8 +1,8 @@
 """
 Numbers in the prose of README.md and of all pages of docs follow from the files in docs/results.
 
-The rule. A *number* is a decimal outside code, tables, links and comments, or one of points ("2 points"); none is a
-percentage. It has to be, rounded as it is written, one of these of the runs whose tables stand in the same section (where
+The rule. A *number* is a decimal outside code, tables, links and comments, one of points ("2 points"), or on pages
+of results a percentage. It has to be, rounded as it is written, one of these of the runs whose tables stand in the same section (where
 it has none, in the section that it is part of, and else on the page; a page without tables speaks of those of README.md,
 and of the pages of results that it links to):
 
@@ -24,7 +24,6 @@ Settings stand in code.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 from dataclasses import dataclass
@@ -32,12 +31,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tables
 
 
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
 
 NOT_KEPT = "**Runs not kept.**"
 # What is written and is no measurement of these runs, by the page.
@@ -50,6 +47,7 @@ _COLUMNS = {
     "eval_ece": "ECE",
     "eval_nll": "NLL",
     "predict_entity_f1": "F1",
+    "predict_accuracy": "accuracy",
     "predict_token_accuracy": "accuracy",
     "predict_ece": "ECE",
     "predict_nll": "NLL",
@@ -68,10 +66,11 @@ class Number:
     text: str
     is_points: bool
     metric: str | None
+    is_percentage: bool = False
 
     def is_one_of(self, values: np.ndarray) -> bool:
         digits = len(self.text.partition(".")[2])
-        scale = 100.0 if self.is_points else 1.0
+        scale = 100.0 if self.is_points or self.is_percentage else 1.0
         off = np.abs(scale * np.abs(values) - float(self.text))
         return bool((off <= 0.5 * 10.0**-digits + 1e-9).any())
 
@@ -119,6 +118,10 @@ def numbers(unit: str, *, every_decimal: bool) -> list[Number]:
         if is_points or digits >= (1 if every_decimal else 3):
             words = re.findall("|".join(_METRICS), prose[: number.start()])
             found.append(Number(number[0], is_points, words[-1] if words else None))
+    for share in re.finditer(
+        r"(?<![\w.])(\d+(?:\.\d+)?)[ \u00a0]%(?! interval| bootstrap| of the time)", prose if every_decimal else ""
+    ):
+        found.append(Number(share[1], is_points=False, metric=None, is_percentage=True))
     return found
 
 
@@ -244,7 +247,8 @@ def wrong(text: str, *, is_of_results: bool, exceptions: dict[str, str] | None =
                 of = {number.metric} if number.metric else {*runs.metrics}
                 of = {"accuracy", "balanced accuracy"} if number.is_points else of
                 if not number.is_one_of(runs.candidates(named, of)):
-                    found.append(f"{number.text}{' points' if number.is_points else ''}: {' '.join(unit.split())}")
+                    unit_of = " points" if number.is_points else " %" if number.is_percentage else ""
+                    found.append(f"{number.text}{unit_of}: {' '.join(unit.split())}")
     return found
 
 
@@ -335,7 +339,8 @@ def made_up(tmp_path, monkeypatch):
         "`tmix` is 15.0 points above it (interval 8.3 to 21.7).",
         "In the mean `tmix` has 0.700, by seed 0.600 and 0.800, and an ECE of 0.100.",
         "- its NLL is lower by 0.25\n- and its accuracy 0.141 in deviation",
-        "`a 0.4` is a setting, and so is `--lam 0.3`; 3.11 %",
+        "`a 0.4` is a setting, and so is `--lam 0.3`; 95 % interval, 95 % bootstrap interval",
+        "`tmix` is right in 70 % and `erm` in 55.0 %.",
         f"{NOT_KEPT} It was 0.987.",
         "```bash\n# 0.9\nrun --alpha 0.4\n```",
     ],
@@ -350,6 +355,7 @@ def test_what_follows_from_the_runs(made_up, prose):
         ("`tmix` is 16 points above `erm`.", "16 points"),
         ("`erm` has 0.700.", "0.700"),
         ("An ECE of 0.75.", "0.75"),
+        ("`tmix` is right in 71 %.", "71 %"),
         ("It is 1.5 times as dear.", "1.5"),
         ("`tmix` gains (`erm` has less) 15.0 points (8.3 to 21.9).", "21.9 points"),
     ],
@@ -360,7 +366,9 @@ def test_what_does_not_follow_from_the_runs(made_up, prose, said):
     assert line_of(found, f"# A\n\n{prose}\n") == 3
 
 
-@pytest.mark.parametrize(("prose", "n_wrong"), [("It leaves 0.68 and 1.0 nats, 0.84 in the mean.", 0), ("It leaves 0.9 nats.", 1)])
+@pytest.mark.parametrize(
+    ("prose", "n_wrong"), [("It leaves 0.68 and 1.0 nats, 0.84 in the mean.", 0), ("It leaves 0.9 nats.", 1)]
+)
 def test_numbers_of_lines(tmp_path, made_up, prose, n_wrong):
     (tmp_path / "docs" / "results" / "set" / "guesses.csv").write_text(
         "variant,seed,chosen,nats\nmixtext,0,a,0.68\nmixtext,1,b,1.0\nmixtext,2,none,\n"

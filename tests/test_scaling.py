@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+import benchmark_tables as tables
 import pytest
+import scaling
 import torch
 
 from mixtext_hf.cli.benchmark.command import main as benchmark
@@ -18,14 +19,6 @@ from mixtext_hf.cli.benchmark.command import main as benchmark
 ROOT = Path(__file__).parent.parent
 
 
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-scaling, tables = script("scaling"), script("benchmark_tables")
 TEXT = {"kind": "text", "batch_size": 4, "seq_length": 8, "classes": 5}
 IMAGES = {"kind": "images", "batch_size": 2, "image_size": 16, "classes": 3}
 # Steps of (name, point), each once.

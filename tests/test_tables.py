@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
+import keep_runs
 import pytest
+import tables
 
 
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts" / "tables.py")
-tables = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tables)
-spec = importlib.util.spec_from_file_location("keep_runs", ROOT / "scripts" / "keep_runs.py")
-keep_runs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(keep_runs)
 
 RUNS = """run,variant,labeled_per_class,seed,split,n_examples,steps,accuracy,ECE,NLL
 a,erm,10,0,test,4,2,0.5,0.1,1.0

@@ -1,34 +1,20 @@
 """The figure of differences from a baseline."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import differences as script
 import numpy as np
 import pytest
 
 from mixtext_hf.evaluation.comparison.differences import differences_figure
 
 
-SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 HEADER = "run,variant,labeled_per_class,seed,split,n_examples,steps,accuracy,ECE,NLL\n"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    spec = importlib.util.spec_from_file_location("differences", SCRIPTS / "differences.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.modules.pop("tables", None)
 
 
 def row(method, seed, accuracy):
     return f"x,{method},10,{seed},test,4,2,{accuracy},0.1,1.0\n"
 
 
-def test_differences_are_paired_by_seed(script, tmp_path):
+def test_differences_are_paired_by_seed(tmp_path):
     rows = [row("erm", 0, 0.5), row("erm", 1, 0.75), row("tmix", 1, 0.5), row("tmix", 0, 0.75), row("ssmix", 0, 1.0)]
     (tmp_path / "runs.csv").write_text(HEADER + "".join(rows))
     assert script.differences(tmp_path, "accuracy") == {"tmix": [-0.25, 0.25], "ssmix": [0.5]}
