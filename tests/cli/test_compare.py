@@ -568,6 +568,13 @@ def test_runs_that_guess_the_same_texts_encode_them_once(given, tmp_path, monkey
     together = predicted("together", "frozen_gaussian", "uda", "mixtext")
     assert len(together) == 6 and len(made) == 2
     assert not (tmp_path / "together" / "runs" / "features").exists()
+    # The tables of guesses are not kept, but who guessed, and how many are right where the labels are known.
+    for path in tmp_path.glob("together/runs/*/result.json"):
+        guesses = json.loads(path.read_text())["guesses"]
+        assert [facts["round"] for facts in guesses] == ([] if path.parent.name.startswith("frozen") else [1])
+        for facts in guesses:
+            assert facts["chosen"] in facts["why"] and {"classifier_weight", "temperature"} < facts["combination"].keys()
+            assert 0 <= facts["accuracy"] <= 1 and len(facts["shares"]) == 3
     alone = predicted("alone", "mixtext")
     assert len(made) == 4
     for name, probabilities in alone.items():
