@@ -1,8 +1,8 @@
 """Ways to learn from guesses that were tried and are no part of the package: what they gave is in docs/results/defaults.md.
 
 `python scripts/variants.py VARIANT ARGUMENTS OF train-text` trains `mixtext` in a variant, and prints what it measured on the test
-file. The guesses are made by the first run into an `--output_dir`, and serve all variants that are run into the same one with
-`--overwrite_output_dir`.
+file, which `all_results.json` has too. The guesses are made by the first run into an `--output_dir`, and serve all variants that are run
+into the same one with `--overwrite_output_dir`.
 
 - `none`: as it is.
 - `average`: the weights at the end are a moving average of those of the steps (decay 0.99).
@@ -122,9 +122,10 @@ def main() -> None:
         raise SystemExit(f"{variant!r} is no variant:\n\n{__doc__}")
     run.train()
     for split in run.data.test.values():
-        measured = run.trainer.predict(split).metrics
+        measured = run.trainer.predict(split, metric_key_prefix="predict").metrics
         assert measured is not None
-        print(variant, {name: round(measured[f"test_{name}"], 4) for name in ("accuracy", "ece", "nll")})
+        run.trainer.save_metrics("predict", measured)
+        print(variant, {name: round(measured[f"predict_{name}"], 4) for name in ("accuracy", "ece", "nll")})
 
 
 if __name__ == "__main__":
