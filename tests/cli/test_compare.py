@@ -573,7 +573,9 @@ def test_runs_that_guess_the_same_texts_encode_them_once(given, tmp_path, monkey
         guesses = json.loads(path.read_text())["guesses"]
         assert [facts["round"] for facts in guesses] == ([] if path.parent.name.startswith("frozen") else [1])
         for facts in guesses:
-            assert facts["chosen"] in facts["why"] and {"classifier_weight", "temperature"} < facts["combination"].keys()
+            assert (
+                facts["chosen"] in facts["why"] and {"classifier_weight", "temperature"} < facts["combination"].keys()
+            )
             assert 0 <= facts["accuracy"] <= 1 and len(facts["shares"]) == 3
     alone = predicted("alone", "mixtext")
     assert len(made) == 4
