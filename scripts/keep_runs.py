@@ -71,19 +71,19 @@ def guesses_of(rounds: Iterable[Mapping[str, Any]]) -> list[Line]:
         joined = facts.get("combination", {})
         numbers = {
             "nats_of_even": math.log(len(facts["shares"])),
-            "nats_of_frozen": joined.get("frozen_log_likelihood"),
-            "nats_of_classifier": joined.get("classifier_log_likelihood"),
+            "nats_of_frozen": _nats(joined.get("frozen_log_likelihood")),
+            "nats_of_classifier": _nats(joined.get("classifier_log_likelihood")),
             "weight_of_classifier": joined.get("classifier_weight"),
             "right": facts.get("accuracy"),
             "right_of_surest": facts.get("accuracy_of_surest"),
         }
-        told: Line = {
-            # The logarithms of the report are of likelihoods, below zero.
-            key: "" if value is None else f"{abs(value):.6g}"
-            for key, value in numbers.items()
-        }
+        told: Line = {key: "" if value is None else f"{value:.6g}" for key, value in numbers.items()}
         lines.append({"round": facts["round"], "chosen": facts.get("chosen", ""), **told})
     return lines
+
+
+def _nats(log_likelihood: float | None) -> float | None:
+    return None if log_likelihood is None else -log_likelihood
 
 
 def keep(made: Path, folder: Path, *, seconds: bool = False) -> list[str]:

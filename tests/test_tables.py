@@ -9,6 +9,7 @@ from pathlib import Path
 import keep_runs
 import pytest
 import tables
+from rewriting import rewrite
 
 
 ROOT = Path(__file__).parent.parent
@@ -268,6 +269,17 @@ def test_lines_of_a_file_are_a_table(tmp_path, monkeypatch):
         tables.rewritten(page.replace("chosen=", "shown="))
     with pytest.raises(ValueError, match=r"holds no others\*\.csv"):
         tables.rewritten(page.replace("a/guesses", "a/others"))
+
+
+def test_check_says_what_is_stale_and_writes_nothing(tmp_path, capsys):
+    for name, text in (("old.md", "1"), ("new.md", "2")):
+        (tmp_path / name).write_text(text)
+    arguments = (None, tmp_path, ["old.md", "new.md"], lambda text: text.replace("1", "2"))
+    assert rewrite(*arguments, ["--check"]) == 1
+    assert capsys.readouterr().out == "Not what the files say: old.md.\n" and (tmp_path / "old.md").read_text() == "1"
+    assert rewrite(*arguments, []) == 0
+    assert capsys.readouterr().out == "Written: old.md.\n" and (tmp_path / "old.md").read_text() == "2"
+    assert rewrite(*arguments, ["--check"]) == 0
 
 
 def test_single_runs_are_kept(tmp_path):
