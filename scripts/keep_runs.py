@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import re
@@ -23,7 +22,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mixtext_hf._files import whole_file, write_json
+from tables import lines_of
+
+from mixtext_hf._files import write_json, write_text
+from mixtext_hf.evaluation.comparison.tables import as_csv
 
 
 HELD_OUT, MEMORISED = "eval_accuracy", "noise_memorised"
@@ -33,16 +35,14 @@ _TIMES = ("_runtime", "_samples_per_second", "_steps_per_second", "_preparation_
 Line = dict[str, str | float]
 
 
-def results_of(made: Path) -> list[tuple[Line, dict[str, Any]]]:
+def runs_of(made: Path) -> list[tuple[Line, dict[str, Any]]]:
     """Variant and seed of each run of a comparison, and what its `result.json` holds."""
-    with (made / "runs.csv").open(encoding="utf-8", newline="") as file:
-        runs = [*csv.DictReader(file)]
     return [
         (
             {"variant": run["variant"], "seed": run["seed"]},
             json.loads((made / "runs" / run["run"] / "result.json").read_text(encoding="utf-8")),
         )
-        for run in runs
+        for run in lines_of(made / "runs.csv")
     ]
 
 
@@ -56,7 +56,10 @@ def epochs_of(history: Iterable[Mapping[str, float]]) -> list[Line]:
     if not any(MEMORISED in told for told in epochs.values()):
         return []
     return [
-        {"epoch": f"{epoch:g}", **{key: round(value, 6) for key, value in told.items()}}
+        {
+            "epoch": f"{epoch:g}",
+            **{key: round(told[key], 6) if key in told else "" for key in (HELD_OUT, MEMORISED)},
+        }
         for epoch, told in sorted(epochs.items())
     ]
 
@@ -125,19 +128,14 @@ def _keep_comparison(made: Path, folder: Path, behind: str = "") -> list[str]:
     for name in ("runs", "results"):
         names.append(f"{name}{behind}.csv")
         shutil.copyfile(made / f"{name}.csv", folder / names[-1])
-    results = results_of(made)
+    runs = runs_of(made)
     for name, lines in (
-        ("epochs", [{**run, **line} for run, result in results for line in epochs_of(result["log_history"])]),
-        ("guesses", [{**run, **line} for run, result in results for line in guesses_of(result.get("guesses", []))]),
+        ("epochs", [{**run, **line} for run, result in runs for line in epochs_of(result["log_history"])]),
+        ("guesses", [{**run, **line} for run, result in runs for line in guesses_of(result.get("guesses", []))]),
     ):
         if lines:
             names.append(f"{name}{behind}.csv")
-            with whole_file(folder / names[-1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(
-                    file, [*dict.fromkeys(key for line in lines for key in line)], lineterminator="\n"
-                )
-                writer.writeheader()
-                writer.writerows(lines)
+            write_text(folder / names[-1], as_csv(lines))
     return names
 
 

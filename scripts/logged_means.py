@@ -1,22 +1,22 @@
 """The mean of what a method logs of its steps, such as `mask_constant`, over the runs of `mixtext-hf compare`.
 
 `python scripts/logged_means.py TERM FOLDER [FOLDER ...]`: the folders are those of `--output_dir`; one line a method and number of labels,
-with `--output_file` into a csv file.
-Each line of a run's log counts by the steps that it is of.
+with `--output_file` into a csv file. Each line of a run's log counts by the steps that it is of.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from mixtext_hf._files import whole_file
+from mixtext_hf._files import write_text
+from mixtext_hf.evaluation.comparison.tables import as_csv
 
 
 _RUN = re.compile(r"(?P<method>.+)-(?P<labels>labels\d+|all)-seed(?P<seed>\d+)-[0-9a-f]{8}")
@@ -73,14 +73,15 @@ def main(argv: list[str] | None = None) -> int:
     if not found:
         print(f"No run in {', '.join(map(str, args.folders))} has logged {args.term!r}.", file=sys.stderr)
         return 1
-    rows = [(method, labels, len(means), f"{fmean(means):.6g}") for (method, labels), means in found.items()]
+    rows: list[dict[str, Any]] = [
+        {"variant": method, "labeled_per_class": labels, "runs": len(means), args.term: f"{fmean(means):.6g}"}
+        for (method, labels), means in found.items()
+    ]
     print(f"| method | labels a class | runs | {args.term} |\n|---|---|---|---|")
-    for method, labels, runs, value in rows:
+    for method, labels, runs, value in (row.values() for row in rows):
         print(f"| {method} | {labels} | {runs} | {float(value):.3f} |")
     if args.output_file is not None:
-        with whole_file(args.output_file) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([("variant", "labeled_per_class", "runs", args.term), *rows])
+        write_text(args.output_file, as_csv(rows))
     return 0
 
 

@@ -1,10 +1,10 @@
 """
 Numbers in the prose of README.md and of all pages of docs follow from the files in docs/results.
 
-The rule. A *number* is a decimal outside code, tables, links and comments, one of points ("2 points"), or on pages
-of results a percentage. It has to be, rounded as it is written, one of these of the runs whose tables stand in the same section (where
-it has none, in the section that it is part of, and else on the page; a page without tables speaks of those of README.md,
-and of the pages of results that it links to):
+The rule. A *number* is a decimal outside code, tables, links and comments, one of points ("2 points"), or on
+pages of results a percentage. It has to be, rounded as it is written, one of these of the runs whose tables stand in the
+same section (where it has none, in the section that it is part of, and else on the page; a page without tables speaks of
+those of README.md, and of the pages of results that it links to):
 
 - the mean or the standard deviation of a method, or the value of one of its seeds;
 - the difference of two methods in the mean or in a seed, without its sign;
@@ -60,16 +60,15 @@ Block = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is written, whether it is of points, and the metric that is named last before it."""
+    """A number as it is written, its unit ("points", "%" or none), and the metric that is named last before it."""
 
     text: str
-    is_points: bool
+    unit: str
     metric: str | None
-    is_percentage: bool = False
 
     def is_one_of(self, values: np.ndarray) -> bool:
         digits = len(self.text.partition(".")[2])
-        scale = 100.0 if self.is_points or self.is_percentage else 1.0
+        scale = 100.0 if self.unit else 1.0
         off = np.abs(scale * np.abs(values) - float(self.text))
         return bool((off <= 0.5 * 10.0**-digits + 1e-9).any())
 
@@ -116,11 +115,11 @@ def numbers(unit: str, *, every_decimal: bool) -> list[Number]:
         is_points = re.match(r" points?\b", behind) is not None or (digits == 1 and says_points)
         if is_points or digits >= (1 if every_decimal else 3):
             words = re.findall("|".join(_METRICS), prose[: number.start()])
-            found.append(Number(number[0], is_points, words[-1] if words else None))
+            found.append(Number(number[0], "points" if is_points else "", words[-1] if words else None))
     for share in re.finditer(
         r"(?<![\w.])(\d+(?:\.\d+)?)[ \u00a0]%(?! interval| bootstrap| of the time)", prose if every_decimal else ""
     ):
-        found.append(Number(share[1], is_points=False, metric=None, is_percentage=True))
+        found.append(Number(share[1], "%", None))
     return found
 
 
@@ -161,11 +160,11 @@ def of_runs(runs: Path) -> Values:
 
 
 def of_lines(files: Path, columns: list[str]) -> Values:
-    """The columns of numbers of `FILE*.csv`, by variant; what stands in a line without a seed is that of seed 0."""
+    """The columns of numbers of `FILE*.csv`, but the seeds, by variant; a line without a seed is that of seed 0."""
     values: Values = {}
     for path in sorted(files.parent.glob(f"{files.name}*.csv")):
         for line in tables.lines_of(path):
-            for column in columns:
+            for column in {*columns} - {"seed"}:
                 if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", line[column]):
                     of_variant = values.setdefault(column, {}).setdefault(line["variant"], {})
                     of_variant[int(line.get("seed", 0))] = float(line[column])
@@ -242,10 +241,9 @@ def wrong(text: str, *, is_of_results: bool, exceptions: dict[str, str] | None =
                 if number.text in (exceptions or {}):
                     continue
                 of = {number.metric} if number.metric else {*runs.metrics}
-                of = {"accuracy", "balanced accuracy"} if number.is_points else of
+                of = {"accuracy", "balanced accuracy"} if number.unit == "points" else of
                 if not number.is_one_of(runs.candidates(named, of)):
-                    unit_of = " points" if number.is_points else " %" if number.is_percentage else ""
-                    found.append(f"{number.text}{unit_of}: {' '.join(unit.split())}")
+                    found.append(f"{f'{number.text} {number.unit}'.strip()}: {' '.join(unit.split())}")
     return found
 
 

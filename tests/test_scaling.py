@@ -98,25 +98,17 @@ def table_of(text: str, asked: str) -> dict[str, list[float]]:
 def test_what_is_said_of_the_tables_follows_from_them():
     text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     said = " ".join(text.split())
-    points = [json.loads(line) for line in scaling.POINTS.read_text(encoding="utf-8").splitlines()]
-    clock, worked = (
-        {
-            row["method"]: [
-                next(other[key] for other in point["rows"] if other["method"] == row["method"])
-                for sweep in scaling.SWEEPS["processes"]
-                for point in points
-                if sweep.items() <= point.items()
-            ]
-            for row in points[-1]["rows"]
-            if row["method"] != "puzzlemix"
-        }
-        for key in ("milliseconds", "cpu_milliseconds")
-    )
-    halves = [two / one for one, two, _ in clock.values()]
+    points = [tables._measured(point)["rows"] for point in scaling.SWEEPS["processes"]]
+    *of_texts, of_images = zip(*points, strict=True)
+    assert {row["method"] for row in of_images} == {"puzzlemix"}
+    clock, worked = ([[row[key] for row in rows] for rows in of_texts] for key in ("milliseconds", "cpu_milliseconds"))
+    halves = [two / one for one, two, _ in clock]
     assert f"takes {min(halves):.2f} to {max(halves):.2f} of the time of one" in said
-    more = [100 * (both / one - 1) for one, _, both in clock.values()]
+    more = [100 * (both / one - 1) for one, _, both in clock]
     assert f"takes {min(more):.0f} to {max(more):.0f} % more" in said
-    assert all(abs(both / one - 1) < 0.1 for one, _, both in worked.values())
+    assert all(abs(both / one - 1) < 0.1 for one, _, both in worked)
+    alone, _, both = (row["cpu_milliseconds"] for row in of_images)
+    assert f"One of the small ResNet works {100 * (both / alone - 1):.0f} % longer" in said
     memory = {name: cells[2] for name, cells in table_of(text, "benchmark: text").items()}
     more = sorted(memory[name] - memory["erm"] for name in ("ssmix", "puzzle_tmix"))
     assert f"MiniLM has 23 million weights, so that this is {4 * 22.8e6 / 2**20:.0f} MiB of the" in said
